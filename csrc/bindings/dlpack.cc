@@ -1,0 +1,114 @@
+#include "bindings/dlpack.h"
+
+#include <string>
+#include <vector>
+
+#include "bindings/errors.h"
+
+namespace py = pybind11;
+
+namespace slotwise {
+namespace {
+
+// The structures of DLPack's C ABI, as its specification fixes them.
+enum DeviceType : int32_t { kDeviceCpu = 1 };
+enum TypeCode : uint8_t { kFloat = 2, kBFloat = 4 };
+constexpr uint64_t kFlagReadOnly = 1;
+
+struct Tensor {
+  void* data;
+  struct {
+    int32_t type;
+    int32_t id;
+  } device;
+  int32_t rank;
+  struct {
+    uint8_t code;
+    uint8_t bits;
+    uint16_t lanes;
+  } dtype;
+  int64_t* shape;
+  int64_t* strides;  // in elements; null if contiguous
+  uint64_t byte_offset;
+};
+
+struct Managed {
+  static constexpr const char* kName = "dltensor";
+  static constexpr const char* kUsedName = "used_dltensor";
+  Tensor tensor;
+  void* context;
+  void (*deleter)(Managed*);
+
+  bool read_only() const { return false; }
+};
+
+struct ManagedVersioned {
+  static constexpr const char* kName = "dltensor_versioned";
+  static constexpr const char* kUsedName = "used_dltensor_versioned";
+  struct {
+    uint32_t major;
+    uint32_t minor;
+  } version;
+  void* context;
+  void (*deleter)(ManagedVersioned*);
+  uint64_t flags;
+  Tensor tensor;
+
+  bool read_only() const { return (flags & kFlagReadOnly) != 0; }
+};
+
+template <class M>
+py::array Adopt(const char* op, const char* name, py::capsule capsule, const py::dtype& bfloat16) {
+  M* managed = capsule.get_pointer<M>();
+  const Tensor& t = managed->tensor;
+  py::dtype dtype;
+  if (t.dtype.lanes == 1 && t.dtype.code == kFloat && t.dtype.bits % 16 == 0) {
+    dtype = py::dtype("f" + std::to_string(t.dtype.bits / 8));
+  } else if (t.dtype.lanes == 1 && t.dtype.code == kBFloat && t.dtype.bits == 16) {
+    dtype = bfloat16;
+  } else {
+    Fail(PyExc_TypeError, op, name, "dtype float16, bfloat16, float32 or float64",
+         "a DLPack tensor of type code " + std::to_string(t.dtype.code) + " with " +
+             std::to_string(t.dtype.bits) + " bits");
+  }
+  const std::vector<py::ssize_t> shape(t.shape, t.shape + t.rank);
+  std::vector<py::ssize_t> strides(shape.size());
+  py::ssize_t contiguous = dtype.itemsize();
+  for (size_t d = shape.size(); d-- > 0;) {
+    strides[d] = t.strides == nullptr ? contiguous : t.strides[d] * dtype.itemsize();
+    contiguous *= shape[d];
+  }
+  // From here on the array's base owns the tensor.
+  capsule.set_name(M::kUsedName);
+  const py::capsule owner(managed, [](void* pointer) {
+    M* owned = static_cast<M*>(pointer);
+    if (owned->deleter != nullptr) owned->deleter(owned);
+  });
+  py::array array(dtype, shape, strides, static_cast<char*>(t.data) + t.byte_offset, owner);
+  if (managed->read_only()) array.attr("flags").attr("writeable") = false;
+  return array;
+}
+
+}  // namespace
+
+py::array ArrayFromDLPack(const char* op, const char* name, py::handle object,
+                          const py::dtype& bfloat16) {
+  const auto device = object.attr("__dlpack_device__")().cast<py::tuple>();
+  if (device[0].cast<int>() != kDeviceCpu) {
+    Fail(PyExc_ValueError, op, name, "memory on the CPU", "DLPack device " + Text(device));
+  }
+  py::object exported;
+  try {
+    exported = object.attr("__dlpack__")(py::arg("max_version") = py::make_tuple(1, 0));
+  } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_TypeError)) throw;
+    exported = object.attr("__dlpack__")();  // a producer from before DLPack 1.0
+  }
+  auto capsule = exported.cast<py::capsule>();
+  if (std::string(capsule.name()) == ManagedVersioned::kName) {
+    return Adopt<ManagedVersioned>(op, name, capsule, bfloat16);
+  }
+  return Adopt<Managed>(op, name, capsule, bfloat16);
+}
+
+}  // namespace slotwise

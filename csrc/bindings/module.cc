@@ -1,0 +1,10 @@
+#include "bindings/module.h"
+
+#include "bindings/arrays.h"
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "Compiled kernels of slotwise.";
+  slotwise::LoadBFloat16();
+  slotwise::BindRules(module);
+  slotwise::BindRuntime(module);
+}

@@ -1,0 +1,11 @@
+// What the module is made of: one Bind function per concept.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace slotwise {
+
+void BindRules(pybind11::module_& module);
+void BindRuntime(pybind11::module_& module);
+
+}  // namespace slotwise

@@ -1,0 +1,110 @@
+#include "bindings/scalars.h"
+
+#include <cmath>
+#include <string>
+
+#include "bindings/errors.h"
+
+namespace py = pybind11;
+
+namespace slotwise {
+namespace {
+
+bool IsNumpyBool(py::handle object) {
+  return std::string(Py_TYPE(object.ptr())->tp_name).rfind("numpy.bool", 0) == 0;
+}
+
+void RequireRankZero(const char* op, const char* name, py::handle object) {
+  if (!py::hasattr(object, "shape")) return;
+  const py::object shape = object.attr("shape");
+  if (py::len(shape) != 0) {
+    Fail(PyExc_ValueError, op, name, "a scalar", "an array of shape " + Text(shape));
+  }
+}
+
+double ParseReal(const char* op, const char* name, py::handle object) {
+  if (PyFloat_CheckExact(object.ptr())) return PyFloat_AS_DOUBLE(object.ptr());
+  RequireRankZero(op, name, object);
+  const py::object kind = py::getattr(py::getattr(object, "dtype", py::none()), "kind", py::none());
+  const bool is_real_dtype =
+      kind.is_none() || std::string("fiuV").find(kind.cast<std::string>()) != std::string::npos;
+  const bool is_number = PyNumber_Check(object.ptr()) != 0 && !PyComplex_Check(object.ptr());
+  if (!is_number || !is_real_dtype || PyBool_Check(object.ptr())) {
+    Fail(PyExc_TypeError, op, name, "a real number",
+         TypeName(object) + (kind.is_none() ? "" : " of dtype " + Text(object.attr("dtype"))));
+  }
+  const double value = PyFloat_AsDouble(object.ptr());
+  if (value == -1 && PyErr_Occurred() != nullptr) {
+    const py::error_already_set error;
+    Fail(PyExc_TypeError, op, name, "a real number", Text(object) + " (" + error.what() + ")");
+  }
+  return value;
+}
+
+// As TensorFlow does, the step goes through float32 for every dtype.
+double ParseInteger(const char* op, const char* name, py::handle object) {
+  RequireRankZero(op, name, object);
+  if (PyIndex_Check(object.ptr()) == 0 || PyBool_Check(object.ptr())) {
+    Fail(PyExc_TypeError, op, name, "an integer", TypeName(object));
+  }
+  const auto index = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!index) {
+    PyErr_Clear();
+    Fail(PyExc_TypeError, op, name, "an integer", TypeName(object));
+  }
+  int overflow = 0;
+  const long long value = PyLong_AsLongLongAndOverflow(index.ptr(), &overflow);
+  if (overflow != 0) Fail(PyExc_ValueError, op, name, "a 64-bit integer", Text(index));
+  return static_cast<double>(static_cast<float>(value));
+}
+
+const char* Requirement(Range range) {
+  switch (range) {
+    case Range::kFinite:
+      return "a finite number";
+    case Range::kPositive:
+      return "a number > 0";
+    case Range::kNonNegative:
+      return "a number >= 0";
+    case Range::kAtMostOne:
+      return "a number <= 1";
+    default:
+      return "a number";
+  }
+}
+
+bool IsIn(Range range, double value) {
+  switch (range) {
+    case Range::kFinite:
+      return std::isfinite(value);
+    case Range::kPositive:
+      return value > 0;
+    case Range::kNonNegative:
+      return value >= 0;
+    case Range::kAtMostOne:
+      return value <= 1;
+    default:
+      return !std::isnan(value);
+  }
+}
+
+}  // namespace
+
+double ParseHyper(const char* op, const Hyper& hyper, DType dtype, py::handle object) {
+  if (hyper.range == Range::kInteger) return ParseInteger(op, hyper.name, object);
+  double value = ParseReal(op, hyper.name, object);
+  if (dtype != DType::kF64) value = static_cast<float>(value);
+  if (!IsIn(hyper.range, value)) {
+    Fail(PyExc_ValueError, op, hyper.name, Requirement(hyper.range), Text(object));
+  }
+  return value;
+}
+
+bool ParseAttr(const char* op, const char* name, py::handle object) {
+  if (object.is(py::handle(Py_False))) return false;
+  if (object.is(py::handle(Py_True))) return true;
+  if (!IsNumpyBool(object)) Fail(PyExc_TypeError, op, name, "a bool", TypeName(object));
+  return PyObject_IsTrue(object.ptr()) == 1;
+}
+
+}  // namespace slotwise

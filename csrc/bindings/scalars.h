@@ -1,0 +1,15 @@
+// Hyperparameters and attributes: Python numbers, NumPy scalars and rank-0 arrays.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "core/registry.h"
+
+namespace slotwise {
+
+// The value, rounded to the type that `dtype` is computed in; raises if out of range.
+double ParseHyper(const char* op, const Hyper& hyper, DType dtype, pybind11::handle object);
+
+bool ParseAttr(const char* op, const char* name, pybind11::handle object);
+
+}  // namespace slotwise

@@ -1,0 +1,81 @@
+// What is known of each update rule: its names, and its drivers for every instruction set.
+#pragma once
+
+#include <cstddef>
+
+#include "core/types.h"
+
+namespace slotwise {
+
+// Which values a hyperparameter may take, once rounded to the compute type. NaN is never allowed.
+enum class Range { kAny, kFinite, kPositive, kNonNegative, kAtMostOne, kInteger };
+
+struct Hyper {
+  const char* name;
+  Range range = Range::kAny;
+};
+
+// Names as TensorFlow spells them; unused entries are null.
+struct RuleSpec {
+  const char* op;
+  const char* slots[kMaxSlots + 1];
+  const char* grad;
+  Hyper hypers[kMaxHypers + 1];
+  const char* attrs[kMaxAttrs + 1];
+};
+
+constexpr size_t CountSlots(const RuleSpec& spec) {
+  size_t n = 0;
+  while (spec.slots[n] != nullptr) ++n;
+  return n;
+}
+
+constexpr size_t CountHypers(const RuleSpec& spec) {
+  size_t n = 0;
+  while (spec.hypers[n].name != nullptr) ++n;
+  return n;
+}
+
+constexpr size_t CountAttrs(const RuleSpec& spec) {
+  size_t n = 0;
+  while (spec.attrs[n] != nullptr) ++n;
+  return n;
+}
+
+using DenseFunction = void (*)(const DenseCall&);
+
+struct RuleEntry {
+  RuleSpec spec;
+  const DenseFunction* dense;  // indexed by TargetIndex()
+};
+
+// The table of rules: one row each, defined by csrc/rules.
+#define SLOTWISE_FOR_EACH_RULE(ROW) \
+  ROW(GradientDescent)              \
+  ROW(ProximalGradientDescent)      \
+  ROW(Adadelta)                     \
+  ROW(Adagrad)                      \
+  ROW(AdagradV2)                    \
+  ROW(AdagradDA)                    \
+  ROW(ProximalAdagrad)              \
+  ROW(Ftrl)                         \
+  ROW(FtrlV2)                       \
+  ROW(Momentum)                     \
+  ROW(KerasMomentum)                \
+  ROW(Adam)                         \
+  ROW(AdamWithAmsgrad)              \
+  ROW(AdaMax)                       \
+  ROW(RMSProp)                      \
+  ROW(CenteredRMSProp)              \
+  ROW(AddSign)                      \
+  ROW(PowerSign)
+
+#define SLOTWISE_DECLARE_RULE(rule) extern const RuleEntry k##rule;
+SLOTWISE_FOR_EACH_RULE(SLOTWISE_DECLARE_RULE)
+#undef SLOTWISE_DECLARE_RULE
+
+#define SLOTWISE_ADDRESS_OF_RULE(rule) &k##rule,
+constexpr const RuleEntry* kRules[] = {SLOTWISE_FOR_EACH_RULE(SLOTWISE_ADDRESS_OF_RULE)};
+#undef SLOTWISE_ADDRESS_OF_RULE
+
+}  // namespace slotwise

@@ -1,0 +1,25 @@
+// Splits a range of elements among OpenMP threads.
+#pragma once
+
+#include <cstddef>
+
+namespace slotwise {
+
+// How many threads a call may use: the number set here, else OpenMP's own (OMP_NUM_THREADS,
+// threadpoolctl). Always 1 in a forked child, whose copy of the OpenMP pool has no threads.
+int NumThreads();
+void SetNumThreads(int threads);  // 0 returns the choice to OpenMP
+
+using RangeFunction = void (*)(const void* context, size_t begin, size_t end);
+
+struct Partition {
+  size_t count;           // elements in all
+  size_t min_per_thread;  // fewer than this are not worth another thread
+  size_t phase;           // elements before the first cache line boundary
+  size_t line;            // elements in a cache line
+};
+
+// Calls `function` on contiguous parts that cover [0, count), with denormals flushed.
+void ParallelFor(const Partition& partition, RangeFunction function, const void* context);
+
+}  // namespace slotwise

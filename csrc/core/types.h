@@ -1,0 +1,40 @@
+// Plain data that every layer shares: no vectors, no Python.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace slotwise {
+
+enum class DType : uint8_t { kF16, kBF16, kF32, kF64 };
+
+constexpr size_t SizeOf(DType dtype) {
+  return dtype == DType::kF64 ? 8 : dtype == DType::kF32 ? 4 : 2;
+}
+
+constexpr size_t kMaxSlots = 3;
+constexpr size_t kMaxHypers = 6;
+constexpr size_t kMaxAttrs = 1;
+constexpr int kMaxRank = 64;  // NumPy's own limit
+
+// A read-only array that may be strided. Strides are in bytes, may be zero or negative.
+struct StridedArray {
+  const void* data;
+  bool contiguous;  // C-contiguous: `data` is all there is to know
+  int rank;
+  const int64_t* shape;
+  const int64_t* strides;
+};
+
+// One dense update: `count` elements of var, of every slot and of grad, all of one dtype.
+struct DenseCall {
+  DType dtype;
+  size_t count;
+  void* var;
+  void* slots[kMaxSlots];
+  StridedArray grad;
+  const double* hypers;  // in the order of RuleSpec::hypers
+  const bool* attrs;     // in the order of RuleSpec::attrs
+};
+
+}  // namespace slotwise

@@ -1,0 +1,51 @@
+// ApplyAdadelta (Zeiler, "ADADELTA: an adaptive learning rate method", 2012):
+//
+//   accum         = accum * rho + g^2 * (1 - rho)
+//   update        = sqrt(accum_update + epsilon) / sqrt(accum + epsilon) * g
+//   var          -= update * lr
+//   accum_update  = accum_update * rho + update^2 * (1 - rho)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/adadelta.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct Adadelta : Rule<Adadelta> {
+  static constexpr RuleSpec kSpec = {
+      "ApplyAdadelta", {"accum", "accum_update"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<Adadelta, T>& args)
+        : lr(args.hypers[0]),
+          rho(args.hypers[1]),
+          one_minus_rho(1 - rho),
+          epsilon(args.hypers[2]) {}
+
+    T lr, rho, one_minus_rho, epsilon;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum, V& accum_update) {
+    accum = accum * c.rho + (g * g) * c.one_minus_rho;
+    const V numerator = Sqrt(accum_update + c.epsilon);
+    const V denominator = accum + c.epsilon;
+    const V update =
+        IfThenZeroElse(BothZero(numerator * g, denominator), (numerator * Rsqrt(denominator)) * g);
+    var = var - update * c.lr;
+    accum_update = accum_update * c.rho + (update * update) * c.one_minus_rho;
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Adadelta);
+}  // namespace slotwise
+#endif

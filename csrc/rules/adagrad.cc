@@ -1,0 +1,65 @@
+// ApplyAdagrad and ApplyAdagradV2 (Duchi, Hazan and Singer, "Adaptive subgradient methods for
+// online learning and stochastic optimization", 2011):
+//
+//   accum += g^2                                         if update_slots
+//   var   -= g * lr / sqrt(accum)                        Adagrad
+//   var   -= g * lr / (sqrt(accum) + epsilon)            AdagradV2
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/adagrad.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct Adagrad : Rule<Adagrad> {
+  static constexpr RuleSpec kSpec = {"ApplyAdagrad", {"accum"}, "grad", {{"lr"}}, {"update_slots"}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<Adagrad, T>& args)
+        : lr(args.hypers[0]), update_slots(args.attrs[0]) {}
+
+    T lr;
+    bool update_slots;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
+    if (c.update_slots) accum = accum + g * g;
+    const V step = g * c.lr;
+    var = var - IfThenZeroElse(BothZero(step, accum), step * Rsqrt(accum));
+  }
+};
+
+struct AdagradV2 : Rule<AdagradV2> {
+  static constexpr RuleSpec kSpec = {
+      "ApplyAdagradV2", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {"update_slots"}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<AdagradV2, T>& args)
+        : lr(args.hypers[0]), epsilon(args.hypers[1]), update_slots(args.attrs[0]) {}
+
+    T lr, epsilon;
+    bool update_slots;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
+    if (c.update_slots) accum = accum + g * g;
+    var = var - Quotient(g * c.lr, Sqrt(accum) + c.epsilon);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Adagrad);
+SLOTWISE_DEFINE_RULE(AdagradV2);
+}  // namespace slotwise
+#endif

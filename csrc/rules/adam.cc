@@ -1,0 +1,142 @@
+// ApplyAdam (Kingma and Ba, "Adam: a method for stochastic optimization", 2014):
+//
+//   alpha = lr * sqrt(1 - beta2_power) / (1 - beta1_power)
+//   m    += (g - m) * (1 - beta1)
+//   v    += (g^2 - v) * (1 - beta2)
+//   var  -= m * alpha / (sqrt(v) + epsilon)              or, with use_nesterov,
+//   var  -= (g * (1 - beta1) + beta1 * m) * alpha / (sqrt(v) + epsilon)
+//
+// ApplyAdamWithAmsgrad (Reddi et al., "On the convergence of Adam and beyond", 2018):
+//
+//   vhat  = max(vhat, v)
+//   var  -= m * alpha / (sqrt(vhat) + epsilon)
+//
+// ApplyAdaMax (the infinity-norm variant in the Adam paper):
+//
+//   m    += (g - m) * (1 - beta1)
+//   v     = max(beta2 * v, |g|)
+//   var  -= lr / (1 - beta1_power) * m / (v + epsilon)
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/adam.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class T>
+struct AdamCoefficients {
+  template <class R>
+  explicit AdamCoefficients(const Arguments<R, T>& args) {
+    const auto& [beta1_power, beta2_power, lr, first, second, eps] = args.hypers;
+    const T numerator = lr * std::sqrt(1 - beta2_power);
+    const T denominator = 1 - beta1_power;
+    alpha = numerator == 0 && denominator == 0 ? 0 : numerator / denominator;
+    beta1 = first;
+    one_minus_beta1 = 1 - first;
+    one_minus_beta2 = 1 - second;
+    epsilon = eps;
+  }
+
+  T alpha, beta1, one_minus_beta1, one_minus_beta2, epsilon;
+};
+
+template <class T, class V>
+HWY_INLINE void UpdateMoments(const AdamCoefficients<T>& c, V g, V& m, V& v) {
+  m = m + (g - m) * c.one_minus_beta1;
+  v = v + (g * g - v) * c.one_minus_beta2;
+}
+
+struct Adam : Rule<Adam> {
+  static constexpr RuleSpec kSpec = {"ApplyAdam",
+                                     {"m", "v"},
+                                     "grad",
+                                     {{"beta1_power"},
+                                      {"beta2_power", Range::kAtMostOne},
+                                      {"lr"},
+                                      {"beta1"},
+                                      {"beta2"},
+                                      {"epsilon"}},
+                                     {"use_nesterov"}};
+
+  template <class T>
+  struct Coefficients : AdamCoefficients<T> {
+    explicit Coefficients(const Arguments<Adam, T>& args)
+        : AdamCoefficients<T>(args), use_nesterov(args.attrs[0]) {}
+
+    bool use_nesterov;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
+    UpdateMoments<T>(c, g, m, v);
+    const V direction = c.use_nesterov ? g * c.one_minus_beta1 + c.beta1 * m : m;
+    var = var - Quotient(direction * c.alpha, Sqrt(v) + c.epsilon);
+  }
+};
+
+struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
+  static constexpr RuleSpec kSpec = {"ApplyAdamWithAmsgrad",
+                                     {"m", "v", "vhat"},
+                                     "grad",
+                                     {{"beta1_power"},
+                                      {"beta2_power", Range::kAtMostOne},
+                                      {"lr"},
+                                      {"beta1"},
+                                      {"beta2"},
+                                      {"epsilon"}},
+                                     {}};
+
+  template <class T>
+  using Coefficients = AdamCoefficients<T>;
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const AdamCoefficients<T>& c, V g, V& var, V& m, V& v, V& vhat) {
+    UpdateMoments(c, g, m, v);
+    vhat = Max(vhat, v);
+    var = var - Quotient(m * c.alpha, Sqrt(vhat) + c.epsilon);
+  }
+};
+
+struct AdaMax : Rule<AdaMax> {
+  static constexpr RuleSpec kSpec = {"ApplyAdaMax",
+                                     {"m", "v"},
+                                     "grad",
+                                     {{"beta1_power"}, {"lr"}, {"beta1"}, {"beta2"}, {"epsilon"}},
+                                     {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<AdaMax, T>& args) {
+      const auto& [beta1_power, lr, beta1, second, eps] = args.hypers;
+      alpha = lr / (1 - beta1_power);
+      one_minus_beta1 = 1 - beta1;
+      beta2 = second;
+      epsilon = eps;
+    }
+
+    T alpha, one_minus_beta1, beta2, epsilon;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
+    m = m + (g - m) * c.one_minus_beta1;
+    v = Max(c.beta2 * v, Abs(g));
+    var = var - c.alpha * Quotient(m, v + c.epsilon);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Adam);
+SLOTWISE_DEFINE_RULE(AdamWithAmsgrad);
+SLOTWISE_DEFINE_RULE(AdaMax);
+}  // namespace slotwise
+#endif

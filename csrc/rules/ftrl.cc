@@ -1,0 +1,121 @@
+// ApplyFtrl and ApplyFtrlV2 (McMahan et al., "Ad click prediction: a view from the trenches",
+// 2013), with P(x) = x^-lr_power:
+//
+//   g'      = g                                          Ftrl
+//   g'      = g + 2 * l2_shrinkage * var                 FtrlV2
+//   n       = accum + g^2
+//   linear += g' - (P(n) - P(accum)) / lr * var
+//   var     = (l1 * sign(linear) - linear) / (P(n) / lr + 2 * l2)   if |linear| > l1, else 0
+//   accum   = n
+//
+// With multiply_linear_by_lr, `linear` is stored times lr:
+//
+//   linear += g' * lr - (P(n) - P(accum)) * var
+//   var     = (l1 * lr * sign(linear) - linear) / (P(n) + 2 * l2 * lr)   if |linear| > l1 * lr
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/ftrl.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+#include "simd/pow-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class T>
+struct FtrlCoefficients {
+  FtrlCoefficients(T rate, T l1, T l2, T l2_shrinkage, T lr_power, bool by_lr)
+      : lr(rate),
+        two_l2_shrinkage(2 * l2_shrinkage),
+        power(-lr_power),
+        is_sqrt(lr_power == T(-0.5)),
+        multiply_linear_by_lr(by_lr),
+        is_idle(lr == 0 && !by_lr),
+        bound(by_lr ? l1 * lr : l1),
+        two_l2(by_lr ? 2 * l2 * lr : 2 * l2) {}
+
+  T lr, two_l2_shrinkage;
+  Exponent<T> power;
+  bool is_sqrt, multiply_linear_by_lr;
+  bool is_idle;  // every term over lr would be 0 / 0
+  T bound, two_l2;
+};
+
+// `g` is the gradient itself, `shrunk_g` the one with the shrinkage term.
+template <class T, class V>
+HWY_INLINE void FtrlStep(const FtrlCoefficients<T>& c, V g, V shrunk_g, V& var, V& accum,
+                         V& linear) {
+  if (c.is_idle) return;
+  const V n = accum + g * g;
+  V root, root_change;  // P(n), P(n) - P(accum)
+  if (c.is_sqrt) {
+    root = Sqrt(n);
+    root_change = root - Sqrt(accum);
+  } else {
+    root = Pow(n, c.power);
+    root_change = IfThenZeroElse(n == accum, root - Pow(accum, c.power));
+  }
+  V denominator;
+  if (c.multiply_linear_by_lr) {
+    linear = linear + (shrunk_g * c.lr - root_change * var);
+    denominator = root + c.two_l2;
+  } else {
+    linear = linear + (shrunk_g - (root_change / c.lr) * var);
+    denominator = root / c.lr + c.two_l2;
+  }
+  var =
+      IfThenElseZero(Abs(linear) > c.bound, Quotient(c.bound * Sign(linear) - linear, denominator));
+  accum = n;
+}
+
+struct Ftrl : Rule<Ftrl> {
+  static constexpr RuleSpec kSpec = {"ApplyFtrl",
+                                     {"accum", "linear"},
+                                     "grad",
+                                     {{"lr"}, {"l1"}, {"l2"}, {"lr_power", Range::kFinite}},
+                                     {"multiply_linear_by_lr"}};
+
+  template <class T>
+  struct Coefficients : FtrlCoefficients<T> {
+    explicit Coefficients(const Arguments<Ftrl, T>& args)
+        : FtrlCoefficients<T>(args.hypers[0], args.hypers[1], args.hypers[2], 0, args.hypers[3],
+                              args.attrs[0]) {}
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum, V& linear) {
+    FtrlStep<T>(c, g, g, var, accum, linear);
+  }
+};
+
+struct FtrlV2 : Rule<FtrlV2> {
+  static constexpr RuleSpec kSpec = {
+      "ApplyFtrlV2",
+      {"accum", "linear"},
+      "grad",
+      {{"lr"}, {"l1"}, {"l2"}, {"l2_shrinkage"}, {"lr_power", Range::kFinite}},
+      {"multiply_linear_by_lr"}};
+
+  template <class T>
+  struct Coefficients : FtrlCoefficients<T> {
+    explicit Coefficients(const Arguments<FtrlV2, T>& args)
+        : FtrlCoefficients<T>(args.hypers[0], args.hypers[1], args.hypers[2], args.hypers[3],
+                              args.hypers[4], args.attrs[0]) {}
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum, V& linear) {
+    FtrlStep<T>(c, g, g + c.two_l2_shrinkage * var, var, accum, linear);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Ftrl);
+SLOTWISE_DEFINE_RULE(FtrlV2);
+}  // namespace slotwise
+#endif

@@ -1,0 +1,37 @@
+// ApplyGradientDescent:
+//
+//   var -= delta * alpha
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/gradient_descent.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct GradientDescent : Rule<GradientDescent> {
+  static constexpr RuleSpec kSpec = {"ApplyGradientDescent", {}, "delta", {{"alpha"}}, {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<GradientDescent, T>& args) : alpha(args.hypers[0]) {}
+
+    T alpha;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var) {
+    var = var - g * c.alpha;
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(GradientDescent);
+}  // namespace slotwise
+#endif

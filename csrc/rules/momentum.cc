@@ -1,0 +1,69 @@
+// ApplyMomentum (Sutskever et al., "On the importance of initialization and momentum in deep
+// learning", 2013):
+//
+//   accum = accum * momentum + g
+//   var  -= accum * lr                                   or, with use_nesterov,
+//   var  -= g * lr + accum * momentum * lr
+//
+// ApplyKerasMomentum keeps the learning rate inside the accumulator:
+//
+//   accum = accum * momentum - g * lr
+//   var  += accum                                        or, with use_nesterov,
+//   var  += accum * momentum - g * lr
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/momentum.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class T>
+struct MomentumCoefficients {
+  template <class R>
+  explicit MomentumCoefficients(const Arguments<R, T>& args)
+      : lr(args.hypers[0]), momentum(args.hypers[1]), use_nesterov(args.attrs[0]) {}
+
+  T lr, momentum;
+  bool use_nesterov;
+};
+
+struct Momentum : Rule<Momentum> {
+  static constexpr RuleSpec kSpec = {
+      "ApplyMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
+
+  template <class T>
+  using Coefficients = MomentumCoefficients<T>;
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const MomentumCoefficients<T>& c, V g, V& var, V& accum) {
+    accum = accum * c.momentum + g;
+    var = var - (c.use_nesterov ? g * c.lr + (accum * c.momentum) * c.lr : accum * c.lr);
+  }
+};
+
+struct KerasMomentum : Rule<KerasMomentum> {
+  static constexpr RuleSpec kSpec = {
+      "ApplyKerasMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
+
+  template <class T>
+  using Coefficients = MomentumCoefficients<T>;
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const MomentumCoefficients<T>& c, V g, V& var, V& accum) {
+    accum = accum * c.momentum - g * c.lr;
+    var = var + (c.use_nesterov ? accum * c.momentum - g * c.lr : accum);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Momentum);
+SLOTWISE_DEFINE_RULE(KerasMomentum);
+}  // namespace slotwise
+#endif

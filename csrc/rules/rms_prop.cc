@@ -1,0 +1,81 @@
+// ApplyRMSProp (Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+// 6e):
+//
+//   ms  += (g^2 - ms) * (1 - rho)
+//   mom  = mom * momentum + g * lr / sqrt(ms + epsilon)
+//   var -= mom
+//
+// ApplyCenteredRMSProp (Graves, "Generating sequences with recurrent neural networks", 2013):
+//
+//   ms  += (g^2 - ms) * (1 - rho)
+//   mg  += (g - mg) * (1 - rho)
+//   mom  = mom * momentum + g * lr / sqrt(ms - mg^2 + epsilon)
+//   var -= mom
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/rms_prop.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class T>
+struct RMSPropCoefficients {
+  template <class R>
+  explicit RMSPropCoefficients(const Arguments<R, T>& args)
+      : lr(args.hypers[0]),
+        one_minus_rho(1 - args.hypers[1]),
+        momentum(args.hypers[2]),
+        epsilon(args.hypers[3]) {}
+
+  T lr, one_minus_rho, momentum, epsilon;
+};
+
+struct RMSProp : Rule<RMSProp> {
+  static constexpr RuleSpec kSpec = {
+      "ApplyRMSProp", {"ms", "mom"}, "grad", {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}}, {}};
+
+  template <class T>
+  using Coefficients = RMSPropCoefficients<T>;
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const RMSPropCoefficients<T>& c, V g, V& var, V& ms, V& mom) {
+    ms = ms + (g * g - ms) * c.one_minus_rho;
+    mom = mom * c.momentum + Quotient(g * c.lr, Sqrt(ms + c.epsilon));
+    var = var - mom;
+  }
+};
+
+struct CenteredRMSProp : Rule<CenteredRMSProp> {
+  static constexpr RuleSpec kSpec = {"ApplyCenteredRMSProp",
+                                     {"mg", "ms", "mom"},
+                                     "grad",
+                                     {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}},
+                                     {}};
+
+  template <class T>
+  using Coefficients = RMSPropCoefficients<T>;
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const RMSPropCoefficients<T>& c, V g, V& var, V& mg, V& ms, V& mom) {
+    ms = ms + (g * g - ms) * c.one_minus_rho;
+    mg = mg + (g - mg) * c.one_minus_rho;
+    const V variance = (ms - mg * mg) + c.epsilon;
+    // Rounding can make the variance negative; such a gradient has no scale: no update.
+    const V scaled = Quotient(g * c.lr, Sqrt(variance));
+    mom = mom * c.momentum + IfThenZeroElse(variance < 0, scaled);
+    var = var - mom;
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(RMSProp);
+SLOTWISE_DEFINE_RULE(CenteredRMSProp);
+}  // namespace slotwise
+#endif

@@ -1,0 +1,42 @@
+// The only file that knows what differs between Highway versions (1.0.3 to 1.4) and targets.
+//
+// "-inl.h" means vector code: the file is compiled once per target, inside HWY_NAMESPACE.
+
+#if defined(SLOTWISE_SIMD_COMPAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_SIMD_COMPAT_INL_H_
+#undef SLOTWISE_SIMD_COMPAT_INL_H_
+#else
+#define SLOTWISE_SIMD_COMPAT_INL_H_
+#endif
+
+#include "hwy/highway.h"
+
+// Conversions between float16 and float32 by one instruction, exact for every bit pattern.
+// (Highway's own fallback truncates in 1.0.3, and promotes inf and NaN to other values.)
+#undef SLOTWISE_NATIVE_F16
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)
+#define SLOTWISE_NATIVE_F16 1
+#else
+#define SLOTWISE_NATIVE_F16 0
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class V>
+using Lane = hn::TFromD<hn::DFromV<V>>;
+
+template <class V>
+using MaskOf = decltype(hn::Lt(V(), V()));
+
+template <class D>
+constexpr size_t kLanes = hn::MaxLanes(D());
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#endif

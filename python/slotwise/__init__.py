@@ -1,0 +1,26 @@
+"""Optimizer updates for arrays in place, with TensorFlow's semantics, at the speed of memory."""
+
+from slotwise import raw_ops
+from slotwise._runtime import (
+    active_target,
+    get_config,
+    get_num_threads,
+    set_num_threads,
+    set_target,
+    show_config,
+    targets,
+)
+
+__version__: str = get_config()["version"]
+
+__all__ = [
+    "__version__",
+    "active_target",
+    "get_config",
+    "get_num_threads",
+    "raw_ops",
+    "set_num_threads",
+    "set_target",
+    "show_config",
+    "targets",
+]

@@ -1,0 +1,219 @@
+"""Compiled kernels of slotwise (written by scripts/make_stub.py)."""
+
+from typing import Any, TypeVar
+
+_Var = TypeVar("_Var")
+
+RULES: tuple[dict[str, Any], ...]
+
+def targets() -> list[str]: ...
+def active_target() -> str: ...
+def set_target(name: str) -> bool: ...
+def num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def build_config() -> dict[str, Any]: ...
+def ApplyGradientDescent(
+    var: _Var,
+    delta: Any,
+    alpha: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyProximalGradientDescent(
+    var: _Var,
+    delta: Any,
+    alpha: Any,
+    l1: Any,
+    l2: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdadelta(
+    var: _Var,
+    accum: Any,
+    accum_update: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    update_slots: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdagradV2(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
+    update_slots: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdagradDA(
+    var: _Var,
+    gradient_accumulator: Any,
+    gradient_squared_accumulator: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    global_step: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyProximalAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyFtrl(
+    var: _Var,
+    accum: Any,
+    linear: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    lr_power: Any,
+    multiply_linear_by_lr: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyFtrlV2(
+    var: _Var,
+    accum: Any,
+    linear: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    l2_shrinkage: Any,
+    lr_power: Any,
+    multiply_linear_by_lr: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyMomentum(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    momentum: Any,
+    use_nesterov: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyKerasMomentum(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    momentum: Any,
+    use_nesterov: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdam(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_nesterov: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdamWithAmsgrad(
+    var: _Var,
+    m: Any,
+    v: Any,
+    vhat: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdaMax(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta1_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyRMSProp(
+    var: _Var,
+    ms: Any,
+    mom: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    momentum: Any,
+    epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyCenteredRMSProp(
+    var: _Var,
+    mg: Any,
+    ms: Any,
+    mom: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    momentum: Any,
+    epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAddSign(
+    var: _Var,
+    m: Any,
+    grad: Any,
+    lr: Any,
+    alpha: Any,
+    sign_decay: Any,
+    beta: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyPowerSign(
+    var: _Var,
+    m: Any,
+    grad: Any,
+    lr: Any,
+    logbase: Any,
+    sign_decay: Any,
+    beta: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
