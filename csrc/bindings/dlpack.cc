@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "bindings/errors.h"
+#include "bindings/numpy_api.h"
 
 namespace py = pybind11;
 
@@ -57,42 +58,56 @@ struct ManagedVersioned {
   bool read_only() const { return (flags & kFlagReadOnly) != 0; }
 };
 
+// The type number of NumPy for a tensor's type, or -1.
+int TypeNumber(const Tensor& t, int npy_bfloat16) {
+  if (t.dtype.lanes != 1) return -1;
+  if (t.dtype.code == kBFloat && t.dtype.bits == 16) return npy_bfloat16;
+  if (t.dtype.code != kFloat) return -1;
+  return t.dtype.bits == 16 ? NPY_HALF
+         : t.dtype.bits == 32 ? NPY_FLOAT
+         : t.dtype.bits == 64 ? NPY_DOUBLE
+                              : -1;
+}
+
 template <class M>
-py::array Adopt(const char* op, const char* name, py::capsule capsule, const py::dtype& bfloat16) {
+py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_bfloat16) {
   M* managed = capsule.get_pointer<M>();
   const Tensor& t = managed->tensor;
-  py::dtype dtype;
-  if (t.dtype.lanes == 1 && t.dtype.code == kFloat && t.dtype.bits % 16 == 0) {
-    dtype = py::dtype("f" + std::to_string(t.dtype.bits / 8));
-  } else if (t.dtype.lanes == 1 && t.dtype.code == kBFloat && t.dtype.bits == 16) {
-    dtype = bfloat16;
-  } else {
+  const int number = TypeNumber(t, npy_bfloat16);
+  if (number < 0) {
     Fail(PyExc_TypeError, op, name, "dtype float16, bfloat16, float32 or float64",
          "a DLPack tensor of type code " + std::to_string(t.dtype.code) + " with " +
              std::to_string(t.dtype.bits) + " bits");
   }
-  const std::vector<py::ssize_t> shape(t.shape, t.shape + t.rank);
-  std::vector<py::ssize_t> strides(shape.size());
-  py::ssize_t contiguous = dtype.itemsize();
+  PyArray_Descr* descr = PyArray_DescrFromType(number);
+  std::vector<npy_intp> shape(t.shape, t.shape + t.rank);
+  std::vector<npy_intp> strides(shape.size());
+  npy_intp contiguous = t.dtype.bits / 8;
   for (size_t d = shape.size(); d-- > 0;) {
-    strides[d] = t.strides == nullptr ? contiguous : t.strides[d] * dtype.itemsize();
+    strides[d] = t.strides == nullptr ? contiguous : t.strides[d] * (t.dtype.bits / 8);
     contiguous *= shape[d];
   }
+  auto array = py::reinterpret_steal<py::object>(PyArray_NewFromDescr(
+      &PyArray_Type, descr, t.rank, shape.data(), strides.data(),
+      static_cast<char*>(t.data) + t.byte_offset, managed->read_only() ? 0 : NPY_ARRAY_WRITEABLE,
+      nullptr));
+  if (!array) throw py::error_already_set();
   // From here on the array's base owns the tensor.
   capsule.set_name(M::kUsedName);
-  const py::capsule owner(managed, [](void* pointer) {
+  py::capsule owner(managed, [](void* pointer) {
     M* owned = static_cast<M*>(pointer);
     if (owned->deleter != nullptr) owned->deleter(owned);
   });
-  py::array array(dtype, shape, strides, static_cast<char*>(t.data) + t.byte_offset, owner);
-  if (managed->read_only()) array.attr("flags").attr("writeable") = false;
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()),
+                            owner.release().ptr()) != 0) {
+    throw py::error_already_set();
+  }
   return array;
 }
 
 }  // namespace
 
-py::array ArrayFromDLPack(const char* op, const char* name, py::handle object,
-                          const py::dtype& bfloat16) {
+py::object ArrayFromDLPack(const char* op, const char* name, py::handle object, int npy_bfloat16) {
   const auto device = object.attr("__dlpack_device__")().cast<py::tuple>();
   if (device[0].cast<int>() != kDeviceCpu) {
     Fail(PyExc_ValueError, op, name, "memory on the CPU", "DLPack device " + Text(device));
@@ -106,9 +121,9 @@ py::array ArrayFromDLPack(const char* op, const char* name, py::handle object,
   }
   auto capsule = exported.cast<py::capsule>();
   if (std::string(capsule.name()) == ManagedVersioned::kName) {
-    return Adopt<ManagedVersioned>(op, name, capsule, bfloat16);
+    return Adopt<ManagedVersioned>(op, name, capsule, npy_bfloat16);
   }
-  return Adopt<Managed>(op, name, capsule, bfloat16);
+  return Adopt<Managed>(op, name, capsule, npy_bfloat16);
 }
 
 }  // namespace slotwise

@@ -2,12 +2,13 @@
 // from_dlpack knows no bfloat16 and makes writable tensors read-only.
 #pragma once
 
-#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
 
 namespace slotwise {
 
-// `object` has __dlpack__ and __dlpack_device__. Raises if its memory is not the CPU's.
-pybind11::array ArrayFromDLPack(const char* op, const char* name, pybind11::handle object,
-                                const pybind11::dtype& bfloat16);
+// `object` has __dlpack__ and __dlpack_device__. Raises if its memory is not the CPU's, or if its
+// type is none that kernels know. `npy_bfloat16` is the type number of bfloat16.
+pybind11::object ArrayFromDLPack(const char* op, const char* name, pybind11::handle object,
+                                 int npy_bfloat16);
 
 }  // namespace slotwise

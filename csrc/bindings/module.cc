@@ -4,7 +4,7 @@
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Compiled kernels of slotwise.";
-  slotwise::LoadBFloat16();
+  slotwise::ImportNumpy();
   slotwise::BindRules(module);
   slotwise::BindRuntime(module);
 }

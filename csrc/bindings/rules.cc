@@ -30,7 +30,7 @@ void Apply(const RuleEntry& rule, PyObject* const* args) {
   const ArrayArgument var(spec.op, "var", args[0]);
   var.RequireUpdatable();
   DenseCall call{};
-  call.dtype = var.dtype;
+  call.dtype = var.dtype();
   call.count = var.count();
   call.var = var.data();
 
@@ -53,7 +53,7 @@ void Apply(const RuleEntry& rule, PyObject* const* args) {
   PyObject* const* next = args + 2 + slot_count;
   std::array<double, kMaxHypers> hypers{};
   for (size_t i = 0; spec.hypers[i].name != nullptr; ++i) {
-    hypers[i] = ParseHyper(spec.op, spec.hypers[i], var.dtype, *next++);
+    hypers[i] = ParseHyper(spec.op, spec.hypers[i], var.dtype(), *next++);
   }
   std::array<bool, kMaxAttrs> attrs{};
   for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {

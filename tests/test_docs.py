@@ -1,0 +1,54 @@
+"""Docstrings, signatures and the stub say what the extension really does."""
+
+import doctest
+import importlib.util
+import inspect
+from pathlib import Path
+
+import pytest
+import slotwise
+from slotwise import _core, _runtime, raw_ops
+
+MODULES = [slotwise, raw_ops, _runtime]
+ROOT = Path(__file__).parents[1]
+
+
+def public_functions() -> list:
+    found = []
+    for module in (slotwise, raw_ops):
+        for name in module.__all__:
+            if inspect.isfunction(getattr(module, name)):
+                found.append(pytest.param(getattr(module, name), id=f"{module.__name__}.{name}"))
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_examples_run(module):
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    failed, _ = doctest.testmod(module, optionflags=flags)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("function", public_functions())
+def test_public_functions_are_documented(function):
+    assert function.__doc__ is not None
+    assert ">>> " in function.__doc__, "no example"
+    if function.__module__ == raw_ops.__name__:
+        documented = function.__doc__.split("Args:")[1]
+        for name in inspect.signature(function).parameters:
+            assert name in documented
+
+
+@pytest.mark.parametrize("rule", _core.RULES, ids=lambda rule: rule["op"])
+def test_signatures_follow_the_registry(rule):
+    parameters = inspect.signature(getattr(raw_ops, rule["op"])).parameters
+    expected = {"var", *rule["slots"], rule["grad"], *rule["hypers"], *rule["attrs"]}
+    assert set(parameters) == expected | {"use_locking", "name"}
+    assert rule["op"] in raw_ops.__all__
+
+
+def test_stub_is_up_to_date():
+    spec = importlib.util.spec_from_file_location("make_stub", ROOT / "scripts" / "make_stub.py")
+    make_stub = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(make_stub)
+    assert make_stub.STUB.read_text() == make_stub.stub(), "run scripts/make_stub.py"
