@@ -29,6 +29,16 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class V>
 using Lane = hn::TFromD<hn::DFromV<V>>;
 
+// float64 to float32 lanes, rounded to nearest; what is too large becomes inf.
+template <class D, class V>
+HWY_INLINE hn::VFromD<D> Narrow(D d, V v) {
+#if HWY_TARGET == HWY_SCALAR  // whose DemoteTo saturates to the largest finite number
+  return hn::Set(d, static_cast<float>(hn::GetLane(v)));
+#else
+  return hn::DemoteTo(d, v);
+#endif
+}
+
 template <class V>
 using MaskOf = decltype(hn::Lt(V(), V()));
 

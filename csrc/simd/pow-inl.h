@@ -205,7 +205,7 @@ HWY_INLINE V PowForF32InParts(V x, float y) {
   const hn::Rebind<double, decltype(half)> d64;
   const auto lower = PowForF32(hn::PromoteTo(d64, hn::LowerHalf(half, x)), y);
   const auto upper = PowForF32(hn::PromoteTo(d64, hn::UpperHalf(half, x)), y);
-  return hn::Combine(d, hn::DemoteTo(half, upper), hn::DemoteTo(half, lower));
+  return hn::Combine(d, Narrow(half, upper), Narrow(half, lower));
 }
 #endif
 
@@ -217,7 +217,7 @@ HWY_INLINE V PowPositive(V x, Lane<V> y) {
     return PowForF64(x, y);
   } else if constexpr (kLanes<decltype(d)> <= kLanes<hn::ScalableTag<double>>) {
     const hn::Rebind<double, decltype(d)> d64;
-    return hn::DemoteTo(d, PowForF32(hn::PromoteTo(d64, x), y));
+    return Narrow(d, PowForF32(hn::PromoteTo(d64, x), y));
   } else {
     return PowForF32InParts(x, y);
   }
