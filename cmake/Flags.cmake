@@ -9,6 +9,8 @@ target_compile_options(
   INTERFACE -Wall -Wextra -Wconversion -Wshadow
             # The numerics contract: a*b + c stays two roundings on every target.
             -ffp-contract=off
+            # Nor is x - 0 folded into x, which would not flush a subnormal x.
+            $<$<CXX_COMPILER_ID:GNU>:-frounding-math>
             # sqrt and its kin need not set errno, so they inline.
             -fno-math-errno -fvisibility=hidden)
 if(SLOTWISE_WERROR)

@@ -11,6 +11,9 @@ HEAD = '''"""Compiled kernels of slotwise (written by scripts/make_stub.py)."""
 
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 _Var = TypeVar("_Var")
 
 RULES: tuple[dict[str, Any], ...]
@@ -21,20 +24,38 @@ def set_target(name: str) -> bool: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def build_config() -> dict[str, Any]: ...
+
+class RowPlan:
+    def __init__(self, ids: Any, num_rows: int, bounds: str) -> None: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def unique(self) -> NDArray[np.int64]: ...
+    @property
+    def counts(self) -> NDArray[np.int64]: ...
+    @property
+    def inverse(self) -> NDArray[np.int64]: ...
+    def __len__(self) -> int: ...
+
 '''
 
 
-def function(rule: dict[str, Any]) -> str:
+def function(rule: dict[str, Any], prefix: str) -> str:
     arguments = ["var: _Var"]
-    arguments += [f"{name}: Any" for name in [*rule["slots"], rule["grad"]]]
-    arguments += [f"{name}: Any" for name in rule["hypers"]]
+    arguments += [f"{name}: Any" for name in [*rule["slots"], rule["grad"], *rule["hypers"]]]
     arguments += [f"{name}: bool" for name in [*rule["attrs"], "use_locking"]]
+    if prefix == "SparseApply":
+        arguments += ["indices: Any", "duplicates: str", "bounds: str"]
     lines = "".join(f"    {argument},\n" for argument in [*arguments, "/"])
-    return f"def {rule['op']}(\n{lines}) -> _Var: ...\n"
+    result = "_Var | int" if prefix == "SparseApply" else "_Var"
+    return f"def {prefix}{rule['name']}(\n{lines}) -> {result}: ...\n"
 
 
 def stub() -> str:
-    return HEAD + "".join(function(rule) for rule in _core.RULES)
+    dense = [function(rule, "Apply") for rule in _core.RULES if rule["has_dense"]]
+    return HEAD + "".join(dense + [function(rule, "SparseApply") for rule in _core.RULES])
 
 
 if __name__ == "__main__":

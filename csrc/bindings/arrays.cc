@@ -15,25 +15,6 @@ namespace {
 
 int npy_bfloat16 = -1;  // given out when ml_dtypes registers the type
 
-py::object AsArray(const char* op, const char* name, py::handle object) {
-  if (PyArray_Check(object.ptr())) return py::reinterpret_borrow<py::object>(object);
-  if (PyObject_CheckBuffer(object.ptr()) != 0) {
-    const auto view = py::reinterpret_steal<py::object>(PyMemoryView_FromObject(object.ptr()));
-    if (!view) throw py::error_already_set();
-    return py::module_::import("numpy").attr("asarray")(view);
-  }
-  if (py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__")) {
-    try {
-      return ArrayFromDLPack(op, name, object, npy_bfloat16);
-    } catch (py::error_already_set& error) {
-      if (!error.matches(PyExc_BufferError)) throw;
-      Fail(PyExc_ValueError, op, name, "a tensor that DLPack can export", Text(error.value()));
-    }
-  }
-  Fail(PyExc_TypeError, op, name,
-       "an array, or an object that exports the buffer protocol or DLPack", TypeName(object));
-}
-
 std::string DTypeText(PyArrayObject* array) {
   return Text(reinterpret_cast<PyObject*>(PyArray_DESCR(array)));
 }
@@ -74,34 +55,44 @@ void ImportNumpy() {
   Py_DECREF(descr);
 }
 
-ArrayArgument::ArrayArgument(const char* op, const char* name, py::handle object)
-    : op_(op),
-      name_(name),
-      array_(AsArray(op, name, object)),
-      dtype_(DTypeOf(op, name, array())) {}
-
-StridedArray ArrayArgument::strided() const {
-  static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");
-  static constexpr int64_t kOne[1] = {1};
-  const bool plain = Has(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED);
-  const int rank = PyArray_NDIM(array());
-  if (rank == 0) return {data(), plain, 1, kOne, kOne};
-  return {data(), plain, rank, reinterpret_cast<const int64_t*>(PyArray_DIMS(array())),
-          reinterpret_cast<const int64_t*>(PyArray_STRIDES(array()))};
+py::object AsArray(const char* op, const char* name, py::handle object) {
+  if (PyArray_Check(object.ptr())) return py::reinterpret_borrow<py::object>(object);
+  try {
+    if (PyObject_CheckBuffer(object.ptr()) != 0) {
+      const auto view = py::reinterpret_steal<py::object>(PyMemoryView_FromObject(object.ptr()));
+      if (!view) throw py::error_already_set();
+      return py::module_::import("numpy").attr("asarray")(view);
+    }
+    if (py::hasattr(object, "__dlpack__") && py::hasattr(object, "__dlpack_device__")) {
+      return ArrayFromDLPack(op, name, object, npy_bfloat16);
+    }
+  } catch (py::error_already_set& error) {
+    const std::string reason = Text(error.value());
+    if (reason.rfind(op, 0) == 0) throw;  // already says what is wrong with which argument
+    Fail(error.matches(PyExc_BufferError) ? PyExc_ValueError : PyExc_TypeError, op, name,
+         "an array of floating-point numbers", TypeName(object) + " (" + reason + ")");
+  }
+  Fail(PyExc_TypeError, op, name,
+       "an array, or an object that exports the buffer protocol or DLPack", TypeName(object));
 }
 
-void ArrayArgument::RequireLike(const ArrayArgument& var) const {
-  if (dtype_ != var.dtype_) {
-    Fail(PyExc_TypeError, op_, name_, "dtype " + DTypeText(var.array()) + " like " + var.name_,
-         DTypeText(array()));
+void NamedArray::RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const {
+  if (PyArray_NDIM(array()) == static_cast<int>(shape.size()) &&
+      std::equal(shape.begin(), shape.end(), PyArray_DIMS(array()))) {
+    return;
   }
-  if (!PyArray_SAMESHAPE(array(), var.array())) {
-    Fail(PyExc_ValueError, op_, name_, "shape " + ShapeText(var.array_) + " like " + var.name_,
-         ShapeText(array_));
-  }
+  py::tuple expected(shape.size());
+  for (size_t d = 0; d < shape.size(); ++d) expected[d] = shape[d];
+  Fail(PyExc_ValueError, op_, name_, "shape " + Text(expected) + like, ShapeText(array_));
 }
 
-void ArrayArgument::RequireUpdatable() const {
+void NamedArray::RequireShapeOf(const NamedArray& other) const {
+  if (PyArray_SAMESHAPE(array(), other.array())) return;
+  Fail(PyExc_ValueError, op_, name_, "shape " + ShapeText(other.array_) + " like " + other.name_,
+       ShapeText(array_));
+}
+
+void NamedArray::RequireUpdatable() const {
   if (Has(NPY_ARRAY_CARRAY)) return;
   if (!Has(NPY_ARRAY_WRITEABLE)) {
     Fail(PyExc_ValueError, op_, name_, "a writable array", "a read-only one");
@@ -113,8 +104,8 @@ void ArrayArgument::RequireUpdatable() const {
   Fail(PyExc_ValueError, op_, name_, "memory aligned to its elements", "a misaligned array");
 }
 
-void ArrayArgument::RequireApartFrom(const ArrayArgument& other) const {
-  if (count() == 0) return;
+void NamedArray::RequireApartFrom(const NamedArray& other) const {
+  if (count() == 0 || other.count() == 0) return;
   const auto mine = Extent(array()), its = Extent(other.array());
   if (mine.second <= its.first || its.second <= mine.first) return;
   // A strided gradient may reach around another array without sharing an element.
@@ -124,6 +115,66 @@ void ArrayArgument::RequireApartFrom(const ArrayArgument& other) const {
   }
   Fail(PyExc_ValueError, op_, name_, "memory of its own",
        std::string("an array that overlaps ") + other.name_);
+}
+
+void NamedArray::MakeContiguous() {
+  if (Has(NPY_ARRAY_CARRAY_RO)) return;
+  array_ = py::reinterpret_steal<py::object>(PyArray_NewCopy(array(), NPY_CORDER));
+  if (!array_) throw py::error_already_set();
+}
+
+ArrayArgument::ArrayArgument(const char* op, const char* name, py::handle object)
+    : NamedArray(op, name, AsArray(op, name, object)), dtype_(DTypeOf(op, name, array())) {}
+
+StridedArray ArrayArgument::strided() const {
+  static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");
+  static constexpr int64_t kOne[1] = {1};
+  const bool plain = Has(NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED);
+  if (rank() == 0) return {data(), plain, 1, kOne, kOne};
+  return {data(), plain, rank(), reinterpret_cast<const int64_t*>(PyArray_DIMS(array())),
+          reinterpret_cast<const int64_t*>(PyArray_STRIDES(array()))};
+}
+
+void ArrayArgument::MakeRowsContiguous() {
+  const npy_intp item = PyArray_ITEMSIZE(array());
+  npy_intp contiguous = item;
+  bool is_plain = Has(NPY_ARRAY_ALIGNED) && (rank() == 0 || PyArray_STRIDE(array(), 0) % item == 0);
+  for (int d = rank() - 1; d >= 1; --d) {
+    is_plain = is_plain && (dim(d) == 1 || PyArray_STRIDE(array(), d) == contiguous);
+    contiguous *= dim(d);
+  }
+  if (!is_plain) MakeContiguous();
+}
+
+int64_t ArrayArgument::RowStride() const {
+  return PyArray_STRIDE(array(), 0) / PyArray_ITEMSIZE(array());
+}
+
+void ArrayArgument::RequireDTypeOf(const ArrayArgument& other) const {
+  if (dtype_ == other.dtype_) return;
+  Fail(PyExc_TypeError, op_, name_, "dtype " + DTypeText(other.array()) + " like " + other.name_,
+       DTypeText(array()));
+}
+
+IntegerArray::IntegerArray(const char* op, const char* name, py::handle object)
+    : NamedArray(op, name, AsArray(op, name, object)) {
+  const char kind = PyArray_DESCR(array())->kind;
+  const npy_intp size = PyArray_ITEMSIZE(array());
+  if (kind != 'i' || (size != 4 && size != 8) || !PyArray_ISNOTSWAPPED(array())) {
+    Fail(PyExc_TypeError, op_, name_, "dtype int32 or int64 in native byte order",
+         DTypeText(array()));
+  }
+  MakeContiguous();
+}
+
+std::string IntegerArray::ElementName(size_t position) const {
+  std::string index;
+  for (int d = rank() - 1; d >= 0; --d) {
+    const size_t extent = static_cast<size_t>(dim(d));
+    index = std::to_string(position % extent) + (index.empty() ? "" : "," + index);
+    position /= extent;
+  }
+  return std::string(name_) + (index.empty() ? "" : "[" + index + "]");
 }
 
 }  // namespace slotwise

@@ -1,27 +1,64 @@
 // NumPy arrays, buffers and DLPack tensors as memory to update in place. Nothing is copied.
 #pragma once
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "bindings/numpy_api.h"
+#include "core/row_groups.h"
 #include "core/types.h"
 
 namespace slotwise {
 
 // One array argument of one call; keeps the array alive.
-class ArrayArgument {
+class NamedArray {
  public:
-  // Takes an ndarray, or an exporter of the buffer protocol, or of DLPack on the CPU.
+  const char* op() const { return op_; }
+  const char* name() const { return name_; }
+  PyArrayObject* array() const { return reinterpret_cast<PyArrayObject*>(array_.ptr()); }
+  void* data() const { return PyArray_DATA(array()); }
+  size_t count() const { return static_cast<size_t>(PyArray_SIZE(array())); }
+  int rank() const { return PyArray_NDIM(array()); }
+  int64_t dim(int d) const { return PyArray_DIM(array(), d); }
+  bool Has(int flags) const { return (PyArray_FLAGS(array()) & flags) == flags; }
+
+  // Each raises if the array is not so. `like` says why that shape is expected.
+  void RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const;
+  void RequireShapeOf(const NamedArray& other) const;
+  void RequireUpdatable() const;  // writable, C-contiguous and aligned
+  void RequireApartFrom(const NamedArray& other) const;
+
+ protected:
+  NamedArray(const char* op, const char* name, pybind11::object array)
+      : op_(op), name_(name), array_(std::move(array)) {}
+
+  // The same values in C order, copied if they are not.
+  void MakeContiguous();
+
+  const char* op_;
+  const char* name_;
+  pybind11::object array_;
+};
+
+// An ndarray, or an exporter of the buffer protocol, or of DLPack on the CPU.
+pybind11::object AsArray(const char* op, const char* name, pybind11::handle object);
+
+// One of float16, bfloat16, float32 and float64.
+class ArrayArgument : public NamedArray {
+ public:
   ArrayArgument(const char* op, const char* name, pybind11::handle object);
 
   DType dtype() const { return dtype_; }
-  void* data() const { return PyArray_DATA(array()); }
-  size_t count() const { return static_cast<size_t>(PyArray_SIZE(array())); }
   size_t bytes() const { return count() * SizeOf(dtype_); }
   StridedArray strided() const;
 
-  // Each raises if the array is not so.
-  void RequireLike(const ArrayArgument& var) const;  // dtype and shape
-  void RequireUpdatable() const;                     // writable, C-contiguous and aligned
-  void RequireApartFrom(const ArrayArgument& other) const;
+  // For reading only: makes rows contiguous in themselves, by a copy if need be.
+  void MakeRowsContiguous();
+  // Elements from one row to the next.
+  int64_t RowStride() const;
+
+  void RequireDTypeOf(const ArrayArgument& other) const;
 
   // The very elements of `other`, which is contiguous, in the same order.
   bool IsSameMemoryAs(const ArrayArgument& other) const {
@@ -29,13 +66,18 @@ class ArrayArgument {
   }
 
  private:
-  PyArrayObject* array() const { return reinterpret_cast<PyArrayObject*>(array_.ptr()); }
-  bool Has(int flags) const { return (PyArray_FLAGS(array()) & flags) == flags; }
-
-  const char* op_;
-  const char* name_;
-  pybind11::object array_;
   DType dtype_;
+};
+
+// int32 or int64, contiguous (copied if it is not).
+class IntegerArray : public NamedArray {
+ public:
+  IntegerArray(const char* op, const char* name, pybind11::handle object);
+
+  RowIds ids() const { return {data(), PyArray_ITEMSIZE(array()) == 8, count()}; }
+
+  // "indices[1,0]" for a position in C order.
+  std::string ElementName(size_t position) const;
 };
 
 // Imports NumPy's C API and finds ml_dtypes.bfloat16; once, when the module is imported.

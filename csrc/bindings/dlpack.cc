@@ -63,7 +63,7 @@ int TypeNumber(const Tensor& t, int npy_bfloat16) {
   if (t.dtype.lanes != 1) return -1;
   if (t.dtype.code == kBFloat && t.dtype.bits == 16) return npy_bfloat16;
   if (t.dtype.code != kFloat) return -1;
-  return t.dtype.bits == 16 ? NPY_HALF
+  return t.dtype.bits == 16   ? NPY_HALF
          : t.dtype.bits == 32 ? NPY_FLOAT
          : t.dtype.bits == 64 ? NPY_DOUBLE
                               : -1;
@@ -87,10 +87,10 @@ py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_
     strides[d] = t.strides == nullptr ? contiguous : t.strides[d] * (t.dtype.bits / 8);
     contiguous *= shape[d];
   }
-  auto array = py::reinterpret_steal<py::object>(PyArray_NewFromDescr(
-      &PyArray_Type, descr, t.rank, shape.data(), strides.data(),
-      static_cast<char*>(t.data) + t.byte_offset, managed->read_only() ? 0 : NPY_ARRAY_WRITEABLE,
-      nullptr));
+  auto array = py::reinterpret_steal<py::object>(
+      PyArray_NewFromDescr(&PyArray_Type, descr, t.rank, shape.data(), strides.data(),
+                           static_cast<char*>(t.data) + t.byte_offset,
+                           managed->read_only() ? 0 : NPY_ARRAY_WRITEABLE, nullptr));
   if (!array) throw py::error_already_set();
   // From here on the array's base owns the tensor.
   capsule.set_name(M::kUsedName);
@@ -98,8 +98,8 @@ py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_
     M* owned = static_cast<M*>(pointer);
     if (owned->deleter != nullptr) owned->deleter(owned);
   });
-  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()),
-                            owner.release().ptr()) != 0) {
+  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()), owner.release().ptr()) !=
+      0) {
     throw py::error_already_set();
   }
   return array;
@@ -119,11 +119,16 @@ py::object ArrayFromDLPack(const char* op, const char* name, py::handle object, 
     if (!error.matches(PyExc_TypeError)) throw;
     exported = object.attr("__dlpack__")();  // a producer from before DLPack 1.0
   }
-  auto capsule = exported.cast<py::capsule>();
-  if (std::string(capsule.name()) == ManagedVersioned::kName) {
-    return Adopt<ManagedVersioned>(op, name, capsule, npy_bfloat16);
+  if (PyCapsule_IsValid(exported.ptr(), ManagedVersioned::kName) != 0) {
+    return Adopt<ManagedVersioned>(op, name, exported, npy_bfloat16);
   }
-  return Adopt<Managed>(op, name, capsule, npy_bfloat16);
+  if (PyCapsule_IsValid(exported.ptr(), Managed::kName) != 0) {
+    return Adopt<Managed>(op, name, exported, npy_bfloat16);
+  }
+  if (PyCapsule_CheckExact(exported.ptr()) != 0) {
+    Fail(PyExc_ValueError, op, name, "a DLPack tensor", "one that was consumed before");
+  }
+  Fail(PyExc_TypeError, op, name, "a capsule from __dlpack__", TypeName(exported));
 }
 
 }  // namespace slotwise

@@ -5,6 +5,8 @@
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Compiled kernels of slotwise.";
   slotwise::ImportNumpy();
-  slotwise::BindRules(module);
+  slotwise::BindRowPlan(module);
+  slotwise::BindDenseOps(module);
+  slotwise::BindSparseOps(module);
   slotwise::BindRuntime(module);
 }

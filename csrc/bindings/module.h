@@ -5,7 +5,9 @@
 
 namespace slotwise {
 
-void BindRules(pybind11::module_& module);
+void BindDenseOps(pybind11::module_& module);
+void BindRowPlan(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);
+void BindSparseOps(pybind11::module_& module);
 
 }  // namespace slotwise

@@ -1,6 +1,7 @@
 #include "bindings/scalars.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "bindings/errors.h"
@@ -36,7 +37,8 @@ double ParseReal(const char* op, const char* name, py::handle object) {
   const double value = PyFloat_AsDouble(object.ptr());
   if (value == -1 && PyErr_Occurred() != nullptr) {
     const py::error_already_set error;
-    Fail(PyExc_TypeError, op, name, "a real number", Text(object) + " (" + error.what() + ")");
+    Fail(PyExc_TypeError, op, name, "a real number",
+         TypeName(object) + " (" + Text(error.value()) + ")");
   }
   return value;
 }
@@ -64,8 +66,12 @@ const char* Requirement(Range range) {
       return "a finite number";
     case Range::kPositive:
       return "a number > 0";
+    case Range::kPositiveOrScaled:
+      return "a number > 0 (or 0 with multiply_linear_by_lr)";
     case Range::kNonNegative:
       return "a number >= 0";
+    case Range::kNotPositive:
+      return "a finite number <= 0";
     case Range::kAtMostOne:
       return "a number <= 1";
     default:
@@ -73,14 +79,18 @@ const char* Requirement(Range range) {
   }
 }
 
-bool IsIn(Range range, double value) {
+bool IsIn(Range range, bool is_scaled, double value) {
   switch (range) {
     case Range::kFinite:
       return std::isfinite(value);
     case Range::kPositive:
       return value > 0;
+    case Range::kPositiveOrScaled:
+      return value > 0 || (value == 0 && is_scaled);
     case Range::kNonNegative:
       return value >= 0;
+    case Range::kNotPositive:
+      return value <= 0 && std::isfinite(value);
     case Range::kAtMostOne:
       return value <= 1;
     default:
@@ -90,12 +100,16 @@ bool IsIn(Range range, double value) {
 
 }  // namespace
 
-double ParseHyper(const char* op, const Hyper& hyper, DType dtype, py::handle object) {
-  if (hyper.range == Range::kInteger) return ParseInteger(op, hyper.name, object);
-  double value = ParseReal(op, hyper.name, object);
+double ParseHyper(const char* op, const char* name, Range range, bool is_scaled, DType dtype,
+                  py::handle object) {
+  if (range == Range::kInteger) return ParseInteger(op, name, object);
+  double value = ParseReal(op, name, object);
   if (dtype != DType::kF64) value = static_cast<float>(value);
-  if (!IsIn(hyper.range, value)) {
-    Fail(PyExc_ValueError, op, hyper.name, Requirement(hyper.range), Text(object));
+  const double smallest =
+      dtype == DType::kF64 ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
+  if (std::fabs(value) < smallest) value = std::copysign(0.0, value);  // as denormals in arrays
+  if (!IsIn(range, is_scaled, value)) {
+    Fail(PyExc_ValueError, op, name, Requirement(range), Text(object));
   }
   return value;
 }

@@ -7,8 +7,10 @@
 
 namespace slotwise {
 
-// The value, rounded to the type that `dtype` is computed in; raises if out of range.
-double ParseHyper(const char* op, const Hyper& hyper, DType dtype, pybind11::handle object);
+// The value, rounded to the type that `dtype` is computed in; raises if it is not in `range`.
+// `is_scaled` is the rule's attribute that Range::kPositiveOrScaled asks about.
+double ParseHyper(const char* op, const char* name, Range range, bool is_scaled, DType dtype,
+                  pybind11::handle object);
 
 bool ParseAttr(const char* op, const char* name, pybind11::handle object);
 

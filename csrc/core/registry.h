@@ -8,20 +8,33 @@
 namespace slotwise {
 
 // Which values a hyperparameter may take, once rounded to the compute type. NaN is never allowed.
-enum class Range { kAny, kFinite, kPositive, kNonNegative, kAtMostOne, kInteger };
+enum class Range {
+  kAny,
+  kFinite,
+  kPositive,
+  kPositiveOrScaled,  // > 0, or >= 0 with the rule's attribute (multiply_linear_by_lr) set
+  kNonNegative,
+  kNotPositive,  // and finite
+  kAtMostOne,
+  kInteger,
+};
 
+// The sparse op of a rule may be stricter than the dense one, as in TensorFlow.
 struct Hyper {
   const char* name;
   Range range = Range::kAny;
+  Range sparse_range = range;
 };
 
-// Names as TensorFlow spells them; unused entries are null.
+// Names as TensorFlow spells them; unused entries are null. The ops are Apply<name> and
+// SparseApply<name>.
 struct RuleSpec {
-  const char* op;
+  const char* name;
   const char* slots[kMaxSlots + 1];
   const char* grad;
   Hyper hypers[kMaxHypers + 1];
   const char* attrs[kMaxAttrs + 1];
+  bool row_slots = false;  // slots hold one element per row of var
 };
 
 constexpr size_t CountSlots(const RuleSpec& spec) {
@@ -43,10 +56,12 @@ constexpr size_t CountAttrs(const RuleSpec& spec) {
 }
 
 using DenseFunction = void (*)(const DenseCall&);
+using SparseFunction = void (*)(const SparseCall&);
 
 struct RuleEntry {
   RuleSpec spec;
-  const DenseFunction* dense;  // indexed by TargetIndex()
+  const DenseFunction* dense;  // both indexed by TargetIndex()
+  const SparseFunction* sparse;
 };
 
 // The table of rules: one row each, defined by csrc/rules.

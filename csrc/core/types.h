@@ -13,7 +13,7 @@ constexpr size_t SizeOf(DType dtype) {
 }
 
 constexpr size_t kMaxSlots = 3;
-constexpr size_t kMaxHypers = 6;
+constexpr size_t kMaxHypers = 8;
 constexpr size_t kMaxAttrs = 1;
 constexpr int kMaxRank = 64;  // NumPy's own limit
 
@@ -35,6 +35,37 @@ struct DenseCall {
   StridedArray grad;
   const double* hypers;  // in the order of RuleSpec::hypers
   const bool* attrs;     // in the order of RuleSpec::attrs
+};
+
+// What equal row ids in one sparse call mean.
+enum class Duplicates : uint8_t {
+  kSequential,  // each occurrence is applied, in order
+  kSum,         // their gradients are summed in order, then applied once
+  kError,       // not allowed
+};
+
+// The occurrences of every row id, each row once: row `rows[g]` occurs at
+// `positions[offsets[g]] < ... < positions[offsets[g + 1] - 1]`.
+struct RowGroupsView {
+  size_t groups;
+  const int64_t* rows;
+  const uint32_t* offsets;
+  const uint32_t* positions;
+};
+
+// One sparse update of rows of `width` elements: row `rows[g]` of var and of every slot, by the
+// rows of grad where it occurs.
+struct SparseCall {
+  DType dtype;
+  size_t width;
+  void* var;
+  void* slots[kMaxSlots];
+  const void* grad;     // rows are contiguous in themselves
+  int64_t grad_stride;  // elements from one row of grad to the next
+  RowGroupsView groups;
+  bool sum;  // sum the gradients of a row first
+  const double* hypers;
+  const bool* attrs;
 };
 
 }  // namespace slotwise

@@ -15,7 +15,7 @@ namespace HWY_NAMESPACE {
 
 struct Adadelta : Rule<Adadelta> {
   static constexpr RuleSpec kSpec = {
-      "ApplyAdadelta", {"accum", "accum_update"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {}};
+      "Adadelta", {"accum", "accum_update"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {}};
 
   template <class T>
   struct Coefficients {

@@ -14,7 +14,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Adagrad : Rule<Adagrad> {
-  static constexpr RuleSpec kSpec = {"ApplyAdagrad", {"accum"}, "grad", {{"lr"}}, {"update_slots"}};
+  static constexpr RuleSpec kSpec = {"Adagrad", {"accum"}, "grad", {{"lr"}}, {"update_slots"}};
 
   template <class T>
   struct Coefficients {
@@ -35,7 +35,7 @@ struct Adagrad : Rule<Adagrad> {
 
 struct AdagradV2 : Rule<AdagradV2> {
   static constexpr RuleSpec kSpec = {
-      "ApplyAdagradV2", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {"update_slots"}};
+      "AdagradV2", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {"update_slots"}};
 
   template <class T>
   struct Coefficients {

@@ -15,7 +15,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct AdagradDA : Rule<AdagradDA> {
-  static constexpr RuleSpec kSpec = {"ApplyAdagradDA",
+  static constexpr RuleSpec kSpec = {"AdagradDA",
                                      {"gradient_accumulator", "gradient_squared_accumulator"},
                                      "grad",
                                      {{"lr"}, {"l1"}, {"l2"}, {"global_step", Range::kInteger}},
@@ -44,8 +44,8 @@ struct AdagradDA : Rule<AdagradDA> {
     ga = ga + g;
     da = da + g * g;
     const V denominator = c.l2_step_lr + Sqrt(da);
-    const V numerator =
-        c.has_l1 ? (-c.lr * Sign(ga)) * Max(Abs(ga) - c.step_l1, Fill<V>(0)) : (c.lr * ga) * T{-1};
+    const V numerator = c.has_l1 ? (-c.lr * Sign(ga)) * FirstMax(Abs(ga) - c.step_l1, Fill<V>(0))
+                                 : (c.lr * ga) * T{-1};
     var = IfThenElse(BothZero(numerator, denominator), var, numerator / denominator);
   }
 };

@@ -32,9 +32,7 @@ struct AdamCoefficients {
   template <class R>
   explicit AdamCoefficients(const Arguments<R, T>& args) {
     const auto& [beta1_power, beta2_power, lr, first, second, eps] = args.hypers;
-    const T numerator = lr * std::sqrt(1 - beta2_power);
-    const T denominator = 1 - beta1_power;
-    alpha = numerator == 0 && denominator == 0 ? 0 : numerator / denominator;
+    alpha = ScalarQuotient(lr * std::sqrt(1 - beta2_power), 1 - beta1_power);
     beta1 = first;
     one_minus_beta1 = 1 - first;
     one_minus_beta2 = 1 - second;
@@ -51,7 +49,7 @@ HWY_INLINE void UpdateMoments(const AdamCoefficients<T>& c, V g, V& m, V& v) {
 }
 
 struct Adam : Rule<Adam> {
-  static constexpr RuleSpec kSpec = {"ApplyAdam",
+  static constexpr RuleSpec kSpec = {"Adam",
                                      {"m", "v"},
                                      "grad",
                                      {{"beta1_power"},
@@ -79,7 +77,7 @@ struct Adam : Rule<Adam> {
 };
 
 struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
-  static constexpr RuleSpec kSpec = {"ApplyAdamWithAmsgrad",
+  static constexpr RuleSpec kSpec = {"AdamWithAmsgrad",
                                      {"m", "v", "vhat"},
                                      "grad",
                                      {{"beta1_power"},
@@ -96,13 +94,13 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
   template <class T, class V>
   static HWY_INLINE void Step(const AdamCoefficients<T>& c, V g, V& var, V& m, V& v, V& vhat) {
     UpdateMoments(c, g, m, v);
-    vhat = Max(vhat, v);
+    vhat = FirstMax(vhat, v);
     var = var - Quotient(m * c.alpha, Sqrt(vhat) + c.epsilon);
   }
 };
 
 struct AdaMax : Rule<AdaMax> {
-  static constexpr RuleSpec kSpec = {"ApplyAdaMax",
+  static constexpr RuleSpec kSpec = {"AdaMax",
                                      {"m", "v"},
                                      "grad",
                                      {{"beta1_power"}, {"lr"}, {"beta1"}, {"beta2"}, {"epsilon"}},
@@ -112,7 +110,7 @@ struct AdaMax : Rule<AdaMax> {
   struct Coefficients {
     explicit Coefficients(const Arguments<AdaMax, T>& args) {
       const auto& [beta1_power, lr, beta1, second, eps] = args.hypers;
-      alpha = lr / (1 - beta1_power);
+      alpha = ScalarQuotient(lr, 1 - beta1_power);
       one_minus_beta1 = 1 - beta1;
       beta2 = second;
       epsilon = eps;
@@ -124,7 +122,7 @@ struct AdaMax : Rule<AdaMax> {
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
     m = m + (g - m) * c.one_minus_beta1;
-    v = Max(c.beta2 * v, Abs(g));
+    v = FirstMax(c.beta2 * v, Abs(g));
     var = var - c.alpha * Quotient(m, v + c.epsilon);
   }
 };

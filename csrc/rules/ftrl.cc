@@ -53,7 +53,8 @@ HWY_INLINE void FtrlStep(const FtrlCoefficients<T>& c, V g, V shrunk_g, V& var, 
     root_change = root - Sqrt(accum);
   } else {
     root = Pow(n, c.power);
-    root_change = IfThenZeroElse(n == accum, root - Pow(accum, c.power));
+    // Of 0 to a negative power, inf, the change would have no value.
+    root_change = IfThenZeroElse(BothZero(n, accum), root - Pow(accum, c.power));
   }
   V denominator;
   if (c.multiply_linear_by_lr) {
@@ -68,12 +69,15 @@ HWY_INLINE void FtrlStep(const FtrlCoefficients<T>& c, V g, V shrunk_g, V& var, 
   accum = n;
 }
 
+constexpr Hyper kLr = {"lr", Range::kAny, Range::kPositiveOrScaled};
+constexpr Hyper kL1 = {"l1", Range::kAny, Range::kNonNegative};
+constexpr Hyper kL2 = {"l2", Range::kAny, Range::kNonNegative};
+constexpr Hyper kL2Shrinkage = {"l2_shrinkage", Range::kAny, Range::kNonNegative};
+constexpr Hyper kLrPower = {"lr_power", Range::kFinite, Range::kNotPositive};
+
 struct Ftrl : Rule<Ftrl> {
-  static constexpr RuleSpec kSpec = {"ApplyFtrl",
-                                     {"accum", "linear"},
-                                     "grad",
-                                     {{"lr"}, {"l1"}, {"l2"}, {"lr_power", Range::kFinite}},
-                                     {"multiply_linear_by_lr"}};
+  static constexpr RuleSpec kSpec = {
+      "Ftrl", {"accum", "linear"}, "grad", {kLr, kL1, kL2, kLrPower}, {"multiply_linear_by_lr"}};
 
   template <class T>
   struct Coefficients : FtrlCoefficients<T> {
@@ -89,12 +93,11 @@ struct Ftrl : Rule<Ftrl> {
 };
 
 struct FtrlV2 : Rule<FtrlV2> {
-  static constexpr RuleSpec kSpec = {
-      "ApplyFtrlV2",
-      {"accum", "linear"},
-      "grad",
-      {{"lr"}, {"l1"}, {"l2"}, {"l2_shrinkage"}, {"lr_power", Range::kFinite}},
-      {"multiply_linear_by_lr"}};
+  static constexpr RuleSpec kSpec = {"FtrlV2",
+                                     {"accum", "linear"},
+                                     "grad",
+                                     {kLr, kL1, kL2, kL2Shrinkage, kLrPower},
+                                     {"multiply_linear_by_lr"}};
 
   template <class T>
   struct Coefficients : FtrlCoefficients<T> {

@@ -11,7 +11,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct GradientDescent : Rule<GradientDescent> {
-  static constexpr RuleSpec kSpec = {"ApplyGradientDescent", {}, "delta", {{"alpha"}}, {}};
+  static constexpr RuleSpec kSpec = {"GradientDescent", {}, "delta", {{"alpha"}}, {}};
 
   template <class T>
   struct Coefficients {

@@ -31,7 +31,7 @@ struct MomentumCoefficients {
 
 struct Momentum : Rule<Momentum> {
   static constexpr RuleSpec kSpec = {
-      "ApplyMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
+      "Momentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
 
   template <class T>
   using Coefficients = MomentumCoefficients<T>;
@@ -45,7 +45,7 @@ struct Momentum : Rule<Momentum> {
 
 struct KerasMomentum : Rule<KerasMomentum> {
   static constexpr RuleSpec kSpec = {
-      "ApplyKerasMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
+      "KerasMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
 
   template <class T>
   using Coefficients = MomentumCoefficients<T>;

@@ -24,13 +24,13 @@ namespace HWY_NAMESPACE {
 // A value that is shrunk to zero keeps its sign. `eta` is a vector or a scalar.
 template <class T, class V, class Eta>
 HWY_INLINE V Shrink(V w, Eta eta, T l1, T l2) {
-  if (l1 > 0) w = Sign(w) * Max(Abs(w) - eta * l1, Fill<V>(0));
+  if (l1 > 0) w = Sign(w) * FirstMax(Abs(w) - eta * l1, Fill<V>(0));
   return Quotient(w, Fill<V>(1) + l2 * eta);
 }
 
 struct ProximalGradientDescent : Rule<ProximalGradientDescent> {
   static constexpr RuleSpec kSpec = {
-      "ApplyProximalGradientDescent", {}, "delta", {{"alpha"}, {"l1"}, {"l2"}}, {}};
+      "ProximalGradientDescent", {}, "delta", {{"alpha"}, {"l1"}, {"l2"}}, {}};
 
   template <class T>
   struct Coefficients {
@@ -48,7 +48,7 @@ struct ProximalGradientDescent : Rule<ProximalGradientDescent> {
 
 struct ProximalAdagrad : Rule<ProximalAdagrad> {
   static constexpr RuleSpec kSpec = {
-      "ApplyProximalAdagrad",
+      "ProximalAdagrad",
       {"accum"},
       "grad",
       {{"lr", Range::kPositive}, {"l1", Range::kNonNegative}, {"l2", Range::kNonNegative}},

@@ -11,6 +11,8 @@
 //   mg  += (g - mg) * (1 - rho)
 //   mom  = mom * momentum + g * lr / sqrt(ms - mg^2 + epsilon)
 //   var -= mom
+#include <limits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/rms_prop.cc"
 #include "hwy/foreach_target.h"
@@ -34,7 +36,7 @@ struct RMSPropCoefficients {
 
 struct RMSProp : Rule<RMSProp> {
   static constexpr RuleSpec kSpec = {
-      "ApplyRMSProp", {"ms", "mom"}, "grad", {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}}, {}};
+      "RMSProp", {"ms", "mom"}, "grad", {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}}, {}};
 
   template <class T>
   using Coefficients = RMSPropCoefficients<T>;
@@ -48,7 +50,7 @@ struct RMSProp : Rule<RMSProp> {
 };
 
 struct CenteredRMSProp : Rule<CenteredRMSProp> {
-  static constexpr RuleSpec kSpec = {"ApplyCenteredRMSProp",
+  static constexpr RuleSpec kSpec = {"CenteredRMSProp",
                                      {"mg", "ms", "mom"},
                                      "grad",
                                      {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}},
@@ -64,7 +66,8 @@ struct CenteredRMSProp : Rule<CenteredRMSProp> {
     const V variance = (ms - mg * mg) + c.epsilon;
     // Rounding can make the variance negative; such a gradient has no scale: no update.
     const V scaled = Quotient(g * c.lr, Sqrt(variance));
-    mom = mom * c.momentum + IfThenZeroElse(variance < 0, scaled);
+    const auto is_rounded = And(variance < 0, Abs(mg) < std::numeric_limits<T>::infinity());
+    mom = mom * c.momentum + IfThenZeroElse(is_rounded, scaled);
     var = var - mom;
   }
 };

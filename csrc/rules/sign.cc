@@ -17,7 +17,7 @@ namespace HWY_NAMESPACE {
 
 struct AddSign : Rule<AddSign> {
   static constexpr RuleSpec kSpec = {
-      "ApplyAddSign", {"m"}, "grad", {{"lr"}, {"alpha"}, {"sign_decay"}, {"beta"}}, {}};
+      "AddSign", {"m"}, "grad", {{"lr"}, {"alpha"}, {"sign_decay"}, {"beta"}}, {}};
 
   template <class T>
   struct Coefficients {
@@ -40,7 +40,7 @@ struct AddSign : Rule<AddSign> {
 
 struct PowerSign : Rule<PowerSign> {
   static constexpr RuleSpec kSpec = {
-      "ApplyPowerSign", {"m"}, "grad", {{"lr"}, {"logbase"}, {"sign_decay"}, {"beta"}}, {}};
+      "PowerSign", {"m"}, "grad", {{"lr"}, {"logbase"}, {"sign_decay"}, {"beta"}}, {}};
 
   // The exponential takes three values only, one for each sign of g * m.
   template <class T>

@@ -9,6 +9,7 @@
 #define SLOTWISE_SIMD_COMPAT_INL_H_
 #endif
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 // Conversions between float16 and float32 by one instruction, exact for every bit pattern.

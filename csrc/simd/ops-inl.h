@@ -77,10 +77,12 @@ HWY_INLINE V Sign(V x) {
   return IfThenElse(IsNaN(x), x, IfThenZeroElse(x == 0, one));
 }
 
-// The larger one; the first survives ties and comparisons with NaN.
+// The larger one; the first survives ties and comparisons with NaN; subnormals become zero. (Not so
+// Highway's Max, which argument-dependent lookup would prefer if this one had its name.)
 template <class V>
-HWY_INLINE V Max(V a, V b) {
-  return IfThenElse(a < b, b, a);
+HWY_INLINE V FirstMax(V a, V b) {
+  const V larger = IfThenElse(a < b, b, a);
+  return IfThenElse(larger == 0, CopySign(Fill<V>(0), larger), larger);
 }
 
 // 1 / sqrt(x), by two correctly rounded operations.
@@ -98,6 +100,12 @@ HWY_INLINE MaskOf<V> BothZero(V a, V b) {
 template <class V>
 HWY_INLINE V Quotient(V numerator, V denominator) {
   return IfThenZeroElse(BothZero(numerator, denominator), numerator / denominator);
+}
+
+// The same for coefficients.
+template <class T>
+T ScalarQuotient(T numerator, T denominator) {
+  return numerator == 0 && denominator == 0 ? 0 : numerator / denominator;
 }
 
 }  // namespace HWY_NAMESPACE

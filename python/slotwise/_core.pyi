@@ -2,6 +2,9 @@
 
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 _Var = TypeVar("_Var")
 
 RULES: tuple[dict[str, Any], ...]
@@ -12,6 +15,21 @@ def set_target(name: str) -> bool: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def build_config() -> dict[str, Any]: ...
+
+class RowPlan:
+    def __init__(self, ids: Any, num_rows: int, bounds: str) -> None: ...
+    @property
+    def num_rows(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def unique(self) -> NDArray[np.int64]: ...
+    @property
+    def counts(self) -> NDArray[np.int64]: ...
+    @property
+    def inverse(self) -> NDArray[np.int64]: ...
+    def __len__(self) -> int: ...
+
 def ApplyGradientDescent(
     var: _Var,
     delta: Any,
@@ -217,3 +235,262 @@ def ApplyPowerSign(
     use_locking: bool,
     /,
 ) -> _Var: ...
+def SparseApplyGradientDescent(
+    var: _Var,
+    delta: Any,
+    alpha: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyProximalGradientDescent(
+    var: _Var,
+    delta: Any,
+    alpha: Any,
+    l1: Any,
+    l2: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdadelta(
+    var: _Var,
+    accum: Any,
+    accum_update: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    epsilon: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    update_slots: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdagradV2(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
+    update_slots: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdagradDA(
+    var: _Var,
+    gradient_accumulator: Any,
+    gradient_squared_accumulator: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    global_step: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyProximalAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyFtrl(
+    var: _Var,
+    accum: Any,
+    linear: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    lr_power: Any,
+    multiply_linear_by_lr: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyFtrlV2(
+    var: _Var,
+    accum: Any,
+    linear: Any,
+    grad: Any,
+    lr: Any,
+    l1: Any,
+    l2: Any,
+    l2_shrinkage: Any,
+    lr_power: Any,
+    multiply_linear_by_lr: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyMomentum(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    momentum: Any,
+    use_nesterov: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyKerasMomentum(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    momentum: Any,
+    use_nesterov: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdam(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_nesterov: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdamWithAmsgrad(
+    var: _Var,
+    m: Any,
+    v: Any,
+    vhat: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdaMax(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta1_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyRMSProp(
+    var: _Var,
+    ms: Any,
+    mom: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    momentum: Any,
+    epsilon: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyCenteredRMSProp(
+    var: _Var,
+    mg: Any,
+    ms: Any,
+    mom: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    momentum: Any,
+    epsilon: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAddSign(
+    var: _Var,
+    m: Any,
+    grad: Any,
+    lr: Any,
+    alpha: Any,
+    sign_decay: Any,
+    beta: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyPowerSign(
+    var: _Var,
+    m: Any,
+    grad: Any,
+    lr: Any,
+    logbase: Any,
+    sign_decay: Any,
+    beta: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...

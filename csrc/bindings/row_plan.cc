@@ -1,0 +1,138 @@
+#include "bindings/row_plan.h"
+
+#include <limits>
+#include <memory>
+
+#include "bindings/errors.h"
+#include "bindings/module.h"
+
+namespace py = pybind11;
+
+namespace slotwise {
+namespace {
+
+// The index of `object` among `choices`, two or more spelled-out strings.
+template <size_t kCount>
+size_t ParseChoice(const char* op, const char* name, py::handle object,
+                   const char* const (&choices)[kCount]) {
+  std::string expected;
+  for (size_t i = 0; i < kCount; ++i) {
+    if (PyUnicode_Check(object.ptr()) != 0 &&
+        PyUnicode_CompareWithASCIIString(object.ptr(), choices[i]) == 0) {
+      return i;
+    }
+    expected += std::string(i == 0 ? "" : " or ") + "'" + choices[i] + "'";
+  }
+  Fail(PyUnicode_Check(object.ptr()) != 0 ? PyExc_ValueError : PyExc_TypeError, op, name, expected,
+       py::repr(object).cast<std::string>());
+}
+
+// An int64 array of NumPy's, made by this function, from a vector.
+template <class T>
+py::object NewIntArray(const std::vector<T>& values) {
+  npy_intp count = static_cast<npy_intp>(values.size());
+  auto array = py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &count, NPY_INT64));
+  if (!array) throw py::error_already_set();
+  auto* out = static_cast<int64_t*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array.ptr())));
+  for (size_t i = 0; i < values.size(); ++i) out[i] = static_cast<int64_t>(values[i]);
+  return array;
+}
+
+py::object Unique(const RowGroups& groups) {
+  const RowGroupsView view = groups.view();
+  std::vector<int64_t> rows;
+  for (uint32_t g : groups.InOrderOfAppearance()) rows.push_back(view.rows[g]);
+  return NewIntArray(rows);
+}
+
+py::object Counts(const RowGroups& groups) {
+  const RowGroupsView view = groups.view();
+  std::vector<uint32_t> counts;
+  for (uint32_t g : groups.InOrderOfAppearance()) {
+    counts.push_back(view.offsets[g + 1] - view.offsets[g]);
+  }
+  return NewIntArray(counts);
+}
+
+// Of each id, the place of its row in `Unique`; -1 where the id was left out.
+py::object Inverse(const RowGroups& groups) {
+  const RowGroupsView view = groups.view();
+  std::vector<int64_t> inverse(groups.id_count(), -1);
+  int64_t place = 0;
+  for (uint32_t g : groups.InOrderOfAppearance()) {
+    for (uint32_t i = view.offsets[g]; i < view.offsets[g + 1]; ++i) {
+      inverse[view.positions[i]] = place;
+    }
+    ++place;
+  }
+  return NewIntArray(inverse);
+}
+
+}  // namespace
+
+Bounds ParseBounds(const char* op, py::handle object) {
+  return static_cast<Bounds>(ParseChoice(op, "bounds", object, {"raise", "skip"}));
+}
+
+Duplicates ParseDuplicates(const char* op, py::handle object) {
+  return static_cast<Duplicates>(
+      ParseChoice(op, "duplicates", object, {"sequential", "sum", "error"}));
+}
+
+RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, int64_t num_rows,
+                           Bounds bounds)
+    : op_(op), name_(name) {
+  if (py::isinstance<RowGroups>(object)) {
+    groups_ = object.cast<const RowGroups*>();
+    if (groups_->num_rows() != num_rows) {
+      Fail(PyExc_ValueError, op, name, "a RowPlan for " + std::to_string(num_rows) + " rows",
+           "one for " + std::to_string(groups_->num_rows()));
+    }
+    return;
+  }
+  const IntegerArray& ids = ids_.emplace(op, name, object);
+  if (ids.count() > std::numeric_limits<uint32_t>::max() - 1) {
+    Fail(PyExc_ValueError, op, name, "fewer than 2^32 - 1 ids", std::to_string(ids.count()));
+  }
+  {
+    const py::gil_scoped_release release;
+    groups_ = &own_.emplace(ids.ids(), num_rows);
+  }
+  if (bounds == Bounds::kRaise && groups_->first_outside()) {
+    const size_t at = *groups_->first_outside();
+    const std::string text = std::string(op) + ": " + ids.ElementName(at) + " = " +
+                             std::to_string(ids.ids()[at]) + " is not in [0, " +
+                             std::to_string(num_rows) + ")";
+    PyErr_SetString(PyExc_ValueError, text.c_str());
+    throw py::error_already_set();
+  }
+}
+
+void RowsArgument::RequireDistinct() const {
+  const auto repeat = groups_->first_repeat();
+  if (!repeat) return;
+  Fail(PyExc_ValueError, op_, name_, "distinct row ids",
+       "the id at " + std::to_string(repeat->earlier) + " again at " +
+           std::to_string(repeat->position));
+}
+
+void BindRowPlan(py::module_& module) {
+  py::class_<RowGroups>(module, "RowPlan")
+      .def(py::init([](py::handle ids, int64_t num_rows, py::handle bounds) {
+             constexpr const char* kOp = "RowPlan";
+             if (num_rows < 0) {
+               Fail(PyExc_ValueError, kOp, "num_rows", "a number >= 0", std::to_string(num_rows));
+             }
+             const RowsArgument rows(kOp, "ids", ids, num_rows, ParseBounds(kOp, bounds));
+             return std::make_unique<RowGroups>(rows.groups());
+           }),
+           py::arg("ids"), py::arg("num_rows"), py::arg("bounds"))
+      .def_property_readonly("num_rows", &RowGroups::num_rows)
+      .def_property_readonly("skipped", &RowGroups::skipped)
+      .def_property_readonly("unique", &Unique)
+      .def_property_readonly("counts", &Counts)
+      .def_property_readonly("inverse", &Inverse)
+      .def("__len__", &RowGroups::id_count);
+}
+
+}  // namespace slotwise

@@ -1,0 +1,40 @@
+// Row ids as an argument: an array, or a RowPlan made of one.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "bindings/arrays.h"
+#include "core/row_groups.h"
+
+namespace slotwise {
+
+enum class Bounds { kRaise, kSkip };
+
+Bounds ParseBounds(const char* op, pybind11::handle object);
+Duplicates ParseDuplicates(const char* op, pybind11::handle object);
+
+// The grouped ids of one call. Raises if an id is out of range and `bounds` says so, or if
+// `indices` is a plan for another number of rows.
+class RowsArgument {
+ public:
+  RowsArgument(const char* op, const char* name, pybind11::handle object, int64_t num_rows,
+               Bounds bounds);
+
+  const RowGroups& groups() const { return *groups_; }
+  size_t count() const { return groups_->id_count(); }
+
+  // The ids as an array; none if a plan was given.
+  const std::optional<IntegerArray>& ids() const { return ids_; }
+
+  void RequireDistinct() const;
+
+ private:
+  const char* op_;
+  const char* name_;
+  std::optional<IntegerArray> ids_;
+  std::optional<RowGroups> own_;
+  const RowGroups* groups_;
+};
+
+}  // namespace slotwise

@@ -1,0 +1,95 @@
+// The sparse op of every rule:
+//   SparseApply<rule>(var, slots..., grad, hyperparameters..., attributes..., use_locking, indices,
+//                     duplicates, bounds) -> var, or how many ids were skipped
+
+#include "bindings/errors.h"
+#include "bindings/module.h"
+#include "bindings/operands.h"
+#include "bindings/row_plan.h"
+#include "core/targets.h"
+
+namespace py = pybind11;
+
+namespace slotwise {
+namespace {
+
+PyObject* Apply(const BoundOp& op, PyObject* const* args) {
+  const char* const name = op.name.c_str();
+  const RuleSpec& spec = op.rule->spec;
+  const size_t slot_count = CountSlots(spec);
+
+  Operands operands(name, spec, args);
+  const ArrayArgument& var = operands.var();
+  if (var.rank() == 0) Fail(PyExc_ValueError, name, "var", "rank >= 1", "rank 0");
+  PyObject* const* const settings_args = args + 2 + slot_count;
+  const Settings settings(name, spec, /*is_sparse=*/true, var.dtype(), settings_args);
+
+  PyObject* const* const rest = settings_args + CountHypers(spec) + CountAttrs(spec) + 1;
+  const Duplicates duplicates = ParseDuplicates(name, rest[1]);
+  const Bounds bounds = ParseBounds(name, rest[2]);
+  const RowsArgument rows(name, "indices", rest[0], var.dim(0), bounds);
+  if (duplicates == Duplicates::kError) rows.RequireDistinct();
+  if (rows.ids()) {
+    if (rows.ids()->rank() != 1) {
+      Fail(PyExc_ValueError, name, "indices", "rank 1",
+           "rank " + std::to_string(rows.ids()->rank()));
+    }
+    operands.RequireApart(*rows.ids());
+  }
+
+  ArrayArgument grad = operands.grad();
+  std::vector<npy_intp> shape(PyArray_DIMS(var.array()), PyArray_DIMS(var.array()) + var.rank());
+  shape[0] = static_cast<npy_intp>(rows.count());
+  grad.RequireShape(shape, ", a row for each of indices");
+  operands.RequireApart(grad);
+  grad.MakeRowsContiguous();
+
+  SparseCall call{};
+  call.dtype = var.dtype();
+  call.width = var.dim(0) == 0 ? 0 : var.count() / static_cast<size_t>(var.dim(0));
+  call.var = var.data();
+  for (size_t i = 0; i < slot_count; ++i) call.slots[i] = operands.slot(i);
+  call.grad = grad.data();
+  call.grad_stride = grad.RowStride();
+  call.groups = rows.groups().view();
+  call.sum = duplicates == Duplicates::kSum;
+  call.hypers = settings.hypers.data();
+  call.attrs = settings.attrs.data();
+  if (call.groups.groups > 0 && call.width > 0) {
+    const SparseFunction function = op.rule->sparse[TargetIndex()];
+    const Unattended unattended(var, grad.bytes() * (2 + slot_count), settings.use_locking);
+    function(call);
+  }
+  if (bounds == Bounds::kSkip) return PyLong_FromSize_t(rows.groups().skipped());
+  Py_INCREF(args[0]);
+  return args[0];
+}
+
+PyObject* CallSparse(PyObject* self, PyObject* const* args, Py_ssize_t count) {
+  const auto& op = *static_cast<const BoundOp*>(PyCapsule_GetPointer(self, nullptr));
+  const RuleSpec& spec = op.rule->spec;
+  const size_t expected = 6 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
+  return Guarded(op, count, expected, [&] { return Apply(op, args); });
+}
+
+py::dict Describe(const RuleEntry& rule) {
+  const RuleSpec& spec = rule.spec;
+  py::list slots, hypers, attrs;
+  for (size_t i = 0; i < CountSlots(spec); ++i) slots.append(spec.slots[i]);
+  for (size_t i = 0; i < CountHypers(spec); ++i) hypers.append(spec.hypers[i].name);
+  for (size_t i = 0; i < CountAttrs(spec); ++i) attrs.append(spec.attrs[i]);
+  using namespace py::literals;
+  return py::dict("name"_a = spec.name, "slots"_a = slots, "grad"_a = spec.grad,
+                  "hypers"_a = hypers, "attrs"_a = attrs, "has_dense"_a = rule.dense != nullptr);
+}
+
+}  // namespace
+
+void BindSparseOps(py::module_& module) {
+  BindOps(module, "SparseApply", &CallSparse, [](const RuleEntry&) { return true; });
+  py::list rules;
+  for (const RuleEntry* rule : kRules) rules.append(Describe(*rule));
+  module.attr("RULES") = py::tuple(rules);
+}
+
+}  // namespace slotwise

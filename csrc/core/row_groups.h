@@ -1,0 +1,56 @@
+// Grouping of row ids: which rows occur, and where. Knows nothing of rules.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "core/types.h"
+
+namespace slotwise {
+
+struct RowIds {
+  const void* data;  // contiguous
+  bool is_int64;     // else int32
+  size_t count;
+
+  int64_t operator[](size_t i) const {
+    return is_int64 ? static_cast<const int64_t*>(data)[i] : static_cast<const int32_t*>(data)[i];
+  }
+};
+
+class RowGroups {
+ public:
+  // Ids outside of [0, num_rows) are in no group. At most 2^32 - 1 ids.
+  RowGroups(const RowIds& ids, int64_t num_rows);
+
+  RowGroupsView view() const {
+    return {rows_.size(), rows_.data(), offsets_.data(), positions_.data()};
+  }
+  int64_t num_rows() const { return num_rows_; }
+  size_t id_count() const { return id_count_; }
+  size_t skipped() const { return id_count_ - positions_.size(); }
+
+  // Position of the first id that is out of range, if any is.
+  std::optional<size_t> first_outside() const { return first_outside_; }
+
+  // The first position that repeats an earlier id, if any does, and that earlier position.
+  struct Repeat {
+    size_t position, earlier;
+  };
+  std::optional<Repeat> first_repeat() const;
+
+  // Group numbers in the order of first appearance (the groups themselves are in no useful order).
+  std::vector<uint32_t> InOrderOfAppearance() const;
+
+ private:
+  int64_t num_rows_;
+  size_t id_count_;
+  std::optional<size_t> first_outside_;
+  std::vector<int64_t> rows_;
+  std::vector<uint32_t> offsets_;
+  std::vector<uint32_t> positions_;
+};
+
+}  // namespace slotwise

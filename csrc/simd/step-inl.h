@@ -1,0 +1,107 @@
+// One vector of an update, and the walk over a run of elements: what all drivers share.
+
+#if defined(SLOTWISE_SIMD_STEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_SIMD_STEP_INL_H_
+#undef SLOTWISE_SIMD_STEP_INL_H_
+#else
+#define SLOTWISE_SIMD_STEP_INL_H_
+#endif
+
+#include <algorithm>
+#include <array>
+
+#include "core/registry.h"
+#include "core/types.h"
+#include "simd/codec-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+// Hyperparameters rounded to the compute type, and attributes, in the order of the rule's spec.
+template <class R, class T>
+struct Arguments {
+  Arguments(const double* from, const bool* attr_values) {
+    for (size_t i = 0; i < hypers.size(); ++i) hypers[i] = static_cast<T>(from[i]);
+    std::copy_n(attr_values, attrs.size(), attrs.begin());
+  }
+
+  std::array<T, CountHypers(R::kSpec)> hypers;
+  std::array<bool, CountAttrs(R::kSpec)> attrs;
+};
+
+// Where the elements of one update lie.
+template <class T>
+struct Arrays {
+  T* var;
+  std::array<T*, kMaxSlots> slots;
+  const T* grad;
+
+  // var and the slots from element `begin` on, with another gradient.
+  template <size_t kSlots>
+  HWY_INLINE Arrays From(size_t begin, const T* other_grad) const {
+    Arrays from = *this;
+    from.var += begin;
+    for (size_t i = 0; i < kSlots; ++i) from.slots[i] += begin;
+    from.grad = other_grad;
+    return from;
+  }
+};
+
+// Calls body(d, i) for vectors of T that cover [0, count): full ones, then ever smaller ones.
+// (Masked tails may touch memory past the end on most targets.)
+template <class Body, class D>
+HWY_INLINE size_t Walk(const Body& body, D d, size_t i, size_t count) {
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) body(d, i);
+  return i;
+}
+
+template <class T, class Body>
+HWY_INLINE void WalkAll(const Body& body, size_t count) {
+  constexpr size_t kFull = kLanes<hn::ScalableTag<T>>;
+  size_t i = Walk(body, hn::ScalableTag<T>(), 0, count);
+  if constexpr (kFull > 8) i = Walk(body, hn::CappedTag<T, 8>(), i, count);
+  if constexpr (kFull > 4) i = Walk(body, hn::CappedTag<T, 4>(), i, count);
+  if constexpr (kFull > 1) Walk(body, hn::CappedTag<T, 1>(), i, count);
+}
+
+template <class R, class Codec>
+struct Update {
+  using Stored = typename Codec::Stored;
+  using Compute = typename Codec::Compute;
+  using Coefficients = typename R::template Coefficients<Compute>;
+  static constexpr size_t kSlots = CountSlots(R::kSpec);
+
+  // The rule applied to one vector of elements, from i on, with gradient g.
+  template <class D, class V>
+  static HWY_INLINE void StepAt(D d, const Coefficients& c, const Arrays<Stored>& a, size_t i,
+                                V g) {
+    auto var = Codec::Load(d, a.var + i);
+    if constexpr (kSlots == 0) {
+      R::Step(c, g, var);
+    } else {
+      auto slot0 = Codec::Load(d, a.slots[0] + i);
+      if constexpr (kSlots == 1) {
+        R::Step(c, g, var, slot0);
+      } else {
+        auto slot1 = Codec::Load(d, a.slots[1] + i);
+        if constexpr (kSlots == 2) {
+          R::Step(c, g, var, slot0, slot1);
+        } else {
+          auto slot2 = Codec::Load(d, a.slots[2] + i);
+          R::Step(c, g, var, slot0, slot1, slot2);
+          Codec::Store(d, slot2, a.slots[2] + i);
+        }
+        Codec::Store(d, slot1, a.slots[1] + i);
+      }
+      Codec::Store(d, slot0, a.slots[0] + i);
+    }
+    Codec::Store(d, var, a.var + i);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#endif
