@@ -1,0 +1,368 @@
+"""What each op computes, written once in plain NumPy: the oracle of the test-suite.
+
+A rule receives its arrays and hyperparameters as `Vec`s and returns the new (var, *slots).
+Arithmetic on a Vec is one IEEE rounding per operation in the dtype of its data, with subnormal
+operands and results flushed to zero, so in float32 and float64 a rule gives the very bits that
+are expected. float16 and bfloat16 are promoted to float32 and rounded once, when stored.
+
+The rules include the deviations from TensorFlow: where its formula has no value (0/0 and the
+like, out of finite input), the gradient contributes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Outputs = tuple["Vec", ...]
+
+
+class Vec(np.lib.mixins.NDArrayOperatorsMixin):
+    """Floating-point numbers that count as zero in arithmetic where they are subnormal."""
+
+    def __init__(self, data: npt.ArrayLike) -> None:
+        self.data: Array = np.asarray(data)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any) -> Any:
+        assert method == "__call__"
+        out = ufunc(*(flush(_data(x, self.data.dtype)) for x in inputs))
+        return out if out.dtype == bool else Vec(flush(out))
+
+    def __bool__(self) -> bool:
+        raise TypeError("compare with a number instead")
+
+
+def flush(x: Array) -> Array:
+    subnormal = np.abs(x) < np.finfo(x.dtype).tiny
+    return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
+
+
+def _data(x: Any, dtype: np.dtype[Any]) -> Array:
+    """The array behind a Vec; a literal becomes a number of the given dtype."""
+    return x.data if isinstance(x, Vec) else np.asarray(x, dtype)
+
+
+def select(condition: Array, yes: Any, no: Vec) -> Vec:
+    return Vec(np.where(condition, _data(yes, no.data.dtype), no.data))
+
+
+def sign(x: Vec) -> Vec:
+    """-1, +0 or 1; NaN gives NaN."""
+    return select(x > 0, 1, select(x < 0, -1, select(x == 0, 0, x)))
+
+
+def maximum(a: Vec, b: Any) -> Vec:
+    """The larger; the first operand survives ties and comparisons with NaN."""
+    return +select(~(a < b), a, Vec(_data(b, a.data.dtype)))
+
+
+def rsqrt(x: Vec) -> Any:
+    return 1 / np.sqrt(x)
+
+
+def quotient(a: Vec, b: Vec) -> Vec:
+    """a / b, where 0/0 is 0."""
+    return select((a == 0) & (b == 0), 0, a / b)
+
+
+def power(x: Vec, exponent: Vec) -> Vec:
+    """pow(), for float32 evaluated in float64."""
+    wide = np.promote_types(x.data.dtype, np.float64)
+    result = np.power(flush(x.data).astype(wide), exponent.data.astype(wide))
+    return Vec(flush(result.astype(x.data.dtype)))
+
+
+def exp(x: Vec) -> Vec:
+    """exp() of a scalar, for float32 evaluated in float64."""
+    if x.data.dtype == np.longdouble:
+        return np.exp(x)
+    try:
+        result = math.exp(float(x.data))  # the C library's, as in the kernels
+    except OverflowError:
+        result = math.inf
+    return Vec(x.data.dtype.type(result))
+
+
+# ----- the rules, in the order of the table in ops.py ------------------------------------------
+
+
+def shrink(var: Vec, eta: Vec, l1: Vec, l2: Vec) -> Vec:
+    """The proximal step: soft threshold by eta*l1, then scale by 1/(1 + l2*eta)."""
+    numerator = sign(var) * maximum(np.abs(var) - eta * l1, 0) if l1 > 0 else var
+    return quotient(numerator, 1 + l2 * eta)
+
+
+def gradient_descent(var: Vec, alpha: Vec, delta: Vec) -> Outputs:
+    return (var - delta * alpha,)
+
+
+def proximal_gradient_descent(var: Vec, alpha: Vec, l1: Vec, l2: Vec, delta: Vec) -> Outputs:
+    return (shrink(var - delta * alpha, alpha, l1, l2),)
+
+
+def adadelta(
+    var: Vec, accum: Vec, accum_update: Vec, lr: Vec, rho: Vec, epsilon: Vec, grad: Vec
+) -> Outputs:
+    accum = accum * rho + (grad * grad) * (1 - rho)
+    numerator, denominator = np.sqrt(accum_update + epsilon), accum + epsilon
+    nothing = (numerator * grad == 0) & (denominator == 0)
+    update = select(nothing, 0, numerator * rsqrt(denominator) * grad)
+    return var - update * lr, accum, accum_update * rho + (update * update) * (1 - rho)
+
+
+def adagrad(var: Vec, accum: Vec, lr: Vec, grad: Vec, update_slots: bool) -> Outputs:
+    if update_slots:
+        accum = accum + grad * grad
+    step = grad * lr
+    return var - select((step == 0) & (accum == 0), 0, step * rsqrt(accum)), accum
+
+
+def adagrad_v2(
+    var: Vec, accum: Vec, lr: Vec, epsilon: Vec, grad: Vec, update_slots: bool
+) -> Outputs:
+    if update_slots:
+        accum = accum + grad * grad
+    return var - quotient(grad * lr, np.sqrt(accum) + epsilon), accum
+
+
+def adagrad_da(
+    var: Vec,
+    gradient_accumulator: Vec,
+    gradient_squared_accumulator: Vec,
+    grad: Vec,
+    lr: Vec,
+    l1: Vec,
+    l2: Vec,
+    global_step: Vec,
+) -> Outputs:
+    ga = gradient_accumulator + grad
+    da = gradient_squared_accumulator + grad * grad
+    if l1 > 0:
+        numerator = lr * -1 * sign(ga) * maximum(np.abs(ga) - global_step * l1, 0)
+    else:
+        numerator = lr * ga * -1
+    denominator = l2 * (global_step * lr) + np.sqrt(da)
+    nothing = (numerator == 0) & (denominator == 0)
+    return select(nothing, var, numerator / denominator), ga, da
+
+
+def proximal_adagrad(var: Vec, accum: Vec, lr: Vec, l1: Vec, l2: Vec, grad: Vec) -> Outputs:
+    accum = accum + grad * grad
+    eta = lr * rsqrt(accum)
+    nothing = (accum == 0) & (grad == 0)
+    return select(nothing, var, shrink(var - grad * eta, eta, l1, l2)), accum
+
+
+def ftrl(
+    var: Vec,
+    accum: Vec,
+    linear: Vec,
+    grad: Vec,
+    lr: Vec,
+    l1: Vec,
+    l2: Vec,
+    lr_power: Vec,
+    multiply_linear_by_lr: bool,
+    l2_shrinkage: Vec | None = None,
+) -> Outputs:
+    if lr == 0 and not multiply_linear_by_lr:
+        return var, accum, linear
+
+    def p(x: Vec) -> Vec:
+        return np.sqrt(x) if lr_power == -0.5 else power(x, -lr_power)
+
+    shrunk = grad if l2_shrinkage is None else grad + (2 * l2_shrinkage) * var
+    n = accum + grad * grad
+    change = select((n == 0) & (accum == 0), 0, p(n) - p(accum))
+    if multiply_linear_by_lr:
+        linear = linear + (shrunk * lr - change * var)
+        bound, denominator = l1 * lr, p(n) + (2 * l2) * lr
+    else:
+        linear = linear + (shrunk - change / lr * var)
+        bound, denominator = l1, p(n) / lr + 2 * l2
+    solution = quotient(bound * sign(linear) - linear, denominator)
+    return select(~(np.abs(linear) > bound), 0, solution), n, linear
+
+
+def ftrl_terms(
+    before: Mapping[str, Array],
+    after: Mapping[str, Array],
+    hyper: Mapping[str, float],
+    attrs: Mapping[str, bool],
+) -> dict[str, Array]:
+    """How large the powers are that ftrl subtracts, as they enter linear, and through it var.
+
+    With an inexact pow that is the size at which the error of a result can be judged: the
+    difference may be as small as one likes.
+    """
+    wide = after["accum"].dtype
+    lr, l2, exponent = (wide.type(hyper[name]) for name in ("lr", "l2", "lr_power"))
+    by_lr = attrs["multiply_linear_by_lr"]
+    old, new = (x["accum"].astype(wide) ** -exponent for x in (before, after))
+    scale = 1 if by_lr else lr
+    term = (old + new) / scale * np.abs(before["var"].astype(wide))
+    return {"linear": term, "var": term / (new / scale + 2 * l2 * (lr if by_lr else 1))}
+
+
+def momentum(
+    var: Vec, accum: Vec, lr: Vec, grad: Vec, momentum: Vec, use_nesterov: bool
+) -> Outputs:
+    accum = accum * momentum + grad
+    step = grad * lr + (accum * momentum) * lr if use_nesterov else accum * lr
+    return var - step, accum
+
+
+def keras_momentum(
+    var: Vec, accum: Vec, lr: Vec, grad: Vec, momentum: Vec, use_nesterov: bool
+) -> Outputs:
+    accum = accum * momentum - grad * lr
+    return var + (accum * momentum - grad * lr if use_nesterov else accum), accum
+
+
+def adam_alpha(beta1_power: Vec, beta2_power: Vec, lr: Vec) -> Vec:
+    return quotient(lr * np.sqrt(1 - beta2_power), 1 - beta1_power)
+
+
+def adam(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    beta1_power: Vec,
+    beta2_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    grad: Vec,
+    use_nesterov: bool,
+) -> Outputs:
+    alpha = adam_alpha(beta1_power, beta2_power, lr)
+    m = m + (grad - m) * (1 - beta1)
+    v = v + (grad * grad - v) * (1 - beta2)
+    numerator = grad * (1 - beta1) + beta1 * m if use_nesterov else m
+    return var - quotient(numerator * alpha, np.sqrt(v) + epsilon), m, v
+
+
+def adam_with_amsgrad(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    vhat: Vec,
+    beta1_power: Vec,
+    beta2_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    grad: Vec,
+) -> Outputs:
+    alpha = adam_alpha(beta1_power, beta2_power, lr)
+    m = m + (grad - m) * (1 - beta1)
+    v = v + (grad * grad - v) * (1 - beta2)
+    vhat = maximum(vhat, v)
+    return var - quotient(m * alpha, np.sqrt(vhat) + epsilon), m, v, vhat
+
+
+def ada_max(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    beta1_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    grad: Vec,
+) -> Outputs:
+    m = m + (grad - m) * (1 - beta1)
+    v = maximum(beta2 * v, np.abs(grad))
+    return var - quotient(lr, 1 - beta1_power) * quotient(m, v + epsilon), m, v
+
+
+def rms_prop(
+    var: Vec, ms: Vec, mom: Vec, lr: Vec, rho: Vec, momentum: Vec, epsilon: Vec, grad: Vec
+) -> Outputs:
+    ms = ms + (grad * grad - ms) * (1 - rho)
+    mom = mom * momentum + quotient(grad * lr, np.sqrt(ms + epsilon))
+    return var - mom, ms, mom
+
+
+def centered_rms_prop(
+    var: Vec,
+    mg: Vec,
+    ms: Vec,
+    mom: Vec,
+    lr: Vec,
+    rho: Vec,
+    momentum: Vec,
+    epsilon: Vec,
+    grad: Vec,
+) -> Outputs:
+    ms = ms + (grad * grad - ms) * (1 - rho)
+    mg = mg + (grad - mg) * (1 - rho)
+    denominator = (ms - mg * mg) + epsilon
+    negative = (denominator < 0) & (np.abs(mg) < np.inf)  # by rounding; an infinite mean stays one
+    step = select(negative, 0, quotient(grad * lr, np.sqrt(denominator)))
+    mom = mom * momentum + step
+    return var - mom, mg, ms, mom
+
+
+def add_sign(
+    var: Vec, m: Vec, lr: Vec, alpha: Vec, sign_decay: Vec, beta: Vec, grad: Vec
+) -> Outputs:
+    m = m * beta + grad * (1 - beta)
+    return var - (lr * (alpha + sign_decay * (sign(grad) * sign(m)))) * grad, m
+
+
+def power_sign(
+    var: Vec, m: Vec, lr: Vec, logbase: Vec, sign_decay: Vec, beta: Vec, grad: Vec
+) -> Outputs:
+    m = m * beta + grad * (1 - beta)
+    signs, rate = sign(grad) * sign(m), logbase * sign_decay
+    scale = select(signs == 0, exp(rate * 0), signs)  # NaN stays NaN
+    scale = select(signs > 0, exp(rate), select(signs < 0, exp(-rate), scale))
+    return var - (lr * scale) * grad, m
+
+
+# ----- evaluation ------------------------------------------------------------------------------
+
+
+def compute_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    """The dtype that the arithmetic of an array of this dtype is done in."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
+
+
+def scalar(name: str, value: float, dtype: np.dtype[Any]) -> Vec:
+    """A hyperparameter, rounded to the compute type."""
+    return Vec(dtype.type(np.float32(value) if name == "global_step" else value))
+
+
+def evaluate(
+    rule: Callable[..., Outputs],
+    arrays: Mapping[str, Array],
+    hyper: Mapping[str, float],
+    attrs: Mapping[str, bool],
+    outputs: tuple[str, ...],
+    compute: npt.DTypeLike | None = None,
+) -> dict[str, Array]:
+    """Apply a rule to copies of `arrays`; return the new values of the arrays named `outputs`.
+
+    With `compute` the arithmetic is done in that dtype and the results are left in it: a wider one
+    makes this the oracle that the error of a narrower computation is measured against.
+    """
+    stored = arrays["var"].dtype
+    work = np.dtype(compute) if compute else compute_dtype(stored)
+    with np.errstate(all="ignore"):
+        loaded = {name: Vec(array.astype(work)) for name, array in arrays.items()}
+        numbers = {name: scalar(name, value, work) for name, value in hyper.items()}
+        results = rule(**loaded, **numbers, **attrs)
+        return {
+            name: result.data.astype(work if compute else stored)
+            for name, result in zip(outputs, results, strict=True)
+        }
