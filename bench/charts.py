@@ -1,0 +1,175 @@
+"""Plots as SVG whose colours are CSS variables: one picture for light, dark and print."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from bench.results import LIMIT, OURS, Record
+from bench.summary import case_label
+from bench.units import show_size
+
+# Stand-ins that matplotlib writes into the SVG, and the variables that replace them.
+_FOREGROUND, _GRID, _BACKGROUND = "#010101", "#020202", "#030303"
+_OURS, _LIMIT, _LOSS = "#040404", "#050505", "#060606"
+_PEERS = ("#070707", "#080808", "#090909", "#0a0a0a", "#0b0b0b", "#0c0c0c")
+_VARIABLES = {
+    _FOREGROUND: "var(--ink)",
+    _GRID: "var(--grid)",
+    _BACKGROUND: "var(--paper)",
+    _OURS: "var(--ours)",
+    _LIMIT: "var(--limit)",
+    _LOSS: "var(--loss)",
+    **{colour: f"var(--peer{i})" for i, colour in enumerate(_PEERS)},
+}
+_MARKERS = ("s", "^", "D", "v", "P", "X")
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": _FOREGROUND,
+    "axes.labelcolor": _FOREGROUND,
+    "axes.titlecolor": _FOREGROUND,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "text.color": _FOREGROUND,
+    "xtick.color": _FOREGROUND,
+    "ytick.color": _FOREGROUND,
+    "grid.color": _GRID,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+
+def peer_colour(peer: str, peers: Sequence[str]) -> str:
+    return _PEERS[list(peers).index(peer) % len(_PEERS)]
+
+
+def _svg(figure: Figure, label: str) -> str:
+    """The figure as an inline element that scales with its column."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": label}):
+        figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.04)
+    plt.close(figure)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    safe = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    text = text.replace("<svg", f'<svg role="img" aria-label="{safe}"', 1)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text
+
+
+def rate_over_size(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
+    """Bytes per second over the number of elements: ours, every peer, and the limit."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 2.9))
+        _line(axes, records, LIMIT, "limit", _LIMIT, None, dashed=True)
+        for peer in peers:
+            theirs = [r for r in records if r.peer == peer]
+            marker = _MARKERS[list(peers).index(peer) % len(_MARKERS)]
+            _line(axes, theirs, peer, peer, peer_colour(peer, peers), marker)
+        _line(axes, records, OURS, "slotwise", _OURS, "o", width=2.4)
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_title(title)
+        axes.set_ylabel("GB/s")
+        sizes = sorted({r.size for r in records})
+        axes.set_xticks(sizes, [show_size(s) for s in sizes])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.grid(axis="y", linewidth=0.6)
+        axes.legend(fontsize=9, loc="lower right")
+        return _svg(figure, f"rate over size, {title}")
+
+
+def _line(
+    axes: Axes,
+    records: Sequence[Record],
+    contestant: str,
+    label: str,
+    colour: str,
+    marker: str | None,
+    width: float = 1.4,
+    dashed: bool = False,
+) -> None:
+    """The best rate at each size; a contestant measured against several peers counts once."""
+    best: dict[int, float] = {}
+    for record in records:
+        rate = record.rate(contestant)
+        if rate:
+            best[record.size] = max(best.get(record.size, 0.0), rate / 1e9)
+    if best:
+        sizes = sorted(best)
+        style = "--" if dashed else "-"
+        axes.plot(
+            sizes,
+            [best[s] for s in sizes],
+            style,
+            color=colour,
+            marker=marker,
+            markersize=4,
+            linewidth=width,
+            label=label,
+        )
+
+
+def ratio_bars(title: str, records: Sequence[Record]) -> str:
+    """How many times faster we are, case by case; whiskers are the quartiles over the pairs."""
+    rows = [(case_label(r), ratio) for r in records if (ratio := r.ratio)]
+    rows.sort(key=lambda row: row[1].minima)
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 0.7 + 0.25 * len(rows)))
+        for y, (_, ratio) in enumerate(rows):
+            value, pairs = ratio.minima, ratio.pairs
+            axes.barh(
+                y,
+                value - 1,
+                left=1,
+                height=0.62,
+                color=_OURS if value >= 1 else _LOSS,
+                alpha=0.75,
+                linewidth=0,
+            )
+            axes.plot([pairs.low, pairs.high], [y, y], color=_FOREGROUND, linewidth=1.2)
+            axes.plot([pairs.median], [y], "|", color=_FOREGROUND, markersize=7)
+        axes.set_xscale("log")
+        low = min([0.8, *(r.minima * 0.9 for _, r in rows), *(r.pairs.low * 0.9 for _, r in rows)])
+        high = max(
+            [1.5, *(r.minima * 1.1 for _, r in rows), *(r.pairs.high * 1.1 for _, r in rows)]
+        )
+        axes.set_xlim(low, high)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.set_ylim(-0.6, len(rows) - 0.4)
+        axes.axvline(1, color=_FOREGROUND, linewidth=1)
+        steps = [s for s in _STEPS if low <= s <= high]
+        while len(steps) > 6:  # every other one, 1 always among them
+            steps = [s for i, s in enumerate(steps) if (i - steps.index(1)) % 2 == 0]
+        axes.set_xticks(steps, [f"{s:g}x" for s in steps])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(axis="x", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(title)
+        return _svg(figure, f"ratios, {title}")
+
+
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

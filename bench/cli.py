@@ -1,0 +1,263 @@
+"""The command line of ``python -m bench``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bench import results as store
+from bench import threads
+from bench.contestant import Peer
+from bench.measure import Plan
+from bench.ops import OPS
+from bench.peers import all_peers
+from bench.run import Task, new_results, quickened, run, tasks
+from bench.suites import all_suites
+from bench.suites.base import LEVELS, Options
+from bench.units import parse_size
+from bench.work import DTYPES
+
+EPILOG = """
+examples:
+  python -m bench                                     quick, against whatever peers are installed
+  python -m bench --suite targets                     the project's speed targets, met or not met
+  python -m bench --suite full --against tensorflow torch --out report
+  python -m bench --suite dense --op ApplyAdam --size 64 4Ki 1Mi --against numpy
+  python -m bench --resume --out report               go on with an interrupted run
+  python -m bench --install-peers                     the peers in an environment of their own
+  python -m bench show report                         the tables and the report of an earlier run
+  python -m bench compare old.json new.json           what changed between two runs
+  python -m bench guard --reference PATH|VERSION      fail if the installed build became slower
+"""
+
+THREADS = "threads"
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="slotwise and its peers on the same work, in turn, beside the memory's limit",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument(
+        "--suite",
+        nargs="+",
+        default=["quick"],
+        choices=[*LEVELS, *all_suites(), THREADS],
+        metavar="NAME",
+        help=f"levels ({', '.join(LEVELS)}), suites ({', '.join([*all_suites(), THREADS])})",
+    )
+    p.add_argument(
+        "--against",
+        nargs="*",
+        choices=list(all_peers()),
+        metavar="PEER",
+        help=f"peers ({', '.join(all_peers())}); default: those installed",
+    )
+    p.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for the results")
+    p.add_argument("--op", nargs="+", default=[], choices=list(OPS), metavar="OP")
+    p.add_argument("--dtype", nargs="+", default=[], choices=list(DTYPES), metavar="DTYPE")
+    p.add_argument("--size", nargs="+", default=[], type=parse_size, metavar="N", help="64, 16Ki")
+    p.add_argument("--threads", type=int, default=2, help="threads for everyone (default 2)")
+    p.add_argument(
+        "--time", type=float, default=1.0, metavar="F", help="F times the usual time per case"
+    )
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
+    p.add_argument("--plain", action="store_true", help="store the numbers only, show nothing")
+    p.add_argument("--install-peers", action="store_true", help="install the peers, then stop")
+    p.add_argument("--environment", type=Path, default=Path(".venv-bench"), help="where to")
+    return p
+
+
+def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands that measure nothing new."""
+    show = argparse.ArgumentParser(prog="python -m bench show")
+    show.add_argument("path", type=Path, help="a results file, or the folder it is in")
+    compare = argparse.ArgumentParser(prog="python -m bench compare")
+    compare.add_argument("old", type=Path)
+    compare.add_argument("new", type=Path)
+    guard = argparse.ArgumentParser(prog="python -m bench guard")
+    guard.add_argument("--reference", required=True, help="a checkout's folder, or a version")
+    guard.add_argument("--threads", type=int, default=2)
+    guard.add_argument("--limit", type=float, default=1.10, help="slower by this much: fail")
+    guard.add_argument("--count", action="store_true", help="count instructions too (valgrind)")
+    guard.add_argument("--out", type=Path, default=Path("build/bench/guard.json"))
+    return {"show": show, "compare": compare, "guard": guard}
+
+
+def _peers(names: Sequence[str] | None, console: Console) -> list[Peer]:
+    """The peers to measure; one that was asked for by name and is missing is an error."""
+    if names is None:
+        return [peer for peer in all_peers().values() if peer.missing() is None]
+    chosen = [all_peers()[name] for name in names]
+    for peer in chosen:
+        reason = peer.missing()
+        if reason:
+            console.print(f"[red]{peer.name}: {reason}[/]; python -m bench --install-peers")
+            raise SystemExit(2)
+    return chosen
+
+
+def _restrict_cores(threads: int) -> None:
+    """Not more cores than threads: it binds peers that have no setting of their own."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(cores[:threads]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps what libraries print to stderr while they load; shown only if loading fails."""
+    with tempfile.TemporaryFile() as kept:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            kept.seek(0)
+            os.write(saved, kept.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _levels(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(suite, level) pairs for what was asked."""
+    level = next((name for name in names if name in LEVELS), "quick")
+    suites = [name for name in names if name not in LEVELS and name != THREADS]
+    if not suites and THREADS not in names:
+        suites = ["call_overhead", "dense"] if level == "targets" else list(all_suites())
+    return [(suite, level) for suite in suites]
+
+
+def measure(args: argparse.Namespace, console: Console) -> int:
+    """Runs the chosen suites, prints the tables; exit code 1 if a case failed or differed."""
+    from bench.peers.slotwise import PEER as ours
+
+    reason = ours.missing()
+    if reason:
+        console.print(f"[red]{reason}[/]: pip install '.[bench]'")
+        return 2
+    _restrict_cores(args.threads)
+    names = args.against
+    if names is None and "targets" in args.suite:
+        names = ["tensorflow"]
+    peers = _peers(names, console)
+    for peer in [ours, *peers]:
+        with console.status(f"starting {peer.name}"), _quiet():
+            peer.start(args.threads)
+
+    pairs = []
+    for name, level in _levels(args.suite):
+        suite = all_suites()[name]
+        options = Options(level, tuple(args.op), tuple(args.dtype), tuple(args.size))
+        pairs.append((suite, suite.cases(options)))
+    plan = quickened(Plan(), args.time)
+    todo = tasks(pairs, peers)
+    path = args.out / store.FILE_NAME
+    results = new_results(sys.argv[1:], ours, peers, args.threads, plan)
+    if args.resume and path.exists():
+        earlier = store.load(path)
+        _same_conditions(earlier, results)
+        results = earlier
+
+    with _progress(console) as progress:
+        bar = progress.add_task("", total=len(todo))
+
+        def report(task: Task, record: store.Record | None) -> None:
+            _, case, peer = task
+            progress.update(bar, advance=1, description=f"{case.suite} {case.name}")
+            if record is not None and record.status not in ("ok", "unsupported"):
+                against = f" against {peer.name}" if peer else ""
+                progress.console.print(
+                    f"[red]{case.name}{against}: {record.status}[/] {record.note}"
+                )
+
+        finished = run(todo, results, path, ours, args.threads, plan, report)
+
+    if finished and (THREADS in args.suite or "full" in args.suite):
+        chosen = ["--against", *(peer.name for peer in peers), "--time", str(args.time)]
+        finished = threads.measure(results, path, chosen, console)
+
+    if not args.plain:
+        _show(results, args.out, console)
+    if not finished:
+        console.print("[yellow]interrupted[/]; the same command with --resume goes on from here")
+        return 130
+    return int(any(r.status not in ("ok", "unsupported") for r in results.records))
+
+
+def _show(results: store.Results, folder: Path, console: Console) -> bool:
+    """Tables, summary and report of a run; returns False if a target is not met."""
+    from bench import report, table
+
+    table.print_cases(console, results)
+    table.print_summary(console, results)
+    good = table.print_targets(console, results)
+    page = folder / "report.html"
+    report.write(results, page)
+    console.print(f"raw samples: {folder / store.FILE_NAME}\nreport: {page}")
+    return good
+
+
+def _same_conditions(earlier: store.Results, now: store.Results) -> None:
+    """A resumed run must measure the same builds on the same machine with the same settings."""
+    for what, a, b in (
+        ("machine", earlier.environment["cpu"], now.environment["cpu"]),
+        ("slotwise build", earlier.environment["slotwise"], now.environment["slotwise"]),
+        ("settings", earlier.settings["threads"], now.settings["threads"]),
+    ):
+        if a != b:
+            raise SystemExit(
+                f"--resume: the {what} differs from the earlier run's; start a new one"
+            )
+
+
+def _tool(name: str, argv: Sequence[str], console: Console) -> int:
+    args = _tool_parsers()[name].parse_args(argv)
+    if name == "show":
+        folder = args.path if args.path.is_dir() else args.path.parent
+        return 0 if _show(store.load(args.path), folder, console) else 1
+    if name == "compare":
+        from bench import compare
+
+        return compare.show(console, store.load(args.old), store.load(args.new))
+    from bench.guard import guard
+
+    return guard(args.reference, args.threads, args.limit, args.count, args.out, console)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if argv is None else argv)
+    console = Console() if sys.stdout.isatty() else Console(width=130)
+    if given and given[0] in _tool_parsers():
+        return _tool(given[0], given[1:], console)
+    args = parser().parse_args(given)
+    if args.install_peers:
+        from bench.install import install
+
+        names = args.against or list(all_peers())
+        return install([all_peers()[n] for n in names], args.environment, console)
+    return measure(args, console)

@@ -1,0 +1,108 @@
+"""The 18 dense ops as the benchmark calls them: arguments, hyperparameters, memory traffic.
+
+Hyperparameters are dyadic fractions, so that float16 and bfloat16 hold them exactly and every
+peer, whatever type it computes in, is given the same update.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Scalar = float | int | bool
+
+HYPERPARAMETERS: dict[str, Scalar] = {
+    "lr": 0.125,
+    "alpha": 0.125,
+    "rho": 0.875,
+    "momentum": 0.875,
+    "epsilon": 2.0**-10,
+    "beta": 0.875,
+    "beta1": 0.875,
+    "beta2": 1 - 2.0**-8,
+    "beta1_power": 0.875,
+    "beta2_power": 1 - 2.0**-8,
+    "l1": 2.0**-6,
+    "l2": 2.0**-6,
+    "l2_shrinkage": 2.0**-6,
+    "lr_power": -0.5,
+    "logbase": 1.0,
+    "sign_decay": 0.5,
+    "global_step": 8,
+}
+
+
+@dataclass(frozen=True)
+class Op:
+    """One dense op. ``signature``: TensorFlow's inputs in order, ``*`` after updated arrays."""
+
+    name: str
+    signature: str
+    override: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def arguments(self) -> list[str]:
+        return [word.rstrip("*") for word in self.signature.split()]
+
+    @property
+    def updated(self) -> list[str]:
+        """var and the slots, in order."""
+        return [word.rstrip("*") for word in self.signature.split() if word.endswith("*")]
+
+    @property
+    def gradient(self) -> str:
+        return "delta" if "delta" in self.arguments else "grad"
+
+    @property
+    def hyperparameters(self) -> dict[str, Scalar]:
+        arrays = {*self.updated, self.gradient}
+        return {
+            name: self.override.get(name, HYPERPARAMETERS[name])
+            for name in self.arguments
+            if name not in arrays
+        }
+
+    @property
+    def reads(self) -> int:
+        """Arrays read per call. AdagradDA's var counts: a store brings its line in as well."""
+        return len(self.updated) + 1
+
+    @property
+    def writes(self) -> int:
+        return len(self.updated)
+
+
+_ADAM = "beta1_power beta2_power lr beta1 beta2 epsilon grad"
+
+OPS: dict[str, Op] = {
+    op.name: op
+    for op in (
+        Op("ApplyGradientDescent", "var* alpha delta"),
+        Op("ApplyProximalGradientDescent", "var* alpha l1 l2 delta"),
+        Op("ApplyAdadelta", "var* accum* accum_update* lr rho epsilon grad"),
+        Op("ApplyAdagrad", "var* accum* lr grad"),
+        Op("ApplyAdagradV2", "var* accum* lr epsilon grad"),
+        Op(
+            "ApplyAdagradDA",
+            "var* gradient_accumulator* gradient_squared_accumulator* grad lr l1 l2 global_step",
+        ),
+        Op("ApplyProximalAdagrad", "var* accum* lr l1 l2 grad"),
+        Op("ApplyFtrl", "var* accum* linear* grad lr l1 l2 lr_power"),
+        Op("ApplyFtrlV2", "var* accum* linear* grad lr l1 l2 l2_shrinkage lr_power"),
+        Op("ApplyMomentum", "var* accum* lr grad momentum"),
+        Op("ApplyKerasMomentum", "var* accum* lr grad momentum"),
+        Op("ApplyAdam", f"var* m* v* {_ADAM}"),
+        Op("ApplyAdamWithAmsgrad", f"var* m* v* vhat* {_ADAM}"),
+        Op("ApplyAdaMax", "var* m* v* beta1_power lr beta1 beta2 epsilon grad"),
+        Op("ApplyRMSProp", "var* ms* mom* lr rho momentum epsilon grad"),
+        # ms - mg*mg cancels once the slots have settled: an epsilon above its rounding error in
+        # 16-bit storage keeps the square root away from negative numbers in every peer.
+        Op(
+            "ApplyCenteredRMSProp",
+            "var* mg* ms* mom* lr rho momentum epsilon grad",
+            {"epsilon": 0.125},
+        ),
+        Op("ApplyAddSign", "var* m* lr alpha sign_decay beta grad", {"alpha": 1.0}),
+        Op("ApplyPowerSign", "var* m* lr logbase sign_decay beta grad"),
+    )
+}

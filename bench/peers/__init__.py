@@ -1,0 +1,20 @@
+"""One small file per peer; whatever defines ``PEER`` in this folder takes part."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from bench.contestant import Peer
+
+
+@cache
+def all_peers() -> dict[str, Peer]:
+    """Every peer by name, slotwise itself not included."""
+    found = {}
+    for module in pkgutil.iter_modules(__path__):
+        if module.name != "slotwise":
+            peer: Peer = importlib.import_module(f"{__name__}.{module.name}").PEER
+            found[peer.name] = peer
+    return found

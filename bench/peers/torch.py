@@ -1,0 +1,160 @@
+"""PyTorch's optimizers with their fused CPU kernels, or foreach where there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from bench.contestant import Peer, State, Subject, Unsupported
+from bench.ops import Scalar
+from bench.work import DenseWork
+
+Values = dict[str, Scalar]
+
+
+@dataclass(frozen=True)
+class Twin:
+    """The torch optimizer that computes the same update as an op.
+
+    ``options`` turns hyperparameters into the constructor's; ``slots`` maps torch's state to our
+    slots, ``scale`` says by what torch's slot has to be multiplied to be ours.
+    """
+
+    cls: str
+    options: Callable[[Values], dict[str, Any]]
+    slots: dict[str, str]
+    kind: str  # fused, foreach
+    scale: Callable[[Values], dict[str, float]] = lambda h: {}
+
+
+def _adam(h: Values) -> dict[str, Any]:
+    # torch adds epsilon after dividing sqrt(v) by sqrt(1 - beta2^t), TensorFlow before it.
+    epsilon = h["epsilon"] / math.sqrt(1 - h["beta2_power"])
+    return {"lr": h["lr"], "betas": (h["beta1"], h["beta2"]), "eps": epsilon}
+
+
+# torch adds epsilon at another place than TensorFlow in these; with 0 the updates are the same.
+# (Centered RMSProp needs its epsilon, so it has no twin.)
+_WITHOUT_EPSILON = ("ApplyAdaMax", "ApplyRMSProp")
+
+TWINS: dict[str, Twin] = {
+    "ApplyGradientDescent": Twin("SGD", lambda h: {"lr": h["alpha"]}, {}, "fused"),
+    "ApplyMomentum": Twin(
+        "SGD",
+        lambda h: {"lr": h["lr"], "momentum": h["momentum"]},
+        {"momentum_buffer": "accum"},
+        "fused",
+    ),
+    "ApplyAdagradV2": Twin(
+        "Adagrad", lambda h: {"lr": h["lr"], "eps": h["epsilon"]}, {"sum": "accum"}, "fused"
+    ),
+    "ApplyAdam": Twin("Adam", _adam, {"exp_avg": "m", "exp_avg_sq": "v"}, "fused"),
+    "ApplyAdamWithAmsgrad": Twin(
+        "Adam",
+        lambda h: {**_adam(h), "amsgrad": True},
+        {"exp_avg": "m", "exp_avg_sq": "v", "max_exp_avg_sq": "vhat"},
+        "fused",
+    ),
+    "ApplyAdadelta": Twin(
+        "Adadelta",
+        lambda h: {"lr": h["lr"], "rho": h["rho"], "eps": h["epsilon"]},
+        {"square_avg": "accum", "acc_delta": "accum_update"},
+        "foreach",
+    ),
+    "ApplyAdaMax": Twin(
+        "Adamax",
+        lambda h: {"lr": h["lr"], "betas": (h["beta1"], h["beta2"]), "eps": h["epsilon"]},
+        {"exp_avg": "m", "exp_inf": "v"},
+        "foreach",
+    ),
+    "ApplyRMSProp": Twin(
+        "RMSprop",
+        lambda h: {
+            "lr": h["lr"],
+            "alpha": h["rho"],
+            "eps": h["epsilon"],
+            "momentum": h["momentum"],
+        },
+        {"square_avg": "ms", "momentum_buffer": "mom"},
+        "foreach",
+        lambda h: {"mom": float(h["lr"])},
+    ),
+}
+
+
+class Torch(Peer):
+    name = "torch"
+    modules = ("torch",)
+    packages = ("torch==2.13.0",)
+    distributions = ("torch",)
+    usage = "torch.optim, fused=True where there is a CPU kernel, else foreach=True; opt.step()"
+
+    def start(self, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+
+    def settings(self) -> dict[str, str]:
+        import torch
+
+        return {"threads": str(torch.get_num_threads())}
+
+    def common_terms(self, op: str) -> dict[str, float]:
+        return {"epsilon": 0.0} if op in _WITHOUT_EPSILON else {}
+
+    def dense(self, work: DenseWork) -> Subject:
+        import torch
+
+        twin = TWINS.get(work.op.name)
+        if twin is None or work.attributes:
+            raise Unsupported("torch.optim has no such update")
+        values = work.hyperparameters
+        dtype = getattr(torch, work.dtype.name)
+        scale = twin.scale(values)
+        parameters, slots = [], []
+        for arrays in work.arrays():
+            tensors = {
+                n: torch.from_numpy(a.astype("float32") if a.dtype.itemsize == 2 else a).to(dtype)
+                for n, a in arrays.items()
+            }
+            parameter = torch.nn.Parameter(tensors["var"])
+            parameter.grad = tensors[work.op.gradient]
+            for name, factor in scale.items():
+                tensors[name] /= factor
+            parameters.append(parameter)
+            slots.append({theirs: tensors[ours] for theirs, ours in twin.slots.items()})
+
+        options: dict[str, Any] = {twin.kind: True}
+        optimizer = getattr(torch.optim, twin.cls)(parameters, **twin.options(values), **options)
+        for parameter, slot in zip(parameters, slots, strict=True):
+            # The state of an optimizer that has taken no step yet: bias corrections of step 1.
+            optimizer.state[parameter].update(slot)
+            optimizer.state[parameter]["step"] = torch.tensor(0.0)
+
+        def numpy(tensor: Any, factor: float = 1.0) -> Any:
+            wide = (
+                tensor.detach().to(torch.float32) if work.dtype.itemsize == 2 else tensor.detach()
+            )
+            return wide.numpy() * factor if factor != 1.0 else wide.numpy()
+
+        def state() -> State:
+            found = []
+            for parameter in parameters:
+                kept = optimizer.state[parameter]
+                arrays = {
+                    ours: numpy(kept[theirs], scale.get(ours, 1.0))
+                    for theirs, ours in twin.slots.items()
+                }
+                found.append({"var": numpy(parameter), **arrays})
+            return found
+
+        return Subject("opt.step()", {"opt": optimizer}, state, note=f"{twin.cls}({twin.kind})")
+
+    def many(self, work: DenseWork) -> Subject:
+        return self.dense(work)
+
+
+PEER = Torch()

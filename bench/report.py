@@ -1,0 +1,144 @@
+"""The report: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench import charts
+from bench.results import LIMIT, OURS, Record, Results
+from bench.suites import all_suites, suite_of
+from bench.summary import case_label, sentences
+from bench.targets import TARGETS
+from bench.units import show_rate, show_ratio, show_size, show_time
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write(results: Results, path: Path) -> None:
+    """Writes the report of a run to ``path``."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    peers = sorted({r.peer for r in results.records if r.peer})
+    page = environment.get_template("report.html.j2").render(
+        results=results,
+        environment=results.environment,
+        settings=results.settings,
+        peers=peers,
+        sentences=sentences(results),
+        targets=_targets(results),
+        suites=_suites(results, peers),
+    )
+    path.write_text(page)
+
+
+def _targets(results: Results) -> list[dict[str, Any]]:
+    rows = []
+    for target in TARGETS:
+        found = target.verdict(results)
+        if found is not None:
+            rows.append(
+                {
+                    "name": target.name,
+                    "required": f"{target.required}{target.unit}",
+                    "value": f"{found.value:.2f}{target.unit}",
+                    "pairs": f"{found.pairs:.2f}{target.unit}",
+                    "status": target.status(found),
+                    "detail": found.detail,
+                }
+            )
+    return rows
+
+
+def _suites(results: Results, peers: list[str]) -> list[dict[str, Any]]:
+    """Charts and tables, suite by suite, in the order of the suites."""
+    found = []
+    for name in [*all_suites(), "threads"]:
+        suite = suite_of(name)
+        records = [r for r in results.records if r.suite == name]
+        if records:
+            found.append(
+                {
+                    "name": name,
+                    "title": suite.title,
+                    "about": suite.about,
+                    "bars": _bars(records),
+                    "lines": _lines(records, peers) if suite.limits else [],
+                    "tables": _tables(records),
+                }
+            )
+    return found
+
+
+def _bars(records: list[Record]) -> list[str]:
+    def key(r: Record) -> tuple[str, str, int]:
+        return r.peer, r.dtype, r.size
+
+    good = sorted((r for r in records if r.status == "ok" and r.ratio), key=key)
+    return [
+        charts.ratio_bars(f"{show_size(size)}, {dtype}, against {peer}", list(members))
+        for (peer, dtype, size), members in groupby(good, key)
+    ]
+
+
+def _lines(records: list[Record], peers: list[str]) -> list[str]:
+    """One chart per op and dtype that was measured at three sizes or more."""
+
+    def key(r: Record) -> tuple[str, str]:
+        return r.op, r.dtype
+
+    good = sorted((r for r in records if r.status == "ok" and not r.variant), key=key)
+    found = []
+    for (op, dtype), members in groupby(good, key):
+        rows = list(members)
+        if len({r.size for r in rows}) >= 3:
+            here = [p for p in peers if any(r.peer == p for r in rows)]
+            found.append(charts.rate_over_size(f"{op.removeprefix('Apply')}, {dtype}", rows, here))
+    return found
+
+
+def _tables(records: list[Record]) -> list[dict[str, Any]]:
+    def key(r: Record) -> tuple[str, str, int]:
+        return r.peer, r.dtype, r.size
+
+    found = []
+    for (peer, dtype, size), members in groupby(sorted(records, key=key), key):
+        rows = []
+        for record in sorted(members, key=case_label):
+            ratio, fraction = record.ratio, record.fraction(LIMIT)
+            rows.append(
+                {
+                    "name": case_label(record),
+                    "status": record.status,
+                    "note": record.note,
+                    "ours": show_time(record.best(OURS)),
+                    "theirs": show_time(record.best(peer)) if peer else "-",
+                    "ratio": show_ratio(ratio.minima) if ratio else "-",
+                    "loss": bool(ratio and ratio.minima < 1),
+                    "pairs": (
+                        f"{ratio.pairs.median:.2f} [{ratio.pairs.low:.2f}, {ratio.pairs.high:.2f}]"
+                        if ratio
+                        else "-"
+                    ),
+                    "rate": show_rate(record.rate(OURS)) if fraction else "-",
+                    "limit": f"{fraction.minima:.2f}" if fraction else "-",
+                    "rounds": len(record.seconds.get(OURS, [])),
+                }
+            )
+        found.append(
+            {
+                "title": f"{show_size(size)} elements, {dtype}"
+                + (f", against {peer}" if peer else ", beside the limit"),
+                "peer": peer or "-",
+                "rows": rows,
+            }
+        )
+    return found

@@ -1,0 +1,127 @@
+"""Runs suites: check, measure, store, again and again, until done or interrupted."""
+
+from __future__ import annotations
+
+import datetime
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bench import check, environment
+from bench.contestant import Peer, Subject, Unsupported
+from bench.measure import Plan
+from bench.results import OURS, Record, Results
+from bench.suites.base import Case, Suite
+from bench.work import DenseWork
+
+Task = tuple[Suite, Case, "Peer | None"]
+
+
+def tasks(pairs: Sequence[tuple[Suite, list[Case]]], peers: Sequence[Peer]) -> list[Task]:
+    """One task per case and peer; a case without peers is one task beside the limit."""
+    found: list[Task] = []
+    for suite, cases in pairs:
+        for case in cases:
+            against: Sequence[Peer | None] = (None,) if case.alone or not peers else peers
+            found += [(suite, case, peer) for peer in against]
+    return found
+
+
+def new_results(
+    command: list[str], ours: Peer, peers: Sequence[Peer], threads: int, plan: Plan
+) -> Results:
+    everyone = [ours, *peers]
+    return Results(
+        created=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        command=command,
+        environment=environment.capture() | {"versions": {p.name: p.versions() for p in everyone}},
+        settings={
+            "threads": threads,
+            "plan": asdict(plan),
+            "usage": {p.name: p.usage for p in everyone},
+            "peers": {p.name: p.settings() for p in everyone},
+            "caches": "warm: every sample follows a call on the same arrays",
+            "denormals": "each library's own mode; no values are subnormal (checked after timing)",
+        },
+    )
+
+
+def _verify(work: DenseWork, ours: Subject, theirs: Subject, record: Record) -> bool:
+    """Both run once from the same start; False if the results differ."""
+    for subject in (ours, theirs):
+        exec(subject.statement, dict(subject.names))
+    record.check, wrong = check.compare(work, ours.state(), theirs.state())
+    if wrong:
+        record.status, record.note = "wrong", wrong
+    return not wrong
+
+
+def run_task(task: Task, ours: Peer, threads: int, plan: Plan) -> Record:
+    """Checks and measures one case against one peer."""
+    suite, case, peer = task
+    record = Record(
+        suite.name,
+        case.name,
+        peer.name if peer else "",
+        case.op,
+        case.dtype,
+        case.size,
+        case.variant,
+    )
+    terms = peer.common_terms(case.op) if peer else {}
+    work = case.work(terms)
+    if terms:
+        record.extra["common_terms"] = terms
+    record.bytes_moved = work.bytes_moved
+    try:
+        subjects = {OURS: suite.subject(ours, work)}
+        if peer is not None:
+            subjects[peer.name] = suite.subject(peer, work)
+            record.statements = {name: s.statement for name, s in subjects.items()}
+            if not _verify(work, subjects[OURS], subjects[peer.name], record):
+                return record
+        record.statements = {name: s.statement for name, s in subjects.items()}
+        suite.measure(subjects, work, record, threads, plan)
+    except Unsupported as reason:
+        record.status, record.note = "unsupported", str(reason)
+    except Exception as error:  # one case must not end a long run; the table shows it
+        record.status, record.note = "error", f"{type(error).__name__}: {error}"[:300]
+    return record
+
+
+def run(
+    todo: Sequence[Task],
+    results: Results,
+    path: Path,
+    ours: Peer,
+    threads: int,
+    plan: Plan,
+    report: Callable[[Task, Record | None], Any],
+) -> bool:
+    """Runs what ``results`` has not yet; returns False if interrupted. Saves after each case."""
+    done = {record.key for record in results.records}
+    try:
+        for task in todo:
+            suite, case, peer = task
+            if f"{suite.name}/{case.name}/{peer.name if peer else ''}" in done:
+                report(task, None)
+                continue
+            record = run_task(task, ours, threads, plan)
+            results.records.append(record)
+            results.save(path)
+            report(task, record)
+            gc.collect()
+    except KeyboardInterrupt:
+        return False
+    return True
+
+
+def quickened(plan: Plan, factor: float) -> Plan:
+    """The same plan with less (or more) time per case."""
+    return replace(
+        plan,
+        min_rounds=max(3, round(plan.min_rounds * min(1.0, factor))),
+        budget_s=plan.budget_s * factor,
+    )

@@ -1,0 +1,80 @@
+"""What a suite is: a list of cases and, for each, the work that every contestant is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bench.contestant import Peer, Subject
+from bench.measure import Plan
+from bench.ops import OPS, Scalar
+from bench.results import Record
+from bench.timing import measure_time
+from bench.work import DTYPES, DenseWork
+
+LEVELS = ("targets", "quick", "full")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line leaves to choose: how much of a suite to run."""
+
+    level: str = "quick"
+    ops: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of a suite."""
+
+    suite: str
+    op: str
+    dtype: str
+    size: int
+    variant: str = ""
+    override: Mapping[str, Scalar] = field(default_factory=dict)
+    shapes: tuple[tuple[int, ...], ...] = ()
+    alone: bool = False  # measured beside the limit only, whatever peers there are
+
+    @property
+    def name(self) -> str:
+        parts = [self.op, self.variant, self.dtype, str(self.size)]
+        return "/".join(part for part in parts if part)
+
+    def work(self, terms: Mapping[str, Scalar] | None = None) -> DenseWork:
+        """The inputs, with a peer's common terms in place of the usual hyperparameters."""
+        shapes = self.shapes or ((self.size,),)
+        override = {**self.override, **(terms or {})}
+        return DenseWork(OPS[self.op], DTYPES[self.dtype], shapes, override)
+
+
+class Suite:
+    """One file per suite in ``bench/suites``, ending in ``SUITE``."""
+
+    name = ""
+    title = ""
+    about = ""  # one sentence, shown above its table
+    limits = False  # measure the stream loops beside it
+
+    def cases(self, options: Options) -> list[Case]:
+        raise NotImplementedError
+
+    def subject(self, contestant: Peer, work: DenseWork) -> Subject:
+        raise NotImplementedError
+
+    def measure(
+        self,
+        subjects: Mapping[str, Subject],
+        work: DenseWork,
+        record: Record,
+        threads: int,
+        plan: Plan,
+    ) -> None:
+        """Fills the record in, once the results are known to agree; by default with times."""
+        measure_time(subjects, work, record, threads, plan, self.limits)
+
+
+def chosen_ops(options: Options) -> list[str]:
+    return [name for name in OPS if not options.ops or name in options.ops]

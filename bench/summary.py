@@ -1,0 +1,106 @@
+"""One sentence per suite, dtype and peer, from the numbers alone; losses first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from bench.results import LIMIT, OURS, Record, Results
+from bench.stats import Ratio, geometric_mean
+from bench.suites import all_suites, suite_of
+from bench.units import show_bytes, show_ratio, show_size
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """``losses`` names the cases in which the peer is faster, most clearly first."""
+
+    suite: str
+    peer: str
+    text: str
+    losses: list[str]
+
+
+def _group(record: Record) -> tuple[str, str, str]:
+    return record.suite, record.dtype, record.peer
+
+
+def case_label(record: Record) -> str:
+    name = record.op.removeprefix("Apply")
+    return f"{name}, {record.variant}" if record.variant else name
+
+
+def _ratios(records: list[Record]) -> str:
+    """Geometric means by size or list of tensors, in words."""
+    by_size: dict[str, list[float]] = {}
+    for record in records:
+        if record.ratio:
+            label = show_size(record.size)
+            if record.suite in ("many", "threads"):
+                label = (
+                    f"{record.variant} ({label})" if record.suite == "threads" else record.variant
+                )
+            by_size.setdefault(label, []).append(record.ratio.minima)
+    return ", ".join(f"{show_ratio(geometric_mean(v))} at {size}" for size, v in by_size.items())
+
+
+def _memory(title: str, peer: str, records: list[Record]) -> str:
+    """The most that a call took beyond its arrays, for us and for the peer."""
+    peaks = [r.extra["peak_bytes"] for r in records]
+    ours = show_bytes(max(p[OURS] for p in peaks))
+    text = f"{title}: a call takes at most {ours} beyond its arrays"
+    return text + (f", {peer} {show_bytes(max(p[peer] for p in peaks))}." if peer else ".")
+
+
+def _limit(records: list[Record]) -> str:
+    """The share of the limit's rate that the largest size reaches."""
+    largest = max(r.size for r in records)
+    label = "For the largest list" if records[0].suite == "many" else f"At {show_size(largest)}"
+    shares = [f.minima for r in records if r.size == largest and (f := r.fraction(LIMIT))]
+    if not shares:
+        return ""
+    return (
+        f" {label} it moves {100 * geometric_mean(shares):.0f} % of the bytes per "
+        f"second of a plain loop (least {100 * min(shares):.0f} %)."
+    )
+
+
+def sentences(results: Results) -> list[Sentence]:
+    found = []
+    order = {name: i for i, name in enumerate([*all_suites(), "threads"])}
+    records = sorted(results.records, key=lambda r: (order[r.suite], r.dtype, r.peer, r.size))
+    for (name, dtype, peer), members in groupby(records, _group):
+        everyone = list(members)
+        good = [r for r in everyone if r.status == "ok"]
+        title = f"{suite_of(name).title}, {dtype}"
+        if not good:
+            continue
+        if name == "memory":
+            found.append(Sentence(name, peer, _memory(title, peer, good), []))
+            continue
+        if not peer:
+            found.append(Sentence(name, peer, f"{title}, beside the limit.{_limit(good)}", []))
+            continue
+        rated = [(r, ratio) for r in good if (ratio := r.ratio)]
+        slower = sorted(((r, x) for r, x in rated if x.minima < 1), key=lambda pair: pair[1].minima)
+        losses = [
+            f"{case_label(r)} at {show_size(r.size)} ({show_ratio(x.minima)})" for r, x in slower
+        ]
+        text = f"{title}: {_ratios(good)} the speed of {peer} (geometric means)."
+        text += (
+            f" {peer} is faster in {len(slower)} of {len(rated)} cases."
+            if slower
+            else f" Faster in all {len(rated)} cases; least {_least(rated)}."
+        )
+        wrong = [case_label(r) for r in everyone if r.status == "wrong"]
+        if wrong:
+            text += f" Not timed, results differ: {', '.join(wrong)}."
+        found.append(Sentence(name, peer, text + _limit(good), losses))
+    return found
+
+
+def _least(rated: list[tuple[Record, Ratio]]) -> str:
+    record = min((r for r, _ in rated), key=lambda r: r.ratio.minima if r.ratio else 0.0)
+    ratio = record.ratio
+    assert ratio is not None
+    return f"{show_ratio(ratio.minima)} ({case_label(record)} at {show_size(record.size)})"

@@ -1,0 +1,149 @@
+"""The project's speed targets as rows: what must hold, what was measured, met or not met."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.results import REFERENCE_LIMIT, Record, Results
+from bench.stats import geometric_mean
+from bench.suites.dense import KI, MI, POW_VARIANT
+
+TENSORFLOW = "tensorflow"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``value`` comes from the fastest samples and decides; ``pairs`` is the median over rounds."""
+
+    value: float
+    pairs: float
+    detail: str
+    count: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """At least ``required`` must be measured; ``expected`` is the number of ops it speaks of."""
+
+    name: str
+    required: float
+    unit: str
+    select: Callable[[Results], list[Record]]
+    measure: Callable[[Sequence[Record]], tuple[float, float, str]]
+    expected: int = 18
+
+    def verdict(self, results: Results) -> Verdict | None:
+        """None where nothing of it was measured."""
+        records = self.select(results)
+        good = [r for r in records if r.status == "ok"]
+        if not good:
+            return None
+        value, pairs, detail = self.measure(good)
+        bad = [f"{r.op}: {r.status}" for r in records if r.status not in ("ok", "unsupported")]
+        missing = self.expected - len(good)
+        if missing:
+            detail += f"; {missing} of {self.expected} not measured"
+        if bad:
+            detail += "; " + ", ".join(bad)
+        return Verdict(value, pairs, detail, len(good), missing == 0 and not bad)
+
+    def status(self, found: Verdict | None) -> str:
+        """In a word; a target that speaks of all ops is not met by some of them."""
+        if found is None:
+            return "not measured"
+        if found.value < self.required:
+            return "not met"
+        return "met" if found.complete else "incomplete"
+
+
+def _peer(
+    suite: str, size: int, dtype: str = "float32", variant: str = ""
+) -> Callable[..., list[Record]]:
+    def select(results: Results) -> list[Record]:
+        return results.find(suite=suite, size=size, dtype=dtype, variant=variant, peer=TENSORFLOW)
+
+    return select
+
+
+def _limit(dtype: str) -> Callable[[Results], list[Record]]:
+    def select(results: Results) -> list[Record]:
+        """One record per op, that with TensorFlow where there are several."""
+        found = results.find(suite="dense", size=64 * MI, dtype=dtype, variant="")
+        found.sort(key=lambda r: r.peer == TENSORFLOW)
+        return list({r.op: r for r in found if r.fraction(REFERENCE_LIMIT)}.values())
+
+    return select
+
+
+def _worst_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, ratio) for r in records if (ratio := r.ratio)]
+    slow, ratio = min(rated, key=lambda pair: pair[1].minima)
+    mean = geometric_mean(x.minima for _, x in rated)
+    return ratio.minima, ratio.pairs.median, f"least: {slow.op}; geometric mean {mean:.1f}x"
+
+
+def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, ratio) for r in records if (ratio := r.ratio)]
+    slow, ratio = min(rated, key=lambda pair: pair[1].minima)
+    return (
+        geometric_mean(x.minima for _, x in rated),
+        geometric_mean(x.pairs.median for _, x in rated),
+        f"least: {slow.op} {ratio.minima:.2f}x",
+    )
+
+
+def _worst_fraction(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, f) for r in records if (f := r.fraction(REFERENCE_LIMIT))]
+    slow, fraction = min(rated, key=lambda pair: pair[1].minima)
+    mean = geometric_mean(f.minima for _, f in rated)
+    rate = slow.rate(REFERENCE_LIMIT) or 0.0
+    return (
+        fraction.minima,
+        fraction.pairs.median,
+        f"least: {slow.op}; geometric mean {mean:.2f}; limit {rate / 1e9:.1f} GB/s",
+    )
+
+
+TARGETS: tuple[Target, ...] = (
+    Target(
+        "64 elements, every op: cost of a call against TensorFlow",
+        8.0,
+        "x",
+        _peer("call_overhead", 64),
+        _worst_ratio,
+    ),
+    Target(
+        "16 Ki, geometric mean against TensorFlow", 4.0, "x", _peer("dense", 16 * KI), _mean_ratio
+    ),
+    Target(
+        "256 Ki, geometric mean against TensorFlow", 2.5, "x", _peer("dense", 256 * KI), _mean_ratio
+    ),
+    Target("64 Mi, every op: rate over the limit's", 0.95, "", _limit("float32"), _worst_fraction),
+    Target(
+        "64 Mi, geometric mean against TensorFlow", 1.4, "x", _peer("dense", 64 * MI), _mean_ratio
+    ),
+    Target(
+        "Ftrl, lr_power -0.6, 4 Mi, against TensorFlow",
+        5.0,
+        "x",
+        _peer("dense", 4 * MI, variant=POW_VARIANT),
+        _mean_ratio,
+        expected=1,
+    ),
+    Target(
+        "float16, 64 Mi, every op: rate over the limit's",
+        0.85,
+        "",
+        _limit("float16"),
+        _worst_fraction,
+    ),
+    Target(
+        "bfloat16, 64 Mi, every op: rate over the limit's",
+        0.85,
+        "",
+        _limit("bfloat16"),
+        _worst_fraction,
+    ),
+)
