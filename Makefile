@@ -1,0 +1,96 @@
+# Every target sets up what it needs, then runs; see `make help`.
+#   PYTHON=python3.12   another interpreter (delete .venv* after changing it)
+#   ARGS='-k adam -x'   further arguments for pytest (test, parity, sanitize) or bench
+
+PYTHON ?= python3
+ARGS ?=
+export PYTHON
+
+VENV := .venv
+PARITY := .venv-parity
+PIP := -m pip --disable-pip-version-check --quiet
+SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
+	$(shell find cmake csrc python ! -name '*.pyc' ! -name __pycache__)
+WHEEL := build/wheel/.stamp
+PY_CODE := python tests bench examples scripts
+CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
+
+.PHONY: help demo test lint format parity bench sanitize sanitize-asan-ubsan sanitize-tsan clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo 'make demo      build, install into .venv, train on handwritten digits'
+	@echo 'make test      build, install into .venv, run the tests'
+	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
+	@echo 'make lint      ruff, mypy --strict, clang-format'
+	@echo 'make format    let ruff and clang-format rewrite the sources'
+	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
+	@echo 'make bench     measure against TensorFlow and others'
+	@echo 'make clean     remove everything that make made'
+
+demo: $(VENV)/.project $(VENV)/.tools-demo
+	$(VENV)/bin/python examples/digits.py
+
+test: $(VENV)/.project $(VENV)/.tools-test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+parity: $(PARITY)/.project
+	$(PARITY)/bin/python -m pytest tests/parity $(ARGS)
+
+bench: $(PARITY)/.project
+	$(PARITY)/bin/python -m bench $(ARGS)
+
+lint: $(VENV)/.tools-lint
+	$(VENV)/bin/ruff check $(PY_CODE)
+	$(VENV)/bin/ruff format --check $(PY_CODE)
+	$(VENV)/bin/mypy --strict python/slotwise
+	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
+
+format: $(VENV)/.tools-lint
+	$(VENV)/bin/ruff check --fix $(PY_CODE)
+	$(VENV)/bin/ruff format $(PY_CODE)
+	$(VENV)/bin/clang-format -i $(CXX_CODE)
+
+sanitize: sanitize-asan-ubsan
+	$(MAKE) sanitize-tsan
+
+sanitize-asan-ubsan sanitize-tsan: sanitize-%: $(VENV)/.created
+	scripts/setup.sh sanitize
+	scripts/sanitize.sh $* $(ARGS)
+
+clean:
+	rm -rf build .venv .venv-* examples/out
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- Environments ---------------------------------------------------------------------------------
+
+$(VENV)/.created: scripts/setup.sh
+	scripts/setup.sh
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# One wheel, built in build/ so that a rebuild compiles only what changed, serves all environments.
+$(WHEEL): $(SOURCES) $(VENV)/.created
+	rm -rf build/wheel
+	$(VENV)/bin/python $(PIP) wheel --no-deps -w build/wheel .
+	@touch $@
+
+$(VENV)/.project: $(WHEEL)
+	$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(VENV)/.tools-%: pyproject.toml $(VENV)/.created
+	$(VENV)/bin/python scripts/requirements.py $* >$@.txt
+	$(VENV)/bin/python $(PIP) install -r $@.txt
+	@touch $@
+
+$(PARITY)/.tools: pyproject.toml $(VENV)/.created
+	$(PYTHON) -m venv $(PARITY)
+	$(PARITY)/bin/python scripts/requirements.py test bench >$@.txt
+	$(PARITY)/bin/python $(PIP) install -r $@.txt 'tensorflow-cpu==2.21.*'
+	@touch $@
+
+$(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
+	$(PARITY)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@

@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Runs the tests on a build with sanitizers: scripts/sanitize.sh asan-ubsan|tsan [pytest arguments]
+#
+# The project is installed, built by the CMake preset of that name, into .venv-<preset>, which also
+# gets a python with the sanitizer's runtime linked in.
+#
+# TSan needs to know OpenMP's own synchronisation, which happens inside the uninstrumented libomp:
+# LLVM's Archer tool reports it. And it watches memory accesses of up to 16 bytes only, so kernels run
+# on a target with vectors no wider. tsan_proof.* show, before the tests run, that correct programs
+# get no report, that OpenMP's would without Archer, and that real races are found.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+preset=${1:?asan-ubsan or tsan}
+shift
+venv=.venv-$preset
+build=build/$preset
+python=$venv/bin/python-$preset
+run=(env)  # what starts the programs below
+mkdir -p "$build"
+
+case $preset in
+asan-ubsan)
+    cc=${CC:-gcc}
+    flags=(-fsanitize=address,undefined)
+    # CPython keeps memory until the process ends; leaks of ours would drown in that.
+    export ASAN_OPTIONS=detect_leaks=0:strict_init_order=1:allocator_may_return_null=1
+    export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
+    ;;
+tsan)
+    cc=clang
+    flags=(-fsanitize=thread)
+    # libpython, NumPy and libomp are not instrumented: what they do to memory is not judged.
+    # A forked child has one thread, and slotwise starts no other there.
+    # Halting at the first race: a racy loop would take minutes to report each element.
+    export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:exitcode=66:die_after_fork=0
+
+    # TSan's shadow memory does not fit every layout that address randomisation can give.
+    if setarch -R true 2>/dev/null; then run=(setarch -R); fi
+
+    if [ "$(uname -m)" = x86_64 ]; then export SLOTWISE_TARGET=SSE4; fi
+
+    clang++ -std=c++17 -g -O1 "${flags[@]}" -fopenmp scripts/tsan_proof.cpp -o "$build/proof"
+    libomp=$(ldd "$build/proof" | sed -n 's/.*libomp[^ ]* => \([^ ]*\).*/\1/p')
+    export OMP_TOOL_LIBRARIES=$(dirname "$(readlink -f "$libomp")")/libarcher.so
+    ;;
+*)
+    echo "no such preset: $preset" >&2
+    exit 2
+    ;;
+esac
+
+[ -x "$venv/bin/python" ] || "${PYTHON:-python3}" -m venv "$venv"
+config() { "$venv/bin/python" -c "import sysconfig; print(sysconfig.get_$1)"; }
+
+libdir=$(config 'config_var("LIBDIR")')
+"$cc" -g -O1 "${flags[@]}" -I"$(config 'path("include")')" scripts/sanitized_python.c -rdynamic \
+    -L"$libdir" -L"$(config 'config_var("LIBPL")')" -Wl,-rpath,"$libdir" \
+    -lpython"$(config 'config_var("LDVERSION")')" -o "$python"
+
+pip=("$venv/bin/python" -m pip --disable-pip-version-check --quiet)
+rm -rf "$build/wheel"
+# -O1 and short debug information: at -O2 -g these builds take several times as long.
+"${pip[@]}" wheel --no-deps -w "$build/wheel" . -C build-dir="$build/cmake" \
+    -C cmake.args=--preset="$preset" -C cmake.build-type=RelWithDebInfo -C install.strip=false \
+    -C cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+"${pip[@]}" install --force-reinstall --no-deps "$build"/wheel/*.whl
+"${pip[@]}" install "$(echo "$build"/wheel/*.whl)[test]"
+
+if [ "$preset" = tsan ]; then
+    expect() {  # expect <exit status> <what> <command...>
+        local want=$1 what=$2 got=0
+        shift 2
+        "${run[@]}" "$@" >"$build/proof.log" 2>&1 || got=$?
+        if [ "$got" != "$want" ]; then
+            cat "$build/proof.log"
+            echo "Proof failed: $what (exit status $got, expected $want)" >&2
+            exit 1
+        fi
+        echo "Proof: $what"
+    }
+    expect 0 "a correct OpenMP program gets no report" "$build/proof" correct
+    expect 66 "it would get one without Archer" env OMP_TOOL=disabled "$build/proof" correct
+    expect 66 "a race between OpenMP threads is reported" "$build/proof" racy
+    expect 0 "calls that lock get no report" "$python" scripts/tsan_proof.py locked
+    expect 66 "calls that do not are reported" "$python" scripts/tsan_proof.py unlocked
+fi
+
+# pytest swallows what the sanitizers print, so they write to files.
+rm -f "$build"/report.*
+export ASAN_OPTIONS=${ASAN_OPTIONS:-}:log_path=$PWD/$build/report
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-}:log_path=$PWD/$build/report
+export TSAN_OPTIONS=${TSAN_OPTIONS:-}:log_path=$PWD/$build/report
+
+echo "Testing with $preset"
+status=0
+"${run[@]}" "$python" -m pytest "$@" || status=$?
+for report in "$build"/report.*; do
+    [ -e "$report" ] || continue
+    status=1
+    cat "$report"
+done
+exit $status
