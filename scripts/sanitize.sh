@@ -6,8 +6,8 @@
 #
 # TSan needs to know OpenMP's own synchronisation, which happens inside the uninstrumented libomp:
 # LLVM's Archer tool reports it. And it watches memory accesses of up to 16 bytes only, so kernels run
-# on a target with vectors no wider. tsan_proof.* show, before the tests run, that correct programs
-# get no report, that OpenMP's would without Archer, and that real races are found.
+# on a target with vectors no wider. What counts as proven is shown first: that correct programs get
+# no report, that OpenMP's would without Archer, and that wrong ones do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,7 +24,7 @@ asan-ubsan)
     cc=${CC:-gcc}
     flags=(-fsanitize=address,undefined)
     # CPython keeps memory until the process ends; leaks of ours would drown in that.
-    export ASAN_OPTIONS=detect_leaks=0:strict_init_order=1:allocator_may_return_null=1
+    export ASAN_OPTIONS=detect_leaks=0:strict_init_order=1:allocator_may_return_null=1:exitcode=66
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     ;;
 tsan)
@@ -40,7 +40,7 @@ tsan)
 
     if [ "$(uname -m)" = x86_64 ]; then export SLOTWISE_TARGET=SSE4; fi
 
-    clang++ -std=c++17 -g -O1 "${flags[@]}" -fopenmp scripts/tsan_proof.cpp -o "$build/proof"
+    clang++ -std=c++17 -g -O1 "${flags[@]}" -fopenmp scripts/openmp_proof.cpp -o "$build/proof"
     libomp=$(ldd "$build/proof" | sed -n 's/.*libomp[^ ]* => \([^ ]*\).*/\1/p')
     export OMP_TOOL_LIBRARIES=$(dirname "$(readlink -f "$libomp")")/libarcher.so
     ;;
@@ -67,24 +67,31 @@ rm -rf "$build/wheel"
 "${pip[@]}" install --force-reinstall --no-deps "$build"/wheel/*.whl
 "${pip[@]}" install "$(echo "$build"/wheel/*.whl)[test]"
 
-if [ "$preset" = tsan ]; then
-    expect() {  # expect <exit status> <what> <command...>
-        local want=$1 what=$2 got=0
-        shift 2
-        "${run[@]}" "$@" >"$build/proof.log" 2>&1 || got=$?
-        if [ "$got" != "$want" ]; then
-            cat "$build/proof.log"
-            echo "Proof failed: $what (exit status $got, expected $want)" >&2
-            exit 1
-        fi
-        echo "Proof: $what"
-    }
+expect() {  # expect <exit status> <what> <command...>
+    local want=$1 what=$2 got=0
+    shift 2
+    "${run[@]}" "$@" >"$build/proof.log" 2>&1 || got=$?
+    if [ "$got" != "$want" ]; then
+        cat "$build/proof.log"
+        echo "Proof failed: $what (exit status $got, expected $want)" >&2
+        exit 1
+    fi
+    echo "Proof: $what"
+}
+case $preset in
+asan-ubsan)
+    expect 0 "an update up to the end of an array gets no report" \
+        "$python" scripts/sanitizer_proof.py inside
+    expect 66 "one past it is reported" "$python" scripts/sanitizer_proof.py outside
+    ;;
+tsan)
     expect 0 "a correct OpenMP program gets no report" "$build/proof" correct
     expect 66 "it would get one without Archer" env OMP_TOOL=disabled "$build/proof" correct
     expect 66 "a race between OpenMP threads is reported" "$build/proof" racy
-    expect 0 "calls that lock get no report" "$python" scripts/tsan_proof.py locked
-    expect 66 "calls that do not are reported" "$python" scripts/tsan_proof.py unlocked
-fi
+    expect 0 "calls that lock get no report" "$python" scripts/sanitizer_proof.py locked
+    expect 66 "calls that do not are reported" "$python" scripts/sanitizer_proof.py unlocked
+    ;;
+esac
 
 # pytest swallows what the sanitizers print, so they write to files.
 rm -f "$build"/report.*

@@ -46,7 +46,7 @@ class Op:
     gradient: str = "grad"
     attrs: dict[str, bool] = field(default_factory=dict)  # with their defaults
     variants: tuple[dict[str, float], ...] = ({},)  # other hyperparameters worth testing
-    tf_dtypes: frozenset[str] = ALL  # those TensorFlow has a CPU kernel for
+    tf_dtypes: frozenset[str] = ALL  # those TensorFlow has a CPU kernel for; none: our own op
     tf_approximates: str = ""  # the function of which TensorFlow's result is not correctly rounded
 
     @property
@@ -310,6 +310,27 @@ OPS = (
         {"lr": 0.07, "logbase": 0.6, "sign_decay": 0.7, "beta": 0.9},
         slots={"m": ANY},
         tf_approximates="exp",
+    ),
+    Op(
+        "ApplyNadam",
+        reference.nadam,
+        "var m v beta2_power lr beta1 beta2 epsilon momentum momentum_next momentum_product grad",
+        {
+            **{name: value for name, value in _ADAM.items() if name != "beta1_power"},
+            "momentum": 0.8,
+            "momentum_next": 0.85,
+            "momentum_product": 0.5,
+        },
+        slots={"m": ANY, "v": POSITIVE},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
+        "ApplyLion",
+        reference.lion,
+        "var m lr beta1 beta2 grad",
+        {"lr": 0.07, "beta1": 0.9, "beta2": 0.99},
+        slots={"m": ANY},
+        tf_dtypes=frozenset(),
     ),
 )
 

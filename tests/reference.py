@@ -329,6 +329,56 @@ def power_sign(
     return var - (lr * scale) * grad, m
 
 
+def nadam(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    beta2_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    momentum: Vec,
+    momentum_next: Vec,
+    momentum_product: Vec,
+    grad: Vec,
+) -> Outputs:
+    m = m + (grad - m) * (1 - beta1)
+    v = v + (grad * grad - v) * (1 - beta2)
+    c1 = (1 - momentum) / (1 - momentum_product)
+    c2 = momentum_next / (1 - momentum_product * momentum_next)
+    bar = grad * c1 + m * c2
+    return var - quotient(bar * lr, np.sqrt(v / (1 - beta2_power)) + epsilon), m, v
+
+
+def lion(var: Vec, m: Vec, lr: Vec, beta1: Vec, beta2: Vec, grad: Vec) -> Outputs:
+    direction = sign(m * beta1 + grad * (1 - beta1))
+    return var - lr * direction, m * beta2 + grad * (1 - beta2)
+
+
+def mean_of_squares(grad: Vec) -> Vec:
+    """Of each row: 16 interleaved sums, folded in halves."""
+    squares = grad * grad
+    rows, width = squares.data.shape[0], int(np.prod(squares.data.shape[1:]))
+    padded = np.zeros((rows, -(-width // 16) * 16), squares.data.dtype)
+    padded[:, :width] = squares.data.reshape(rows, width)
+    partial = Vec(np.zeros((rows, 16), padded.dtype))
+    for i in range(0, padded.shape[1], 16):
+        partial = partial + Vec(padded[:, i : i + 16])
+    for half in (8, 4, 2, 1):
+        partial = Vec(partial.data[:, :half]) + Vec(partial.data[:, half:])
+    return Vec(partial.data[:, 0]) / width
+
+
+def row_wise_adagrad(var: Vec, accum: Vec, lr: Vec, epsilon: Vec, grad: Vec) -> Outputs:
+    """Row by row of the first axis; accum has one element for each."""
+    accum = accum + mean_of_squares(grad)
+    denominator = np.sqrt(accum) + epsilon
+    rate = quotient(lr, denominator).data.reshape(-1, *[1] * (grad.data.ndim - 1))
+    nothing = (grad == 0) & np.isinf(rate)
+    return var - select(nothing, 0, grad * Vec(rate)), accum
+
+
 # ----- evaluation ------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ void Apply(const BoundOp& op, PyObject* const* args) {
   const RuleSpec& spec = op.rule->spec;
   const size_t slot_count = CountSlots(spec);
 
-  const Operands operands(name, spec, args);
+  const Operands operands(name, spec, spec.grad, args);
   const ArrayArgument& var = operands.var();
   const ArrayArgument& grad = operands.grad();
   grad.RequireShapeOf(var);

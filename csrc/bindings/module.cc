@@ -8,5 +8,6 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindRowPlan(module);
   slotwise::BindDenseOps(module);
   slotwise::BindSparseOps(module);
+  slotwise::BindTables(module);
   slotwise::BindRuntime(module);
 }

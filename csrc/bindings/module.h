@@ -9,5 +9,6 @@ void BindDenseOps(pybind11::module_& module);
 void BindRowPlan(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);
 void BindSparseOps(pybind11::module_& module);
+void BindTables(pybind11::module_& module);
 
 }  // namespace slotwise

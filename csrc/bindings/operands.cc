@@ -23,10 +23,11 @@ void BindOps(py::module_& module, const char* prefix, FastFunction function,
   }
 }
 
-Operands::Operands(const char* op, const RuleSpec& spec, PyObject* const* args)
+Operands::Operands(const char* op, const RuleSpec& spec, const char* grad_name,
+                   PyObject* const* args)
     : slot_count_(CountSlots(spec)),
       var_(op, "var", args[0]),
-      grad_(op, spec.grad, args[1 + slot_count_]) {
+      grad_(op, grad_name, args[1 + slot_count_]) {
   var_.RequireUpdatable();
   for (size_t i = 0; i < slot_count_; ++i) {
     const ArrayArgument& slot = slots_[i].emplace(op, spec.slots[i], args[1 + i]);

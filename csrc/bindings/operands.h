@@ -44,7 +44,7 @@ PyObject* Guarded(const BoundOp& op, Py_ssize_t count, size_t expected, const Bo
 // var, the slots and the gradient of one call, checked but for the gradient's shape.
 class Operands {
  public:
-  Operands(const char* op, const RuleSpec& spec, PyObject* const* args);
+  Operands(const char* op, const RuleSpec& spec, const char* grad_name, PyObject* const* args);
 
   const ArrayArgument& var() const { return var_; }
   const ArrayArgument& grad() const { return grad_; }

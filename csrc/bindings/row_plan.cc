@@ -108,6 +108,11 @@ RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, 
   }
 }
 
+void RowsArgument::RequireRankOne() const {
+  if (!ids_ || ids_->rank() == 1) return;
+  Fail(PyExc_ValueError, op_, name_, "rank 1", "rank " + std::to_string(ids_->rank()));
+}
+
 void RowsArgument::RequireDistinct() const {
   const auto repeat = groups_->first_repeat();
   if (!repeat) return;
@@ -120,10 +125,11 @@ void BindRowPlan(py::module_& module) {
   py::class_<RowGroups>(module, "RowPlan")
       .def(py::init([](py::handle ids, int64_t num_rows, py::handle bounds) {
              constexpr const char* kOp = "RowPlan";
-             if (num_rows < 0) {
-               Fail(PyExc_ValueError, kOp, "num_rows", "a number >= 0", std::to_string(num_rows));
+             if (py::isinstance<RowGroups>(ids)) {
+               Fail(PyExc_TypeError, kOp, "ids", "an array of ids", "a RowPlan");
              }
              const RowsArgument rows(kOp, "ids", ids, num_rows, ParseBounds(kOp, bounds));
+             rows.RequireRankOne();
              return std::make_unique<RowGroups>(rows.groups());
            }),
            py::arg("ids"), py::arg("num_rows"), py::arg("bounds"))

@@ -27,6 +27,7 @@ class RowsArgument {
   // The ids as an array; none if a plan was given.
   const std::optional<IntegerArray>& ids() const { return ids_; }
 
+  void RequireRankOne() const;
   void RequireDistinct() const;
 
  private:

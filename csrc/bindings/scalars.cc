@@ -24,7 +24,14 @@ void RequireRankZero(const char* op, const char* name, py::handle object) {
 }
 
 double ParseReal(const char* op, const char* name, py::handle object) {
-  if (PyFloat_CheckExact(object.ptr())) return PyFloat_AS_DOUBLE(object.ptr());
+  // Not only floats: NumPy's float64 scalars are their subclass.
+  if (PyFloat_Check(object.ptr())) return PyFloat_AS_DOUBLE(object.ptr());
+  if (PyLong_CheckExact(object.ptr())) {
+    const double value = PyLong_AsDouble(object.ptr());
+    if (value != -1 || PyErr_Occurred() == nullptr) return value;
+    PyErr_Clear();
+    Fail(PyExc_ValueError, op, name, "a number that float64 can hold", "a larger integer");
+  }
   RequireRankZero(op, name, object);
   const py::object kind = py::getattr(py::getattr(object, "dtype", py::none()), "kind", py::none());
   const bool is_real_dtype =
@@ -45,7 +52,7 @@ double ParseReal(const char* op, const char* name, py::handle object) {
 
 // As TensorFlow does, the step goes through float32 for every dtype.
 double ParseInteger(const char* op, const char* name, py::handle object) {
-  RequireRankZero(op, name, object);
+  if (PyLong_CheckExact(object.ptr()) == 0) RequireRankZero(op, name, object);
   if (PyIndex_Check(object.ptr()) == 0 || PyBool_Check(object.ptr())) {
     Fail(PyExc_TypeError, op, name, "an integer", TypeName(object));
   }

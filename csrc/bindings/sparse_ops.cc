@@ -18,7 +18,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   const RuleSpec& spec = op.rule->spec;
   const size_t slot_count = CountSlots(spec);
 
-  Operands operands(name, spec, args);
+  Operands operands(name, spec, "grad", args);
   const ArrayArgument& var = operands.var();
   if (var.rank() == 0) Fail(PyExc_ValueError, name, "var", "rank >= 1", "rank 0");
   PyObject* const* const settings_args = args + 2 + slot_count;
@@ -29,13 +29,8 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   const Bounds bounds = ParseBounds(name, rest[2]);
   const RowsArgument rows(name, "indices", rest[0], var.dim(0), bounds);
   if (duplicates == Duplicates::kError) rows.RequireDistinct();
-  if (rows.ids()) {
-    if (rows.ids()->rank() != 1) {
-      Fail(PyExc_ValueError, name, "indices", "rank 1",
-           "rank " + std::to_string(rows.ids()->rank()));
-    }
-    operands.RequireApart(*rows.ids());
-  }
+  rows.RequireRankOne();
+  if (rows.ids()) operands.RequireApart(*rows.ids());
 
   ArrayArgument grad = operands.grad();
   std::vector<npy_intp> shape(PyArray_DIMS(var.array()), PyArray_DIMS(var.array()) + var.rank());

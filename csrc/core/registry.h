@@ -60,7 +60,7 @@ using SparseFunction = void (*)(const SparseCall&);
 
 struct RuleEntry {
   RuleSpec spec;
-  const DenseFunction* dense;  // both indexed by TargetIndex()
+  const DenseFunction* dense;  // both indexed by TargetIndex(); null if there is no dense op
   const SparseFunction* sparse;
 };
 
@@ -83,7 +83,10 @@ struct RuleEntry {
   ROW(RMSProp)                      \
   ROW(CenteredRMSProp)              \
   ROW(AddSign)                      \
-  ROW(PowerSign)
+  ROW(PowerSign)                    \
+  ROW(Nadam)                        \
+  ROW(Lion)                         \
+  ROW(RowWiseAdagrad)
 
 #define SLOTWISE_DECLARE_RULE(rule) extern const RuleEntry k##rule;
 SLOTWISE_FOR_EACH_RULE(SLOTWISE_DECLARE_RULE)

@@ -30,11 +30,20 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class V>
 using Lane = hn::TFromD<hn::DFromV<V>>;
 
+template <class D>
+constexpr size_t kLanes = hn::MaxLanes(D());
+
 // float64 to float32 lanes, rounded to nearest; what is too large becomes inf.
 template <class D, class V>
 HWY_INLINE hn::VFromD<D> Narrow(D d, V v) {
 #if HWY_TARGET == HWY_SCALAR  // whose DemoteTo saturates to the largest finite number
   return hn::Set(d, static_cast<float>(hn::GetLane(v)));
+#elif HWY_TARGET == HWY_EMU128  // the same
+  HWY_ALIGN double wide[kLanes<D>];
+  HWY_ALIGN float narrow[kLanes<D>];
+  hn::Store(v, hn::Rebind<double, D>(), wide);
+  for (size_t i = 0; i < kLanes<D>; ++i) narrow[i] = static_cast<float>(wide[i]);
+  return hn::Load(d, narrow);
 #else
   return hn::DemoteTo(d, v);
 #endif
@@ -42,9 +51,6 @@ HWY_INLINE hn::VFromD<D> Narrow(D d, V v) {
 
 template <class V>
 using MaskOf = decltype(hn::Lt(V(), V()));
-
-template <class D>
-constexpr size_t kLanes = hn::MaxLanes(D());
 
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise

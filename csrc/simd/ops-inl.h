@@ -77,12 +77,21 @@ HWY_INLINE V Sign(V x) {
   return IfThenElse(IsNaN(x), x, IfThenZeroElse(x == 0, one));
 }
 
-// The larger one; the first survives ties and comparisons with NaN; subnormals become zero. (Not so
-// Highway's Max, which argument-dependent lookup would prefer if this one had its name.)
+// Subnormals become zero, as the result of an operation does.
+template <class V>
+HWY_INLINE V Flushed(V x) {
+  return IfThenElse(x == 0, CopySign(Fill<V>(0), x), x);
+}
+
+// The larger (smaller) one; the first survives ties and comparisons with NaN. (Not so Highway's Max
+// and Min, which argument-dependent lookup would prefer if these had their names.)
 template <class V>
 HWY_INLINE V FirstMax(V a, V b) {
-  const V larger = IfThenElse(a < b, b, a);
-  return IfThenElse(larger == 0, CopySign(Fill<V>(0), larger), larger);
+  return Flushed(IfThenElse(a < b, b, a));
+}
+template <class V>
+HWY_INLINE V FirstMin(V a, V b) {
+  return Flushed(IfThenElse(b < a, b, a));
 }
 
 // 1 / sqrt(x), by two correctly rounded operations.

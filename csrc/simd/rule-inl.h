@@ -67,4 +67,10 @@ HWY_AFTER_NAMESPACE();
     HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse                    \
   }
 
+// The same for a rule that has a sparse op only.
+#undef SLOTWISE_DEFINE_SPARSE_RULE
+#define SLOTWISE_DEFINE_SPARSE_RULE(rule)                                                \
+  static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
+  extern const RuleEntry k##rule { HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse }
+
 #endif

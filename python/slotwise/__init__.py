@@ -10,12 +10,29 @@ from slotwise._runtime import (
     show_config,
     targets,
 )
+from slotwise._tables import (
+    IndexedSlices,
+    RowPlan,
+    coalesce,
+    empty,
+    full,
+    gather,
+    gather_pooled,
+    zeros,
+)
 
 __version__: str = get_config()["version"]
 
 __all__ = [
+    "IndexedSlices",
+    "RowPlan",
     "__version__",
     "active_target",
+    "coalesce",
+    "empty",
+    "full",
+    "gather",
+    "gather_pooled",
     "get_config",
     "get_num_threads",
     "raw_ops",
@@ -23,4 +40,5 @@ __all__ = [
     "set_target",
     "show_config",
     "targets",
+    "zeros",
 ]

@@ -15,6 +15,13 @@ def set_target(name: str) -> bool: ...
 def num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def build_config() -> dict[str, Any]: ...
+def allocate(bytes: int) -> NDArray[np.uint8]: ...
+def gather(table: Any, ids: Any, out: Any) -> NDArray[Any]: ...
+def gather_pooled(table: Any, ids: Any, offsets: Any, weights: Any, mode: int) -> NDArray[Any]: ...
+def coalesce(
+    ids: Any, grads: Any, num_rows: int
+) -> tuple[NDArray[np.int64], NDArray[Any], RowPlan]: ...
+def scatter(op: int, var: _Var, indices: Any, updates: Any, use_locking: bool) -> _Var: ...
 
 class RowPlan:
     def __init__(self, ids: Any, num_rows: int, bounds: str) -> None: ...
@@ -232,6 +239,32 @@ def ApplyPowerSign(
     logbase: Any,
     sign_decay: Any,
     beta: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyNadam(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    momentum: Any,
+    momentum_next: Any,
+    momentum_product: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyLion(
+    var: _Var,
+    m: Any,
+    grad: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
     use_locking: bool,
     /,
 ) -> _Var: ...
@@ -488,6 +521,50 @@ def SparseApplyPowerSign(
     logbase: Any,
     sign_decay: Any,
     beta: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyNadam(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    momentum: Any,
+    momentum_next: Any,
+    momentum_product: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyLion(
+    var: _Var,
+    m: Any,
+    grad: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyRowWiseAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
     use_locking: bool,
     indices: Any,
     duplicates: str,

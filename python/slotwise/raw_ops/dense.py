@@ -1,32 +1,4 @@
-"""TensorFlow's dense training ops for arrays in place.
-
-Every function has the name, the arguments and the defaults of its TensorFlow op, under both of
-the op's names (`ApplyAdam` is `ResourceApplyAdam`). It updates ``var`` and the slots in place and
-returns ``var``.
-
-Arrays:
-    ``var``, the slots and the gradient have one shape, of any rank, and one dtype: float16,
-    bfloat16 (`ml_dtypes.bfloat16`), float32 or float64. Each is a NumPy array, or anything that
-    exports the buffer protocol or DLPack on the CPU (a memmap, a torch tensor); none is copied.
-    ``var`` and the slots must be writable, C-contiguous and apart from each other. The gradient may
-    be strided or read-only, and may be ``var`` itself.
-
-Hyperparameters:
-    Real numbers or rank-0 arrays, not NaN. They are rounded to the type that is computed in: the
-    arrays' own, or float32 for float16 and bfloat16.
-
-use_locking:
-    If True, the call has exclusive use of ``var``'s memory among calls that pass True, whichever
-    views of it they were given. If False, it takes no lock.
-
-Raises:
-    TypeError: an argument that is no array or no number, an unsupported dtype, or mixed dtypes.
-    ValueError: shapes that differ, arrays that are read-only, not contiguous or overlap, NaN, or a
-        number out of its range. Whatever the error, nothing has been written.
-
-Numerics are described in docs/numerics.md; where an equation has no value (0 / 0), the gradient
-contributes nothing, see docs/deviations.md. ``name`` is accepted for compatibility and ignored.
-"""
+"""TensorFlow's dense training ops. The package says what holds for all of them."""
 
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
@@ -850,7 +822,111 @@ def ApplyPowerSign(
     return _core.ApplyPowerSign(var, m, grad, lr, logbase, sign_decay, beta, use_locking)
 
 
-# TensorFlow has each op for resource variables too, with the same arguments.
+def ApplyNadam(
+    var: ArrayT,
+    m: Array,
+    v: Array,
+    beta2_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    momentum: Scalar,
+    momentum_next: Scalar,
+    momentum_product: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Adam with scheduled Nesterov momentum, as in Keras. Not an op of TensorFlow's.
+
+        m   += (grad - m) * (1 - beta1)
+        v   += (grad^2 - v) * (1 - beta2)
+        bar  = (grad * (1 - momentum) / (1 - momentum_product)
+                + m * momentum_next / (1 - momentum_product * momentum_next))
+        var -= bar * lr / (sqrt(v / (1 - beta2_power)) + epsilon)
+
+    Args:
+        var: parameters, updated.
+        m: running mean of gradients, updated.
+        v: running mean of squared gradients, updated.
+        beta2_power: beta2 to the power of the step number.
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``v``.
+        epsilon: added to the root.
+        momentum: scheduled first decay of this step.
+        momentum_next: that of the next step.
+        momentum_product: product of the scheduled decays up to this step.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, m, v = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyNadam(
+        ...     var=var, m=m, v=v, beta2_power=0.75, lr=0.5, beta1=0.5, beta2=0.75, epsilon=0.0,
+        ...     momentum=0.5, momentum_next=0.5, momentum_product=0.5, grad=np.array([2.0])
+        ... )
+        array([0.33333333])
+
+    Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
+    """
+    return _core.ApplyNadam(
+        var,
+        m,
+        v,
+        grad,
+        beta2_power,
+        lr,
+        beta1,
+        beta2,
+        epsilon,
+        momentum,
+        momentum_next,
+        momentum_product,
+        use_locking,
+    )
+
+
+def ApplyLion(
+    var: ArrayT,
+    m: Array,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Lion: steps of one size, by the sign of an interpolated momentum. Not an op of TensorFlow's.
+
+        var -= lr * sign(m * beta1 + grad * (1 - beta1))
+        m    = m * beta2 + grad * (1 - beta2)
+
+    Args:
+        var: parameters, updated.
+        m: running mean of gradients, updated.
+        lr: learning rate.
+        beta1: weight of ``m`` in the step.
+        beta2: decay of ``m``.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, m = np.array([1.0]), np.array([0.0])
+        >>> raw_ops.ApplyLion(var=var, m=m, lr=0.5, beta1=0.5, beta2=0.5, grad=np.array([2.0]))
+        array([0.5])
+
+    Source: Chen et al., "Symbolic discovery of optimization algorithms", 2023.
+    """
+    return _core.ApplyLion(var, m, grad, lr, beta1, beta2, use_locking)
+
+
+# TensorFlow has each of its ops for resource variables too, with the same arguments.
 ResourceApplyGradientDescent = ApplyGradientDescent
 ResourceApplyProximalGradientDescent = ApplyProximalGradientDescent
 ResourceApplyAdadelta = ApplyAdadelta
@@ -884,7 +960,9 @@ __all__ = [
     "ApplyFtrlV2",
     "ApplyGradientDescent",
     "ApplyKerasMomentum",
+    "ApplyLion",
     "ApplyMomentum",
+    "ApplyNadam",
     "ApplyPowerSign",
     "ApplyProximalAdagrad",
     "ApplyProximalGradientDescent",

@@ -1,0 +1,67 @@
+// Operations on rows of a table that are no update rules: gather, pooling, coalescing, scattering.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/row_groups.h"
+#include "core/types.h"
+
+namespace slotwise {
+
+// out[i] = table[ids[i]], rows of `row_bytes`.
+struct GatherCall {
+  const void* table;
+  size_t row_bytes;
+  RowIds ids;
+  void* out;
+};
+void Gather(const GatherCall& call);
+
+enum class Pooling : uint8_t { kSum, kMean, kSqrtN };
+
+// out[b] = pool of weights[i] * table[ids[i]] over i in [offsets[b], offsets[b + 1]), in order.
+struct PooledCall {
+  DType dtype;
+  size_t width;
+  const void* table;
+  RowIds ids;
+  const void* weights;     // null, or of the type that dtype is computed in
+  const int64_t* offsets;  // bags + 1
+  size_t bags;
+  Pooling mode;
+  void* out;
+};
+void GatherPooled(const PooledCall& call);
+
+// out[places[g]] = sum of the rows of grad where group g occurs, in order.
+struct CoalesceCall {
+  DType dtype;
+  size_t width;
+  const void* grad;
+  int64_t grad_stride;  // elements
+  RowGroupsView groups;
+  const uint32_t* places;
+  void* out;
+};
+void Coalesce(const CoalesceCall& call);
+
+enum class Scatter : uint8_t { kAdd, kSub, kMul, kDiv, kMin, kMax, kUpdate };
+
+// The floating-point types of SparseCall have rules of their own; the call's slots are not used.
+void ScatterFloats(Scatter op, const SparseCall& call);
+
+enum class PlainType : uint8_t { kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kC64, kC128 };
+
+// The other types, and kUpdate of any by the size of an element.
+struct ScatterCall {
+  size_t width;
+  void* var;
+  const void* updates;
+  int64_t stride;  // elements from one row of updates to the next
+  RowGroupsView groups;
+};
+void ScatterPlain(Scatter op, PlainType type, const ScatterCall& call);
+void ScatterCopy(size_t row_bytes, size_t stride_bytes, const ScatterCall& call);
+
+}  // namespace slotwise

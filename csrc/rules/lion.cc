@@ -1,0 +1,44 @@
+// ApplyLion (Chen et al., "Symbolic discovery of optimization algorithms", 2023):
+//
+//   var -= lr * sign(m * beta1 + g * (1 - beta1))
+//   m    = m * beta2 + g * (1 - beta2)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/lion.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct Lion : Rule<Lion> {
+  static constexpr RuleSpec kSpec = {"Lion", {"m"}, "grad", {{"lr"}, {"beta1"}, {"beta2"}}, {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<Lion, T>& args)
+        : lr(args.hypers[0]),
+          beta1(args.hypers[1]),
+          one_minus_beta1(1 - beta1),
+          beta2(args.hypers[2]),
+          one_minus_beta2(1 - beta2) {}
+
+    T lr, beta1, one_minus_beta1, beta2, one_minus_beta2;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m) {
+    var = var - c.lr * Sign(m * c.beta1 + g * c.one_minus_beta1);
+    m = m * c.beta2 + g * c.one_minus_beta2;
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Lion);
+}  // namespace slotwise
+#endif

@@ -1,0 +1,66 @@
+// ApplyNadam (Dozat, "Incorporating Nesterov momentum into Adam", 2016), as in Keras: `momentum`
+// and `momentum_next` are the scheduled first decays of this step and the next, `momentum_product`
+// the product of those up to this step.
+//
+//   m   += (g - m) * (1 - beta1)
+//   v   += (g^2 - v) * (1 - beta2)
+//   bar  = g * (1 - momentum) / (1 - momentum_product)
+//          + m * momentum_next / (1 - momentum_product * momentum_next)
+//   var -= bar * lr / (sqrt(v / (1 - beta2_power)) + epsilon)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/nadam.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct Nadam : Rule<Nadam> {
+  static constexpr RuleSpec kSpec = {"Nadam",
+                                     {"m", "v"},
+                                     "grad",
+                                     {{"beta2_power"},
+                                      {"lr"},
+                                      {"beta1"},
+                                      {"beta2"},
+                                      {"epsilon"},
+                                      {"momentum"},
+                                      {"momentum_next"},
+                                      {"momentum_product"}},
+                                     {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<Nadam, T>& args) {
+      const auto& [beta2_power, rate, beta1, beta2, eps, momentum, next, product] = args.hypers;
+      lr = rate;
+      one_minus_beta1 = 1 - beta1;
+      one_minus_beta2 = 1 - beta2;
+      one_minus_beta2_power = 1 - beta2_power;
+      epsilon = eps;
+      of_grad = ScalarQuotient(1 - momentum, 1 - product);
+      of_m = ScalarQuotient(next, 1 - product * next);
+    }
+
+    T lr, one_minus_beta1, one_minus_beta2, one_minus_beta2_power, epsilon, of_grad, of_m;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
+    m = m + (g - m) * c.one_minus_beta1;
+    v = v + (g * g - v) * c.one_minus_beta2;
+    const V bar = g * c.of_grad + m * c.of_m;
+    var = var - Quotient(bar * c.lr, Sqrt(v / c.one_minus_beta2_power) + c.epsilon);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(Nadam);
+}  // namespace slotwise
+#endif

@@ -1,0 +1,66 @@
+// SparseApplyRowWiseAdagrad: Adagrad with one accumulator per row, as recommender stacks use it to
+// save memory (Mudigere et al., "Software-hardware co-design for fast and scalable training of deep
+// learning recommendation models", 2022).
+//
+//   accum[row] += mean(g^2)
+//   var[row]   -= g * lr / (sqrt(accum[row]) + epsilon)
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/row_wise_adagrad.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+#include "simd/row_wise-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct RowWiseAdagrad {
+  static constexpr RuleSpec kSpec = {"RowWiseAdagrad",      {"accum"}, "grad",
+                                     {{"lr"}, {"epsilon"}}, {},        true};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<RowWiseAdagrad, T>& args)
+        : lr(args.hypers[0]), epsilon(args.hypers[1]) {}
+
+    T lr, epsilon;
+  };
+
+  // Updates the row's accumulator; returns what its gradient is multiplied by.
+  template <class T>
+  static HWY_INLINE T RowStep(const Coefficients<T>& c, T mean_square, T& accum) {
+    accum += mean_square;
+    const T denominator = std::sqrt(accum) + c.epsilon;
+    return denominator == 0 ? 0 : c.lr / denominator;  // no gradient yet: no update
+  }
+
+  template <class V>
+  static HWY_INLINE void Step(Lane<V> scale, V g, V& var) {
+    var = var - g * scale;
+  }
+
+  static void ApplySparse(const SparseCall& call) {
+    switch (call.dtype) {
+      case DType::kF16:
+        return RowWise<RowWiseAdagrad, F16Codec>(call).Run();
+      case DType::kBF16:
+        return RowWise<RowWiseAdagrad, BF16Codec>(call).Run();
+      case DType::kF32:
+        return RowWise<RowWiseAdagrad, F32Codec>(call).Run();
+      case DType::kF64:
+        return RowWise<RowWiseAdagrad, F64Codec>(call).Run();
+    }
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_SPARSE_RULE(RowWiseAdagrad);
+}  // namespace slotwise
+#endif

@@ -1,0 +1,110 @@
+// The driver of rules whose slot holds one element per row: a sum of squares along the row first,
+// then the update.
+
+#if defined(SLOTWISE_SIMD_ROW_WISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_SIMD_ROW_WISE_INL_H_
+#undef SLOTWISE_SIMD_ROW_WISE_INL_H_
+#else
+#define SLOTWISE_SIMD_ROW_WISE_INL_H_
+#endif
+
+#include "simd/rows-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class R, class Codec>
+class RowWise {
+ public:
+  explicit RowWise(const SparseCall& call)
+      : call_(call),
+        coefficients_(Arguments<R, Compute>(call.hypers, call.attrs)),
+        var_(static_cast<Stored*>(call.var)),
+        slot_(static_cast<Stored*>(call.slots[0])) {}
+
+  void Run() const { GroupTasks<RowWise>(*this, call_.groups, 2, call_.width * sizeof(Stored)); }
+
+  void operator()(size_t begin, size_t end) const {
+    const Coefficients c = coefficients_;
+    const RowGroupsView& groups = call_.groups;
+    const hn::CappedTag<Compute, 1> one;
+    for (size_t g = begin; g < end; ++g) {
+      const size_t first = groups.offsets[g];
+      const size_t count = groups.offsets[g + 1] - first;
+      if (g + kRowsAhead < end) {
+        PrefetchRow(var_ + RowStart(groups.rows[g + kRowsAhead]), call_.width);
+        PrefetchRow(slot_ + groups.rows[g + kRowsAhead], 1);
+      }
+      const Occurrences<Codec> all{static_cast<const Stored*>(call_.grad), call_.grad_stride,
+                                   groups.positions + first, count};
+      all.PrefetchAhead(groups.offsets[end] - first, call_.width);
+      Stored* const row = var_ + RowStart(groups.rows[g]);
+      Stored* const slot = slot_ + groups.rows[g];
+      const size_t at_once = call_.sum ? count : 1;
+      for (size_t k = 0; k < count; k += at_once) {
+        const Occurrences<Codec> occurrences = all.Some(k, at_once);
+        Compute accum = hn::GetLane(Codec::Load(one, slot));
+        const Compute mean = SumOfSquares(occurrences) / static_cast<Compute>(call_.width);
+        const Compute scale = R::RowStep(c, mean, accum);
+        Codec::Store(one, hn::Set(one, accum), slot);
+        WalkAll<Compute>(Scaled{scale, row, occurrences}, call_.width);
+      }
+    }
+  }
+
+ private:
+  using Stored = typename Codec::Stored;
+  using Compute = typename Codec::Compute;
+  using Coefficients = typename R::template Coefficients<Compute>;
+  static constexpr size_t kRowsAhead = 8;
+
+  struct Scaled {
+    Compute scale;
+    Stored* row;
+    const Occurrences<Codec>& occurrences;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i) const {
+      auto var = Codec::Load(d, row + i);
+      R::Step(scale, occurrences.Sum(d, i), var);
+      Codec::Store(d, var, row + i);
+    }
+  };
+
+  size_t RowStart(int64_t row) const { return static_cast<size_t>(row) * call_.width; }
+
+  // In 16 interleaved partial sums, folded in halves: the same order on every target.
+  HWY_INLINE Compute SumOfSquares(const Occurrences<Codec>& occurrences) const {
+    constexpr size_t kPartials = 16;
+    const hn::CappedTag<Compute, kPartials> d;
+    const hn::CappedTag<Compute, 1> one;
+    alignas(64) Compute partial[kPartials] = {};
+    size_t i = 0;
+    for (; i + kPartials <= call_.width; i += kPartials) {
+      for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
+        const auto g = occurrences.Sum(d, i + lane);
+        hn::Store(hn::Add(hn::Load(d, partial + lane), hn::Mul(g, g)), d, partial + lane);
+      }
+    }
+    for (size_t lane = 0; i + lane < call_.width; ++lane) {
+      const Compute g = hn::GetLane(occurrences.Sum(one, i + lane));
+      partial[lane] += g * g;
+    }
+    for (size_t half = kPartials / 2; half > 0; half /= 2) {
+      for (size_t lane = 0; lane < half; ++lane) partial[lane] += partial[lane + half];
+    }
+    return partial[0];
+  }
+
+  const SparseCall& call_;
+  Coefficients coefficients_;
+  Stored* var_;
+  Stored* slot_;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#endif

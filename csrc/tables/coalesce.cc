@@ -1,0 +1,78 @@
+#include "core/group_tasks.h"
+#include "core/tables.h"
+#include "core/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tables/coalesce.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class Codec>
+class Sums {
+ public:
+  explicit Sums(const CoalesceCall& call) : call_(call) {}
+
+  void Run() const { GroupTasks<Sums>(*this, call_.groups, 1, call_.width * sizeof(Stored)); }
+
+  void operator()(size_t begin, size_t end) const {
+    const RowGroupsView& groups = call_.groups;
+    for (size_t g = begin; g < end; ++g) {
+      const size_t first = groups.offsets[g];
+      const Occurrences<Codec> occurrences{static_cast<const Stored*>(call_.grad),
+                                           call_.grad_stride, groups.positions + first,
+                                           groups.offsets[g + 1] - first};
+      occurrences.PrefetchAhead(groups.offsets[end] - first, call_.width);
+      Stored* const out = static_cast<Stored*>(call_.out) + call_.places[g] * call_.width;
+      WalkAll<typename Codec::Compute>(Body{occurrences, out}, call_.width);
+    }
+  }
+
+ private:
+  using Stored = typename Codec::Stored;
+
+  struct Body {
+    const Occurrences<Codec>& occurrences;
+    Stored* out;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i) const {
+      Codec::Store(d, occurrences.Sum(d, i), out + i);
+    }
+  };
+
+  const CoalesceCall& call_;
+};
+
+struct Coalesced {
+  static void Apply(const CoalesceCall& call) {
+    switch (call.dtype) {
+      case DType::kF16:
+        return Sums<F16Codec>(call).Run();
+      case DType::kBF16:
+        return Sums<BF16Codec>(call).Run();
+      case DType::kF32:
+        return Sums<F32Codec>(call).Run();
+      case DType::kF64:
+        return Sums<F64Codec>(call).Run();
+    }
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+
+void Coalesce(const CoalesceCall& call) {
+  static constexpr void (*kTable[])(const CoalesceCall&) = SLOTWISE_TABLE(Coalesced::Apply);
+  if (call.groups.groups > 0 && call.width > 0) kTable[TargetIndex()](call);
+}
+
+}  // namespace slotwise
+#endif

@@ -1,0 +1,264 @@
+"""Tables of rows: their memory, reading rows, and merging gradients of equal ids."""
+
+import operator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from slotwise import _core
+
+Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
+Shape: TypeAlias = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class IndexedSlices:
+    """Rows of a gradient and where they belong; a sparse gradient, as in TensorFlow.
+
+    Row ``values[i]`` belongs to row ``indices[i]``; rows of equal indices add up.
+
+    Args:
+        values: shape ``(n, ...)``.
+        indices: int32 or int64, shape ``(n,)``.
+        dense_shape: shape of the array that the rows are of, if known.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> slotwise.IndexedSlices(np.ones((2, 4)), np.array([7, 3]), (10, 4)).dense_shape
+        (10, 4)
+    """
+
+    values: Array
+    indices: Array
+    dense_shape: tuple[int, ...] | None = None
+
+
+class RowPlan(_core.RowPlan):
+    """Row ids grouped once, for use by several calls on tables that share them.
+
+    Every sparse op takes a plan in place of ``indices``.
+
+    Args:
+        ids: int32 or int64, each in ``[0, num_rows)``.
+        num_rows: rows of the tables.
+        bounds: ``"raise"`` or ``"skip"`` ids that are out of range.
+
+    Attributes:
+        unique: the distinct ids, in order of first appearance.
+        counts: how often each of them occurs.
+        inverse: of each id, its place in ``unique`` (-1 if it was skipped).
+        num_rows, skipped: as given; how many ids were out of range.
+
+    Raises:
+        TypeError: ids that are not int32 or int64.
+        ValueError: an id out of range.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> plan = slotwise.RowPlan(np.array([5, 2, 5]), num_rows=10)
+        >>> plan.unique.tolist(), plan.counts.tolist(), plan.inverse.tolist(), len(plan)
+        ([5, 2], [2, 1], [0, 1, 0], 3)
+    """
+
+    def __init__(self, ids: Array, num_rows: int, bounds: str = "raise") -> None:
+        super().__init__(ids, _row_count("RowPlan", num_rows), bounds)
+
+
+def _row_count(op: str, num_rows: int) -> int:
+    try:
+        count = operator.index(num_rows)
+    except TypeError:
+        got = type(num_rows).__name__
+        raise TypeError(f"{op}: num_rows: expected an integer, got {got}") from None
+    if not 0 <= count < 2**63:
+        raise ValueError(f"{op}: num_rows: expected 0 <= num_rows < 2**63, got {count}")
+    return count
+
+
+def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
+    """Copy rows of a table: ``table[ids]``, by threads that fetch ahead.
+
+    Args:
+        table: C-contiguous, shape ``(rows, ...)``, any dtype of numbers.
+        ids: int32 or int64 of any shape, each in ``[0, rows)``.
+        out: where to put the result; C-contiguous, shape ``ids.shape + table.shape[1:]``.
+
+    Returns:
+        ``out``, or a new array.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit; an id out of range.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> slotwise.gather(np.array([[1, 2], [3, 4], [5, 6]]), np.array([2, 0])).tolist()
+        [[5, 6], [1, 2]]
+    """
+    return _core.gather(table, ids, out)
+
+
+_POOLS = {"sum": 0, "mean": 1, "sqrtn": 2}
+
+
+def gather_pooled(
+    table: Array,
+    ids: Array,
+    offsets: ArrayLike,
+    weights: ArrayLike | None = None,
+    mode: Literal["sum", "mean", "sqrtn"] = "sum",
+    include_last_offset: bool = False,
+) -> NDArray[Any]:
+    """Pool rows of a table by bags (an embedding bag).
+
+        out[b] = sum(w[i] * table[ids[i]]) / d        for i from offsets[b] to the next offset
+
+    with d = 1 for ``"sum"``, sum(w) for ``"mean"`` and sqrt(sum(w^2)) for ``"sqrtn"``; w is 1
+    without weights. An empty bag is 0. float16 and bfloat16 are computed in float32.
+
+    Args:
+        table: C-contiguous, shape ``(rows, ...)``, floating-point.
+        ids: int32 or int64, shape ``(n,)``, each in ``[0, rows)``.
+        offsets: where each bag begins in ``ids``: ascending from 0, at most n.
+        weights: shape ``(n,)``.
+        mode: what the sum is divided by.
+        include_last_offset: whether ``offsets`` ends with n, the end of the last bag.
+
+    Returns:
+        A new array of shape ``(bags, ...)``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit; an id out of range.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+        >>> slotwise.gather_pooled(table, np.array([0, 2, 1]), [0, 2], mode="mean").tolist()
+        [[3.0, 4.0], [3.0, 4.0]]
+    """
+    if mode not in _POOLS:
+        raise ValueError(f"gather_pooled: mode: expected one of {[*_POOLS]}, got {mode!r}")
+    count = int(np.prod(np.shape(ids)))
+    if np.ndim(ids) != 1:
+        raise ValueError(f"gather_pooled: ids: expected rank 1, got rank {np.ndim(ids)}")
+    bounds = np.asarray(offsets)
+    if bounds.ndim != 1 or (bounds.size > 0 and bounds.dtype.kind not in "iu"):
+        raise TypeError(
+            "gather_pooled: offsets: expected a vector of integers, "
+            f"got shape {bounds.shape} of dtype {bounds.dtype}"
+        )
+    bounds = bounds.astype(np.int64)
+    if not include_last_offset:
+        bounds = np.append(bounds, np.int64(count))
+    if bounds.size == 0 or bounds[0] != 0 or bounds[-1] != count or (np.diff(bounds) < 0).any():
+        raise ValueError(
+            f"gather_pooled: offsets: expected them to ascend from 0 to at most {count}, "
+            f"got {np.asarray(offsets).tolist()}"
+        )
+    factors = None
+    if weights is not None:
+        wide = np.asarray(table).dtype == np.float64
+        factors = np.ascontiguousarray(weights, np.float64 if wide else np.float32)
+        if factors.shape != (count,):
+            raise ValueError(
+                f"gather_pooled: weights: expected shape ({count},) like ids, got {factors.shape}"
+            )
+    return _core.gather_pooled(table, ids, bounds, factors, _POOLS[mode])
+
+
+@overload
+def coalesce(
+    ids: Array, grads: Array, num_rows: int, return_inverse: Literal[False] = False
+) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
+@overload
+def coalesce(
+    ids: Array, grads: Array, num_rows: int, return_inverse: Literal[True]
+) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]: ...
+def coalesce(
+    ids: Array, grads: Array, num_rows: int, return_inverse: bool = False
+) -> (
+    tuple[NDArray[np.int64], NDArray[Any]]
+    | tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
+):
+    """Sum the rows of equal ids.
+
+    Rows are added in order of appearance, float16 and bfloat16 in float32 with one rounding at the
+    end. The result does not depend on the number of threads.
+
+    Args:
+        ids: int32 or int64, shape ``(n,)``, each in ``[0, num_rows)``; or a `RowPlan`.
+        grads: shape ``(n, ...)``, floating-point.
+        num_rows: rows of the table that the ids are for.
+        return_inverse: whether to return the inverse, too.
+
+    Returns:
+        The distinct ids in order of first appearance, their sums, and, if asked for, the place of
+        each of ``ids`` among them.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit; an id out of range.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> uniq, summed = slotwise.coalesce(np.array([5, 2, 5]), np.array([1.0, 2.0, 3.0]), 10)
+        >>> uniq.tolist(), summed.tolist()
+        ([5, 2], [4.0, 2.0])
+    """
+    unique, summed, plan = _core.coalesce(ids, grads, _row_count("coalesce", num_rows))
+    return (unique, summed, plan.inverse) if return_inverse else (unique, summed)
+
+
+def empty(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """Memory for a table: `zeros`, whose memory costs nothing until it is used.
+
+    Example:
+        >>> import slotwise
+        >>> slotwise.empty((2, 3)).shape
+        (2, 3)
+    """
+    return zeros(shape, dtype)
+
+
+def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """An array of zeros, aligned to cache lines; large ones ask for huge pages.
+
+    Random rows of a table of gigabytes cost less to reach in huge pages. Any array works as a
+    table; this one is faster.
+
+    Args:
+        shape: shape.
+        dtype: any dtype of numbers, float32 by default.
+
+    Raises:
+        MemoryError: there is not so much.
+
+    Example:
+        >>> import slotwise
+        >>> slotwise.zeros(3).tolist()
+        [0.0, 0.0, 0.0]
+    """
+    kind = np.dtype(dtype)
+    if kind.hasobject:
+        raise TypeError(f"zeros: dtype: expected a dtype of numbers, got {kind}")
+    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"zeros: shape: expected sizes >= 0, got {sizes}")
+    count = 1
+    for size in sizes:
+        count *= size
+    memory: NDArray[Any] = _core.allocate(count * kind.itemsize)
+    return memory.view(kind).reshape(sizes)
+
+
+def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+    """The same, filled with a value.
+
+    Example:
+        >>> import slotwise
+        >>> slotwise.full(2, 0.5).tolist()
+        [0.5, 0.5]
+    """
+    array = zeros(shape, dtype)
+    array[...] = fill_value
+    return array
