@@ -16,10 +16,22 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
+// Two vectors that cover 2 * Lanes(d) consecutive elements, in the order that suits the codec:
+// where a codec has pairs, they are cheaper to load and store than one vector after the other.
+template <class V>
+struct Pair {
+  V first, second;
+};
+
+// Asks for a pair where a tag `d` asks for a vector.
+template <class D>
+struct PairTag {};
+
 template <class T>
 struct PlainCodec {
   using Stored = T;
   using Compute = T;
+  static constexpr bool kHasPairs = false;
 
   template <class D>
   static HWY_INLINE hn::VFromD<D> Load(D d, const Stored* from) {
@@ -54,6 +66,7 @@ HWY_INLINE void StoreBits16(D d, hn::VFromD<hn::RebindToUnsigned<D>> bits, uint1
 struct BF16Codec {
   using Stored = uint16_t;
   using Compute = float;
+  static constexpr bool kHasPairs = HWY_TARGET != HWY_SCALAR;
 
   template <class D>
   static HWY_INLINE hn::VFromD<D> Load(D d, const Stored* from) {
@@ -62,20 +75,49 @@ struct BF16Codec {
 
   template <class D>
   static HWY_INLINE void Store(D d, hn::VFromD<D> v, Stored* to) {
+    StoreBits16(d, hn::ShiftRight<16>(Round(d, v)), to);
+  }
+
+  // The elements of even index and those of odd index: no lane moves.
+  template <class D>
+  static HWY_INLINE Pair<hn::VFromD<D>> Load(PairTag<D>, const Stored* from) {
+    const D d;
     const hn::RebindToUnsigned<D> du32;
+    const hn::Repartition<uint16_t, D> du16;
+    const auto bits = hn::BitCast(du32, hn::LoadU(du16, from));
+    const auto odd = hn::And(bits, hn::Set(du32, 0xFFFF0000u));
+    return {hn::BitCast(d, hn::ShiftLeft<16>(bits)), hn::BitCast(d, odd)};
+  }
+
+  template <class D>
+  static HWY_INLINE void Store(PairTag<D>, const Pair<hn::VFromD<D>>& pair, Stored* to) {
+    const D d;
+    const hn::Repartition<uint16_t, D> du16;
+    const auto even = hn::ShiftRight<16>(Round(d, pair.first));
+    const auto odd = Round(d, pair.second);
+    hn::StoreU(hn::OddEven(hn::BitCast(du16, odd), hn::BitCast(du16, even)), du16, to);
+  }
+
+ private:
+  // Rounded bits in the upper halves of lanes; the lower ones are anything.
+  template <class D>
+  static HWY_INLINE hn::VFromD<hn::RebindToUnsigned<D>> Round(D d, hn::VFromD<D> v) {
+    const hn::RebindToUnsigned<D> du32;
+    (void)d;
     const auto bits = hn::BitCast(du32, v);
-    const auto upper = hn::ShiftRight<16>(bits);
     // Ties to even: half an ulp less one, plus the lowest bit that is kept.
-    const auto is_odd = hn::And(upper, hn::Set(du32, 1u));
-    const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(is_odd, hn::Set(du32, 0x7FFFu))));
-    const auto quiet = hn::Or(upper, hn::Set(du32, 0x40u));
-    StoreBits16(d, hn::IfThenElse(hn::RebindMask(du32, hn::IsNaN(v)), quiet, rounded), to);
+    const auto is_odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du32, 1u));
+    const auto rounded = hn::Add(bits, hn::Add(is_odd, hn::Set(du32, 0x7FFFu)));
+    const auto quiet = hn::Or(bits, hn::Set(du32, 0x400000u));
+    return hn::IfThenElse(hn::RebindMask(du32, hn::IsNaN(v)), quiet, rounded);
   }
 };
 
 struct F16Codec {
   using Stored = uint16_t;
   using Compute = float;
+  // Hides latencies, where there are registers for it.
+  static constexpr bool kHasPairs = SLOTWISE_NATIVE_F16 && HWY_TARGET <= HWY_AVX3;
 
 #if SLOTWISE_NATIVE_F16
   template <class D>
@@ -91,6 +133,20 @@ struct F16Codec {
     const hn::Rebind<hwy::float16_t, D> df16;
     (void)d;
     hn::StoreU(hn::BitCast(du16, hn::DemoteTo(df16, v)), du16, to);
+  }
+
+  // One vector, and the next one.
+  template <class D>
+  static HWY_INLINE Pair<hn::VFromD<D>> Load(PairTag<D>, const Stored* from) {
+    const D d;
+    return {Load(d, from), Load(d, from + hn::Lanes(d))};
+  }
+
+  template <class D>
+  static HWY_INLINE void Store(PairTag<D>, const Pair<hn::VFromD<D>>& pair, Stored* to) {
+    const D d;
+    Store(d, pair.first, to);
+    Store(d, pair.second, to + hn::Lanes(d));
   }
 #else
   // Nowhere is a subnormal float32 an operand: denormals are flushed while kernels run.

@@ -74,6 +74,15 @@ class Dense {
     }
   };
 
+  static HWY_INLINE void Cover(const Body& body, size_t count) {
+    using Compute = typename Codec::Compute;
+    size_t i = 0;
+    if constexpr (Codec::kHasPairs) {
+      i = Walk(body, PairTag<hn::ScalableTag<Compute>>(), i, count);
+    }
+    WalkAll<Compute>(body, count, i);
+  }
+
   // Full vectors start on var's cache lines; so do those of the other arrays, as a rule, since
   // allocators give large arrays the same offset.
   static void Apply(const typename U::Coefficients& coefficients, const Arrays<Stored>& arrays,
@@ -82,10 +91,10 @@ class Dense {
     const size_t head = count < kMinToAlign ? 0 : LinePhase(arrays.var);
     Body body{c, arrays};
     if (head > 0) {
-      WalkAll<typename Codec::Compute>(body, head);
+      Cover(body, head);
       body.a = arrays.template From<kSlots>(head, arrays.grad + head);
     }
-    WalkAll<typename Codec::Compute>(body, count - head);
+    Cover(body, count - head);
   }
 
   static void Contiguous(const void* context, size_t begin, size_t end) {

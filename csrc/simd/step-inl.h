@@ -48,18 +48,28 @@ struct Arrays {
   }
 };
 
-// Calls body(d, i) for vectors of T that cover [0, count): full ones, then ever smaller ones.
+// How many elements a tag asks for.
+template <class D>
+HWY_INLINE size_t Elements(D d) {
+  return hn::Lanes(d);
+}
+template <class D>
+HWY_INLINE size_t Elements(PairTag<D>) {
+  return 2 * hn::Lanes(D());
+}
+
+// Calls body(d, i) for vectors of T that cover [i, count): full ones, then ever smaller ones.
 // (Masked tails may touch memory past the end on most targets.)
 template <class Body, class D>
 HWY_INLINE size_t Walk(const Body& body, D d, size_t i, size_t count) {
-  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) body(d, i);
+  for (; i + Elements(d) <= count; i += Elements(d)) body(d, i);
   return i;
 }
 
 template <class T, class Body>
-HWY_INLINE void WalkAll(const Body& body, size_t count) {
+HWY_INLINE void WalkAll(const Body& body, size_t count, size_t i = 0) {
   constexpr size_t kFull = kLanes<hn::ScalableTag<T>>;
-  size_t i = Walk(body, hn::ScalableTag<T>(), 0, count);
+  i = Walk(body, hn::ScalableTag<T>(), i, count);
   if constexpr (kFull > 8) i = Walk(body, hn::CappedTag<T, 8>(), i, count);
   if constexpr (kFull > 4) i = Walk(body, hn::CappedTag<T, 4>(), i, count);
   if constexpr (kFull > 1) Walk(body, hn::CappedTag<T, 1>(), i, count);
@@ -72,24 +82,24 @@ struct Update {
   using Coefficients = typename R::template Coefficients<Compute>;
   static constexpr size_t kSlots = CountSlots(R::kSpec);
 
-  // The rule applied to one vector of elements, from i on, with gradient g.
+  // The rule applied to one vector (or pair) of elements, from i on, with gradient g.
   template <class D, class V>
   static HWY_INLINE void StepAt(D d, const Coefficients& c, const Arrays<Stored>& a, size_t i,
                                 V g) {
     auto var = Codec::Load(d, a.var + i);
     if constexpr (kSlots == 0) {
-      R::Step(c, g, var);
+      Step(c, g, var);
     } else {
       auto slot0 = Codec::Load(d, a.slots[0] + i);
       if constexpr (kSlots == 1) {
-        R::Step(c, g, var, slot0);
+        Step(c, g, var, slot0);
       } else {
         auto slot1 = Codec::Load(d, a.slots[1] + i);
         if constexpr (kSlots == 2) {
-          R::Step(c, g, var, slot0, slot1);
+          Step(c, g, var, slot0, slot1);
         } else {
           auto slot2 = Codec::Load(d, a.slots[2] + i);
-          R::Step(c, g, var, slot0, slot1, slot2);
+          Step(c, g, var, slot0, slot1, slot2);
           Codec::Store(d, slot2, a.slots[2] + i);
         }
         Codec::Store(d, slot1, a.slots[1] + i);
@@ -97,6 +107,17 @@ struct Update {
       Codec::Store(d, slot0, a.slots[0] + i);
     }
     Codec::Store(d, var, a.var + i);
+  }
+
+ private:
+  template <class V, class... Vs>
+  static HWY_INLINE void Step(const Coefficients& c, V g, Vs&... arrays) {
+    R::Step(c, g, arrays...);
+  }
+  template <class V, class... Vs>
+  static HWY_INLINE void Step(const Coefficients& c, const Pair<V>& g, Vs&... arrays) {
+    R::Step(c, g.first, arrays.first...);
+    R::Step(c, g.second, arrays.second...);
   }
 };
 
