@@ -49,7 +49,7 @@ struct AdagradV2 : Rule<AdagradV2> {
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
     if (c.update_slots) accum = accum + g * g;
-    var = var - Quotient(g * c.lr, Sqrt(accum) + c.epsilon);
+    var = var - QuotientOfRoot(g * c.lr, Sqrt(accum), c.epsilon);
   }
 };
 

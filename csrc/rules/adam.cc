@@ -72,7 +72,7 @@ struct Adam : Rule<Adam> {
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
     UpdateMoments<T>(c, g, m, v);
     const V direction = c.use_nesterov ? g * c.one_minus_beta1 + c.beta1 * m : m;
-    var = var - Quotient(direction * c.alpha, Sqrt(v) + c.epsilon);
+    var = var - QuotientOfRoot(direction * c.alpha, Sqrt(v), c.epsilon);
   }
 };
 
@@ -95,7 +95,7 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
   static HWY_INLINE void Step(const AdamCoefficients<T>& c, V g, V& var, V& m, V& v, V& vhat) {
     UpdateMoments(c, g, m, v);
     vhat = FirstMax(vhat, v);
-    var = var - Quotient(m * c.alpha, Sqrt(vhat) + c.epsilon);
+    var = var - QuotientOfRoot(m * c.alpha, Sqrt(vhat), c.epsilon);
   }
 };
 

@@ -8,6 +8,8 @@
 #define SLOTWISE_SIMD_OPS_INL_H_
 #endif
 
+#include <limits>
+
 #include "simd/compat-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -109,6 +111,14 @@ HWY_INLINE MaskOf<V> BothZero(V a, V b) {
 template <class V>
 HWY_INLINE V Quotient(V numerator, V denominator) {
   return IfThenZeroElse(BothZero(numerator, denominator), numerator / denominator);
+}
+
+// numerator / (root + epsilon), the same way. No root is negative, so with a positive epsilon (that
+// is not flushed) there is nothing to check.
+template <class V>
+HWY_INLINE V QuotientOfRoot(V numerator, V root, Lane<V> epsilon) {
+  if (epsilon >= std::numeric_limits<Lane<V>>::min()) return numerator / (root + epsilon);
+  return Quotient(numerator, root + epsilon);
 }
 
 // The same for coefficients.
