@@ -207,7 +207,7 @@ def test_bad_input(op: str) -> None:
         (TypeError, {"indices": ids.astype(np.float32)}),
         (TypeError, {"indices": ids.astype(np.uint32)}),
         (ValueError, {"updates": ref[:2]}),
-        (TypeError, {"ref": updates.astype(np.complex64)}),
+        (TypeError, {"ref": ref.astype(np.complex64)}),
         (TypeError, {"ref": None}),
         (ValueError, {"ref": np.asfortranarray(ref)}),
         (ValueError, {"ref": np.array(1, np.float32)}),
