@@ -1,7 +1,8 @@
-"""Four of TensorFlow's optimizer ops as one would write them in plain NumPy, to compare with.
+"""Some of TensorFlow's optimizer ops as one would write them in plain NumPy, to compare with.
 
 Same names, same arguments and same order of operations as in ``slotwise.raw_ops``, so ``digits.py``
-can train with either. Hyperparameters are rounded to float32 first, as TensorFlow and slotwise do.
+and ``words.py`` can use either. Hyperparameters are rounded to float32 first, as TensorFlow and
+slotwise do.
 """
 
 from __future__ import annotations
@@ -83,4 +84,24 @@ def ApplyKerasMomentum(
     accum *= f32(momentum)
     accum -= scaled
     var += accum * f32(momentum) - scaled if use_nesterov else accum
+    return var
+
+
+def SparseApplyAdagradV2(
+    var: Array,
+    accum: Array,
+    lr: float,
+    epsilon: float,
+    grad: Array,
+    indices: npt.NDArray[np.int64],
+    duplicates: str,
+) -> Array:
+    if duplicates != "sum":
+        raise ValueError("this example covers the sum of duplicates only")
+    rows, inverse = np.unique(indices, return_inverse=True)
+    total = np.zeros((len(rows), *grad.shape[1:]), grad.dtype)
+    np.add.at(total, inverse, grad)  # in order of appearance, which np.add.reduceat does not keep
+    new_accum = accum[rows] + total * total
+    var[rows] -= (total * f32(lr)) / (np.sqrt(new_accum) + f32(epsilon))
+    accum[rows] = new_accum
     return var
