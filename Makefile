@@ -19,7 +19,7 @@ CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo      build, install into .venv, train on handwritten digits'
+	@echo 'make demo      build, install into .venv, train on digits and on words'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make lint      ruff, mypy --strict, clang-format'
@@ -30,6 +30,7 @@ help:
 
 demo: $(VENV)/.project $(VENV)/.tools-demo
 	$(VENV)/bin/python examples/digits.py
+	$(VENV)/bin/python examples/words.py
 
 test: $(VENV)/.project $(VENV)/.tools-test
 	$(VENV)/bin/python -m pytest $(ARGS)
