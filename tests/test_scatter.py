@@ -120,6 +120,16 @@ def test_shapes(op: str, tag: str, ids: tuple[int, ...], row: tuple[int, ...]) -
 
 
 @every_op
+@pytest.mark.parametrize("shape", [(IDS.size, 4), ()], ids=str)
+def test_exporters_of_memory(op: str, shape: tuple[int, ...]) -> None:
+    """Anything that exports a buffer, in place of each array."""
+    ref, updates = draw(NUMBERS["f32"], (ROWS, 4), 14), draw(NUMBERS["f32"], shape, 15)
+    want = expected(op, ref, IDS, updates)
+    call(op, memoryview(ref), memoryview(IDS), memoryview(updates))
+    assert_same_number(ref, want, shape)
+
+
+@every_op
 @pytest.mark.parametrize("tag", ["f32", "f16", "i32", "u8"])
 @pytest.mark.usefixtures("threads")
 def test_threads_do_not_change_bits(op: str, tag: str) -> None:
@@ -203,6 +213,8 @@ def test_bad_input(op: str) -> None:
         (ValueError, {"updates": np.ones(3, np.float32)}),
         (ValueError, {"updates": np.ones(1, np.float32)}),
         (TypeError, {"updates": updates.astype(np.float64)}),
+        (TypeError, {"updates": np.array(1.0)}),
+        (TypeError, {"updates": np.array(None)}),
         (TypeError, {"updates": None}),
         (TypeError, {"indices": ids.astype(np.float32)}),
         (TypeError, {"indices": ids.astype(np.uint32)}),

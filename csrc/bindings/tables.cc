@@ -233,9 +233,15 @@ py::object ScatterRows(int op_number, py::object var_object, py::handle indices_
   py::object updates_array = AsArray(name, "updates", updates_object);
   const bool is_scalar = PyArray_NDIM(reinterpret_cast<PyArrayObject*>(updates_array.ptr())) == 0;
   const auto numpy = py::module_::import("numpy");
+  if (is_scalar) {
+    py::tuple row_shape(var.rank() - 1);
+    for (int d = 1; d < var.rank(); ++d) row_shape[static_cast<size_t>(d - 1)] = var.dim(d);
+    updates_array = numpy.attr("full")(row_shape, updates_array);
+    updates_array = numpy.attr("reshape")(updates_array, py::make_tuple(-1));
+  }
+  const TableArray updates(name, "updates", updates_array);
+  updates.RequireDTypeOf(var);
   if (!is_scalar) {
-    const TableArray given(name, "updates", updates_array);
-    given.RequireDTypeOf(var);
     std::vector<npy_intp> shape;
     if (rows.ids()) {
       shape = Join(*rows.ids(), var);
@@ -243,18 +249,9 @@ py::object ScatterRows(int op_number, py::object var_object, py::handle indices_
       shape.assign(PyArray_DIMS(var.array()), PyArray_DIMS(var.array()) + var.rank());
       shape[0] = static_cast<npy_intp>(rows.count());
     }
-    given.RequireShape(shape, " (indices.shape + ref.shape[1:]) or ()");
-    given.RequireApartFrom(var);
+    updates.RequireShape(shape, " (indices.shape + ref.shape[1:]) or ()");
+    updates.RequireApartFrom(var);
     updates_array = numpy.attr("ascontiguousarray")(updates_array);
-  } else {
-    if (!updates_array.attr("dtype").equal(var_object.attr("dtype"))) {
-      Fail(PyExc_TypeError, name, "updates", "dtype " + var.DTypeText() + " like ref",
-           Text(updates_array.attr("dtype")));
-    }
-    py::tuple row_shape(var.rank() - 1);
-    for (int d = 1; d < var.rank(); ++d) row_shape[static_cast<size_t>(d - 1)] = var.dim(d);
-    updates_array = numpy.attr("full")(row_shape, updates_array);
-    updates_array = numpy.attr("reshape")(updates_array, py::make_tuple(-1));
   }
   if (op == Scatter::kDiv && !numpy.attr("all")(updates_array).cast<bool>()) {
     Fail(PyExc_ValueError, name, "updates", "no zeros", "a zero");
