@@ -64,6 +64,18 @@ def test_places_of_gradients(tag: str) -> None:
         check(IDS, view, 9)
 
 
+def test_a_plan_that_skips() -> None:
+    """What it left out is in no sum."""
+    ids = np.array([3, -1, 0, 3, 9])
+    grads = gradients("f32", (ids.size, 3))
+    plan = slotwise.RowPlan(ids, 9, bounds="skip")
+    uniq, sums, inverse = slotwise.coalesce(plan, grads, 9, return_inverse=True)
+    inside = [0, 2, 3]
+    assert uniq.tolist() == [3, 0]
+    assert_same(sums, summed(ids[inside], grads[inside])[1], "sums")
+    assert inverse.tolist() == [0, -1, 1, 0, -1]
+
+
 def test_without_inverse_and_bad_input() -> None:
     grads = gradients("f32", (IDS.size, 3))
     assert len(slotwise.coalesce(IDS, grads, 9)) == 2

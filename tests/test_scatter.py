@@ -120,6 +120,19 @@ def test_shapes(op: str, tag: str, ids: tuple[int, ...], row: tuple[int, ...]) -
 
 
 @every_op
+@pytest.mark.parametrize("scalar", [False, True])
+def test_a_plan_that_skips(op: str, scalar: bool) -> None:
+    """What it left out is not written."""
+    ids = np.array([3, -1, 0, 3, ROWS])
+    ref, inside = draw(NUMBERS["f32"], (ROWS, 4), 16), [0, 2, 3]
+    updates = draw(NUMBERS["f32"], () if scalar else (ids.size, 4), 17)
+    want = expected(op, ref, ids[inside], updates if scalar else updates[inside])
+    plan = slotwise.RowPlan(ids, ROWS, bounds="skip")
+    call(op, ref, plan, updates)
+    assert_same_number(ref, want, op)
+
+
+@every_op
 @pytest.mark.parametrize("shape", [(IDS.size, 4), ()], ids=str)
 def test_exporters_of_memory(op: str, shape: tuple[int, ...]) -> None:
     """Anything that exports a buffer, in place of each array."""

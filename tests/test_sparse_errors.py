@@ -287,6 +287,28 @@ def test_plan_for_another_table(case: SparseCase, rows: int) -> None:
 
 
 @every_op
+@pytest.mark.parametrize("duplicates", ["sequential", "sum", "error"])
+def test_plan_that_skipped(case: SparseCase, duplicates: str) -> None:
+    """An op that is to raise does not leave out silently what the plan has left out."""
+    plan = slotwise.RowPlan(np.array([-1, 2, ROWS, 2]), ROWS, bounds="skip")
+    arguments = {**valid(case), "indices": plan, "duplicates": duplicates}
+    message = (
+        r'indices: expected a RowPlan that skipped no ids \(or bounds="skip"\), '
+        "got one that skipped 2"
+    )
+    call_and_expect(case, arguments, ValueError, message)
+    call_and_expect(case, {**arguments, "bounds": "raise"}, ValueError, message)
+
+
+@every_op
+def test_plan_that_had_nothing_to_skip(case: SparseCase) -> None:
+    plan = slotwise.RowPlan(IDS, ROWS, bounds="skip")
+    arguments = {**valid(case), "indices": plan}
+    assert case.function(**arguments) is arguments["var"]
+    assert case.function(**arguments, bounds="skip") == 0
+
+
+@every_op
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_plan_of_another_gradient(case: SparseCase, count: int) -> None:
     plan = slotwise.RowPlan(np.arange(count) % ROWS, ROWS)

@@ -113,6 +113,12 @@ void RowsArgument::RequireRankOne() const {
   Fail(PyExc_ValueError, op_, name_, "rank 1", "rank " + std::to_string(ids_->rank()));
 }
 
+void RowsArgument::RequireNoneSkipped() const {
+  if (groups_->skipped() == 0) return;
+  Fail(PyExc_ValueError, op_, name_, "a RowPlan that skipped no ids (or bounds=\"skip\")",
+       "one that skipped " + std::to_string(groups_->skipped()));
+}
+
 void RowsArgument::RequireDistinct() const {
   const auto repeat = groups_->first_repeat();
   if (!repeat) return;

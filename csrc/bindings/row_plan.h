@@ -28,6 +28,7 @@ class RowsArgument {
   const std::optional<IntegerArray>& ids() const { return ids_; }
 
   void RequireRankOne() const;
+  void RequireNoneSkipped() const;  // a plan may have left ids out by itself
   void RequireDistinct() const;
 
  private:

@@ -28,6 +28,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   const Duplicates duplicates = ParseDuplicates(name, rest[1]);
   const Bounds bounds = ParseBounds(name, rest[2]);
   const RowsArgument rows(name, "indices", rest[0], var.dim(0), bounds);
+  if (bounds == Bounds::kRaise) rows.RequireNoneSkipped();
   if (duplicates == Duplicates::kError) rows.RequireDistinct();
   rows.RequireRankOne();
   if (rows.ids()) operands.RequireApart(*rows.ids());

@@ -43,7 +43,9 @@ class RowPlan(_core.RowPlan):
     Args:
         ids: int32 or int64, each in ``[0, num_rows)``.
         num_rows: rows of the tables.
-        bounds: ``"raise"`` or ``"skip"`` ids that are out of range.
+        bounds: ``"raise"`` or ``"skip"`` ids that are out of range. A plan that skipped any serves
+            calls with ``bounds="skip"``; those with ``bounds="raise"`` refuse it. Ops without
+            ``bounds``, `coalesce` and the scatter ops, leave out what the plan does.
 
     Attributes:
         unique: the distinct ids, in order of first appearance.

@@ -14,7 +14,8 @@ duplicates:
 
 bounds:
     What an id outside of ``[0, rows)`` means. ``"raise"``: a ValueError that names it, before any
-    row has changed. ``"skip"``: its gradient is left out, and the op returns how many were.
+    row has changed. ``"skip"``: its gradient is left out, and the op returns how many were. A plan
+    has its own bounds; ``"raise"`` refuses one that skipped ids.
 
 Returns:
     ``var``; with ``bounds="skip"``, the number of ids that were left out.
