@@ -39,10 +39,7 @@ py::object NewIntArray(const std::vector<T>& values) {
 }
 
 py::object Unique(const RowGroups& groups) {
-  const RowGroupsView view = groups.view();
-  std::vector<int64_t> rows;
-  for (uint32_t g : groups.InOrderOfAppearance()) rows.push_back(view.rows[g]);
-  return NewIntArray(rows);
+  return UniqueRows(groups, groups.InOrderOfAppearance());
 }
 
 py::object Counts(const RowGroups& groups) {
@@ -69,6 +66,13 @@ py::object Inverse(const RowGroups& groups) {
 }
 
 }  // namespace
+
+py::object UniqueRows(const RowGroups& groups, const std::vector<uint32_t>& order) {
+  std::vector<int64_t> rows;
+  rows.reserve(order.size());
+  for (uint32_t g : order) rows.push_back(groups.view().rows[g]);
+  return NewIntArray(rows);
+}
 
 Bounds ParseBounds(const char* op, py::handle object) {
   return static_cast<Bounds>(ParseChoice(op, "bounds", object, {"raise", "skip"}));
@@ -134,9 +138,9 @@ void BindRowPlan(py::module_& module) {
              if (py::isinstance<RowGroups>(ids)) {
                Fail(PyExc_TypeError, kOp, "ids", "an array of ids", "a RowPlan");
              }
-             const RowsArgument rows(kOp, "ids", ids, num_rows, ParseBounds(kOp, bounds));
+             RowsArgument rows(kOp, "ids", ids, num_rows, ParseBounds(kOp, bounds));
              rows.RequireRankOne();
-             return std::make_unique<RowGroups>(rows.groups());
+             return std::make_unique<RowGroups>(rows.Take());
            }),
            py::arg("ids"), py::arg("num_rows"), py::arg("bounds"))
       .def_property_readonly("num_rows", &RowGroups::num_rows)

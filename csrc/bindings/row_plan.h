@@ -3,6 +3,8 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bindings/arrays.h"
 #include "core/row_groups.h"
@@ -24,6 +26,9 @@ class RowsArgument {
   const RowGroups& groups() const { return *groups_; }
   size_t count() const { return groups_->id_count(); }
 
+  // The groups that were made of an array; they cannot be used here any more.
+  RowGroups Take() { return std::move(*own_); }
+
   // The ids as an array; none if a plan was given.
   const std::optional<IntegerArray>& ids() const { return ids_; }
 
@@ -38,5 +43,8 @@ class RowsArgument {
   std::optional<RowGroups> own_;
   const RowGroups* groups_;
 };
+
+// An int64 array of the rows of groups, in this order.
+pybind11::object UniqueRows(const RowGroups& groups, const std::vector<uint32_t>& order);
 
 }  // namespace slotwise

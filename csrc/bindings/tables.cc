@@ -154,7 +154,7 @@ py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle o
 // -> (rows in order of first appearance, sums, inverse)
 py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t num_rows) {
   constexpr const char* kOp = "coalesce";
-  const RowsArgument rows(kOp, "ids", ids_object, num_rows, Bounds::kRaise);
+  RowsArgument rows(kOp, "ids", ids_object, num_rows, Bounds::kRaise);
   rows.RequireRankOne();
   const RowGroups& groups = rows.groups();
   ArrayArgument grads(kOp, "grads", grads_object);
@@ -183,9 +183,10 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
     const py::gil_scoped_release release;
     Coalesce(call);
   }
+  const py::object unique = UniqueRows(groups, order);
   const py::object plan =
-      rows.ids() ? py::cast(groups) : py::reinterpret_borrow<py::object>(ids_object);
-  return py::make_tuple(plan.attr("unique"), sums, plan);
+      rows.ids() ? py::cast(rows.Take()) : py::reinterpret_borrow<py::object>(ids_object);
+  return py::make_tuple(unique, sums, plan);
 }
 
 constexpr const char* kScatterNames[] = {"ScatterAdd", "ScatterSub", "ScatterMul",   "ScatterDiv",

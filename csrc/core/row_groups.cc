@@ -1,6 +1,7 @@
 #include "core/row_groups.h"
 
 #include <algorithm>
+#include <array>
 
 #include "core/threads.h"
 
@@ -8,33 +9,31 @@ namespace slotwise {
 namespace {
 
 constexpr size_t kMinIdsPerPart = 8192;  // measured: fewer are grouped sooner by one thread
-constexpr size_t kLookahead = 8;         // ids whose table entries are prefetched
+constexpr size_t kMaxParts = 64;         // enough threads for what memory can take
+constexpr size_t kLookahead = 16;        // ids whose table entries are prefetched
 
-// Mixed twice: after one multiplication, ids of a regular kind could all meet in one place.
-uint64_t Hash(int64_t row) {
-  uint64_t x = static_cast<uint64_t>(row) * 0x9E3779B97F4A7C15u;
-  x ^= x >> 32;
-  return x * 0xD6E8FEB86659FD93u;
-}
+constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
 
-// Open addressing from row to group number, in the order of insertion.
+// Open addressing from row to group number.
+template <class Row>
 class RowTable {
  public:
-  RowTable() : entries_(size_t{1} << 10) {}
+  explicit RowTable(size_t max_rows) {
+    size_t size = 4;
+    for (shift_ = 62; size < 2 * max_rows; --shift_) size *= 2;
+    entries_.resize(size);
+  }
 
-  void Prefetch(int64_t row) const { __builtin_prefetch(&entries_[Home(row)]); }
+  void Prefetch(Row row) const { __builtin_prefetch(&entries_[Home(row)]); }
 
-  // The group of `row`; appends to `rows` if it is new.
-  uint32_t Find(int64_t row, std::vector<int64_t>& rows) {
+  // The group of `row`: `next` if it is new.
+  uint32_t Find(Row row, uint32_t next) {
     const size_t mask = entries_.size() - 1;
     for (size_t i = Home(row);; i = (i + 1) & mask) {
       Entry& entry = entries_[i];
       if (entry.next_group == 0) {
-        rows.push_back(row);
-        const auto group = static_cast<uint32_t>(rows.size() - 1);
-        entry = {row, group + 1};
-        if (rows.size() * 2 > entries_.size()) Grow();
-        return group;
+        entry = {row, next + 1};
+        return next;
       }
       if (entry.row == row) return entry.next_group - 1;
     }
@@ -42,141 +41,206 @@ class RowTable {
 
  private:
   struct Entry {
-    int64_t row;
+    Row row;
     uint32_t next_group;  // group + 1; 0 marks an empty entry
   };
 
-  size_t Home(int64_t row) const { return Hash(row) >> shift_; }
-
-  void Grow() {
-    std::vector<Entry> old(entries_.size() * 2);
-    old.swap(entries_);
-    --shift_;
-    const size_t mask = entries_.size() - 1;
-    for (const Entry& entry : old) {
-      if (entry.next_group == 0) continue;
-      size_t i = Home(entry.row);
-      while (entries_[i].next_group != 0) i = (i + 1) & mask;
-      entries_[i] = entry;
-    }
+  // Mixed twice: after one multiplication, ids of a regular kind could all meet in one place.
+  size_t Home(Row row) const {
+    uint64_t x = row * kMultiplier;
+    x ^= x >> 32;
+    return (x * 0xD6E8FEB86659FD93u) >> shift_;
   }
 
   std::vector<Entry> entries_;
-  int shift_ = 64 - 10;
+  int shift_;
 };
 
-// The groups of those ids whose hash falls into one part of its range.
-struct Part {
-  std::vector<int64_t> rows;
-  std::vector<uint32_t> sizes;      // occurrences by group
-  std::vector<uint32_t> positions;  // of all ids of this part, ascending
-  std::vector<uint32_t> groups;     // of those ids
-  size_t first_outside;
-};
+// Ids are dealt out to parts by their hash, in order; then each part is grouped by one thread.
+template <class Id, class Row>
+class Grouping {
+ public:
+  Grouping(const RowIds& ids, int64_t num_rows)
+      : ids_(static_cast<const Id*>(ids.data)),
+        count_(ids.count),
+        num_rows_(static_cast<uint64_t>(num_rows)),
+        parts_(std::clamp(count_ / kMinIdsPerPart, size_t{1},
+                          std::min(kMaxParts, static_cast<size_t>(NumThreads())))),
+        memory_(Scratch::Size<Row>(count_) + 3 * Scratch::Size<uint32_t>(count_)),
+        rows_(memory_.Take<Row>(count_)),
+        positions_(memory_.Take<uint32_t>(count_)),
+        groups_(memory_.Take<uint32_t>(count_)),
+        sizes_(memory_.Take<uint32_t>(count_)),
+        next_(parts_ * parts_),
+        begin_(parts_ + 1),
+        first_group_(parts_ + 1),
+        first_outside_(parts_, count_) {}
 
-struct Grouping {
-  const RowIds& ids;
-  uint64_t num_rows;
-  std::vector<Part> parts;
-  std::vector<size_t> first_group, first_position;  // of each part, in the result
-  int64_t* rows;
-  uint32_t* offsets;
-  uint32_t* positions;
-
-  size_t PartOf(int64_t row) const { return ((Hash(row) & 0xFFFFFFFFu) * parts.size()) >> 32; }
-
-  template <class Id>
-  void Collect(size_t index) {
-    Part part;  // a local one, so that threads do not share cache lines
-    part.first_outside = ids.count;
-    RowTable table;
-    const Id* const id = static_cast<const Id*>(ids.data);
-    const bool single = parts.size() == 1;
-    part.positions.reserve(ids.count / parts.size() + 1);
-    part.groups.reserve(ids.count / parts.size() + 1);
-    for (size_t i = 0; i < ids.count; ++i) {
-      const int64_t row = id[i];
-      if (i + kLookahead < ids.count) table.Prefetch(id[i + kLookahead]);
-      if (static_cast<uint64_t>(row) >= num_rows) {
-        part.first_outside = std::min(part.first_outside, i);
-        continue;
+  std::optional<size_t> Collect() {
+    InParallel<&Grouping::Count>();
+    size_t at = 0;
+    for (size_t part = 0; part < parts_; ++part) {
+      begin_[part] = at;
+      for (size_t chunk = 0; chunk < parts_; ++chunk) {
+        at += std::exchange(next_[chunk * parts_ + part], at);
       }
-      if (!single && PartOf(row) != index) continue;
-      const uint32_t group = table.Find(row, part.rows);
-      if (group == part.sizes.size()) part.sizes.push_back(0);
-      ++part.sizes[group];
-      part.positions.push_back(static_cast<uint32_t>(i));
-      part.groups.push_back(group);
     }
-    parts[index] = std::move(part);
+    begin_[parts_] = at;
+    InParallel<&Grouping::Deal>();
+    InParallel<&Grouping::Group>();
+    for (size_t part = 0; part < parts_; ++part) first_group_[part + 1] += first_group_[part];
+    const size_t outside = *std::min_element(first_outside_.begin(), first_outside_.end());
+    return outside < count_ ? std::optional<size_t>(outside) : std::nullopt;
   }
 
-  static void CollectParts(const void* context, size_t begin, size_t end) {
-    auto& self = *static_cast<Grouping*>(const_cast<void*>(context));
-    for (size_t i = begin; i < end; ++i) {
-      if (self.ids.is_int64) {
-        self.Collect<int64_t>(i);
+  size_t groups() const { return first_group_[parts_]; }
+  size_t positions() const { return begin_[parts_]; }
+
+  void Write(int64_t* rows, uint32_t* offsets, uint32_t* positions) {
+    to_rows_ = rows;
+    to_offsets_ = offsets;
+    to_positions_ = positions;
+    offsets[groups()] = static_cast<uint32_t>(this->positions());
+    InParallel<&Grouping::Place>();
+  }
+
+ private:
+  // Calls a member for each number of a part, or of a chunk of the ids: there are as many.
+  template <void (Grouping::*kMember)(size_t)>
+  void InParallel() {
+    ParallelFor(
+        {parts_, 1, 0, 1},
+        [](const void* self, size_t begin, size_t end) {
+          for (size_t i = begin; i < end; ++i) {
+            (static_cast<Grouping*>(const_cast<void*>(self))->*kMember)(i);
+          }
+        },
+        this);
+  }
+
+  size_t ChunkBegin(size_t chunk) const { return count_ / parts_ * chunk; }
+  size_t ChunkEnd(size_t chunk) const {
+    return chunk + 1 < parts_ ? ChunkBegin(chunk + 1) : count_;
+  }
+
+  bool IsInside(size_t i) const {
+    return static_cast<uint64_t>(static_cast<int64_t>(ids_[i])) < num_rows_;
+  }
+  size_t PartOf(size_t i) const {
+    return ((static_cast<uint64_t>(ids_[i]) * kMultiplier >> 32) * parts_) >> 32;
+  }
+
+  // Counts in local variables, so that threads share no cache lines.
+  void Count(size_t chunk) {
+    std::array<size_t, kMaxParts> counts{};
+    size_t outside = count_;
+    for (size_t i = ChunkBegin(chunk), end = ChunkEnd(chunk); i < end; ++i) {
+      if (IsInside(i)) {
+        ++counts[PartOf(i)];
       } else {
-        self.Collect<int32_t>(i);
+        outside = std::min(outside, i);
       }
+    }
+    first_outside_[chunk] = outside;
+    std::copy_n(counts.begin(), parts_, &next_[chunk * parts_]);
+  }
+
+  void Deal(size_t chunk) {
+    std::array<size_t, kMaxParts> next;
+    std::copy_n(&next_[chunk * parts_], parts_, next.begin());
+    for (size_t i = ChunkBegin(chunk), end = ChunkEnd(chunk); i < end; ++i) {
+      if (!IsInside(i)) continue;
+      const size_t at = next[PartOf(i)]++;
+      rows_[at] = static_cast<Row>(ids_[i]);
+      positions_[at] = static_cast<uint32_t>(i);
     }
   }
 
-  // Writes the groups of each part to their places in the result.
-  static void PlaceParts(const void* context, size_t begin, size_t end) {
-    const auto& self = *static_cast<const Grouping*>(context);
-    for (size_t p = begin; p < end; ++p) {
-      const Part& part = self.parts[p];
-      std::copy(part.rows.begin(), part.rows.end(), self.rows + self.first_group[p]);
-      uint32_t* const offsets = self.offsets + self.first_group[p];
-      std::vector<uint32_t> next(part.sizes.size());
-      auto at = static_cast<uint32_t>(self.first_position[p]);
-      for (size_t g = 0; g < part.sizes.size(); ++g) {
-        offsets[g] = next[g] = at;
-        at += part.sizes[g];
+  // Leaves the distinct rows at the front of the part.
+  void Group(size_t part) {
+    const size_t begin = begin_[part], end = begin_[part + 1];
+    Row* const distinct = rows_ + begin;
+    uint32_t* const sizes = sizes_ + begin;
+    uint32_t known = 0;
+    RowTable<Row> table(end - begin);
+    for (size_t i = begin; i < end; ++i) {
+      if (i + kLookahead < end) table.Prefetch(rows_[i + kLookahead]);
+      const Row row = rows_[i];
+      const uint32_t group = table.Find(row, known);
+      if (group == known) {
+        distinct[known] = row;
+        sizes[known++] = 0;
       }
-      for (size_t i = 0; i < part.positions.size(); ++i) {
-        self.positions[next[part.groups[i]]++] = part.positions[i];
-      }
+      ++sizes[group];
+      groups_[i] = group;
+    }
+    first_group_[part + 1] = known;
+  }
+
+  void Place(size_t part) {
+    const size_t begin = begin_[part], groups = first_group_[part + 1] - first_group_[part];
+    std::copy_n(rows_ + begin, groups, to_rows_ + first_group_[part]);
+    uint32_t* const offsets = to_offsets_ + first_group_[part];
+    uint32_t* const next = sizes_ + begin;
+    auto at = static_cast<uint32_t>(begin);
+    for (size_t g = 0; g < groups; ++g) {
+      offsets[g] = at;
+      at += std::exchange(next[g], at);
+    }
+    for (size_t i = begin; i < begin_[part + 1]; ++i) {
+      to_positions_[next[groups_[i]]++] = positions_[i];
     }
   }
+
+  const Id* ids_;
+  size_t count_;
+  uint64_t num_rows_;
+  size_t parts_;
+  Scratch memory_;
+  Row* rows_;  // by part, with their positions and group numbers in the part
+  uint32_t *positions_, *groups_;
+  uint32_t* sizes_;            // by part and group
+  std::vector<size_t> next_;   // where a chunk puts its next id of a part
+  std::vector<size_t> begin_;  // of each part
+  std::vector<size_t> first_group_;
+  std::vector<size_t> first_outside_;  // of each chunk
+  int64_t* to_rows_ = nullptr;
+  uint32_t *to_offsets_ = nullptr, *to_positions_ = nullptr;
 };
 
 }  // namespace
 
 RowGroups::RowGroups(const RowIds& ids, int64_t num_rows)
     : num_rows_(num_rows), id_count_(ids.count) {
-  const size_t parts =
-      std::clamp(ids.count / kMinIdsPerPart, size_t{1}, static_cast<size_t>(NumThreads()));
-  Grouping grouping{ids, static_cast<uint64_t>(num_rows), {}, {}, {}, nullptr, nullptr, nullptr};
-  grouping.parts.resize(parts);
-  const Partition partition{parts, 1, 0, 1};
-  ParallelFor(partition, &Grouping::CollectParts, &grouping);
-
-  size_t groups = 0, positions = 0;
-  for (const Part& part : grouping.parts) {
-    grouping.first_group.push_back(groups);
-    grouping.first_position.push_back(positions);
-    groups += part.rows.size();
-    positions += part.positions.size();
+  const auto group = [&](auto grouping) {
+    first_outside_ = grouping.Collect();
+    const size_t groups = grouping.groups(), positions = grouping.positions();
+    memory_ = Scratch(Scratch::Size<int64_t>(groups) + Scratch::Size<uint32_t>(groups + 1) +
+                      Scratch::Size<uint32_t>(positions));
+    auto* const rows = memory_.Take<int64_t>(groups);
+    auto* const offsets = memory_.Take<uint32_t>(groups + 1);
+    auto* const placed = memory_.Take<uint32_t>(positions);
+    grouping.Write(rows, offsets, placed);
+    view_ = {groups, rows, offsets, placed};
+  };
+  const bool is_narrow = num_rows <= int64_t{1} << 32;
+  if (ids.is_int64) {
+    if (is_narrow) {
+      group(Grouping<int64_t, uint32_t>(ids, num_rows));
+    } else {
+      group(Grouping<int64_t, uint64_t>(ids, num_rows));
+    }
+  } else {
+    group(Grouping<int32_t, uint32_t>(ids, num_rows));
   }
-  const size_t outside = grouping.parts[0].first_outside;  // each part has seen all ids
-  if (outside < ids.count) first_outside_ = outside;
-  rows_.resize(groups);
-  offsets_.resize(groups + 1);
-  positions_.resize(positions);
-  offsets_[groups] = static_cast<uint32_t>(positions);
-  grouping.rows = rows_.data();
-  grouping.offsets = offsets_.data();
-  grouping.positions = positions_.data();
-  ParallelFor(partition, &Grouping::PlaceParts, &grouping);
 }
 
 std::optional<RowGroups::Repeat> RowGroups::first_repeat() const {
   std::optional<Repeat> first;
-  for (size_t g = 0; g < rows_.size(); ++g) {
-    if (offsets_[g + 1] - offsets_[g] < 2) continue;
-    const Repeat repeat{positions_[offsets_[g] + 1], positions_[offsets_[g]]};
+  for (size_t g = 0; g < view_.groups; ++g) {
+    const size_t begin = view_.offsets[g];
+    if (view_.offsets[g + 1] - begin < 2) continue;
+    const Repeat repeat{view_.positions[begin + 1], view_.positions[begin]};
     if (!first || repeat.position < first->position) first = repeat;
   }
   return first;
@@ -184,11 +248,20 @@ std::optional<RowGroups::Repeat> RowGroups::first_repeat() const {
 
 std::vector<uint32_t> RowGroups::InOrderOfAppearance() const {
   constexpr uint32_t kNone = ~uint32_t{0};
-  std::vector<uint32_t> order(id_count_, kNone);  // by first position
-  for (size_t g = 0; g < rows_.size(); ++g) {
-    order[positions_[offsets_[g]]] = static_cast<uint32_t>(g);
+  Scratch memory(Scratch::Size<uint32_t>(id_count_));
+  auto* const first_at =
+      memory.Take<uint32_t>(id_count_);  // by position, the group first met there
+  std::fill_n(first_at, id_count_, kNone);
+  for (size_t g = 0; g < view_.groups; ++g) {
+    first_at[view_.positions[view_.offsets[g]]] = static_cast<uint32_t>(g);
   }
-  order.erase(std::remove(order.begin(), order.end(), kNone), order.end());
+  std::vector<uint32_t> order(view_.groups + 1);  // with a place for what is passed over at the end
+  size_t known = 0;
+  for (size_t i = 0; i < id_count_; ++i) {
+    order[known] = first_at[i];
+    known += first_at[i] != kNone;
+  }
+  order.pop_back();
   return order;
 }
 

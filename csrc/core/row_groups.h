@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/scratch.h"
 #include "core/types.h"
 
 namespace slotwise {
@@ -25,12 +26,10 @@ class RowGroups {
   // Ids outside of [0, num_rows) are in no group. At most 2^32 - 1 ids.
   RowGroups(const RowIds& ids, int64_t num_rows);
 
-  RowGroupsView view() const {
-    return {rows_.size(), rows_.data(), offsets_.data(), positions_.data()};
-  }
+  const RowGroupsView& view() const { return view_; }
   int64_t num_rows() const { return num_rows_; }
   size_t id_count() const { return id_count_; }
-  size_t skipped() const { return id_count_ - positions_.size(); }
+  size_t skipped() const { return id_count_ - view_.offsets[view_.groups]; }
 
   // Position of the first id that is out of range, if any is.
   std::optional<size_t> first_outside() const { return first_outside_; }
@@ -48,9 +47,8 @@ class RowGroups {
   int64_t num_rows_;
   size_t id_count_;
   std::optional<size_t> first_outside_;
-  std::vector<int64_t> rows_;
-  std::vector<uint32_t> offsets_;
-  std::vector<uint32_t> positions_;
+  Scratch memory_;  // of what the view shows
+  RowGroupsView view_;
 };
 
 }  // namespace slotwise

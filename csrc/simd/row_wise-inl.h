@@ -8,6 +8,7 @@
 #define SLOTWISE_SIMD_ROW_WISE_INL_H_
 #endif
 
+#include "core/scratch.h"
 #include "simd/rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -29,26 +30,23 @@ class RowWise {
     const Coefficients c = coefficients_;
     const RowGroupsView& groups = call_.groups;
     const hn::CappedTag<Compute, 1> one;
+    Scratch memory(Scratch::Size<Compute>(call_.width));
+    Compute* const grad = memory.Take<Compute>(call_.width);
     for (size_t g = begin; g < end; ++g) {
-      const size_t first = groups.offsets[g];
-      const size_t count = groups.offsets[g + 1] - first;
       if (g + kRowsAhead < end) {
         PrefetchRow(var_ + RowStart(groups.rows[g + kRowsAhead]), call_.width);
         PrefetchRow(slot_ + groups.rows[g + kRowsAhead], 1);
       }
-      const Occurrences<Codec> all{static_cast<const Stored*>(call_.grad), call_.grad_stride,
-                                   groups.positions + first, count};
-      all.PrefetchAhead(groups.offsets[end] - first, call_.width);
+      const Occurrences<Codec> all(call_, g, end);
       Stored* const row = var_ + RowStart(groups.rows[g]);
       Stored* const slot = slot_ + groups.rows[g];
-      const size_t at_once = call_.sum ? count : 1;
-      for (size_t k = 0; k < count; k += at_once) {
-        const Occurrences<Codec> occurrences = all.Some(k, at_once);
+      for (size_t k = 0; k < (call_.sum ? 1 : all.count()); ++k) {
+        WalkAll<Compute>(Summed{call_.sum ? all : all.One(k), grad}, call_.width);
         Compute accum = hn::GetLane(Codec::Load(one, slot));
-        const Compute mean = SumOfSquares(occurrences) / static_cast<Compute>(call_.width);
+        const Compute mean = SumOfSquares(grad) / static_cast<Compute>(call_.width);
         const Compute scale = R::RowStep(c, mean, accum);
         Codec::Store(one, hn::Set(one, accum), slot);
-        WalkAll<Compute>(Scaled{scale, row, occurrences}, call_.width);
+        WalkAll<Compute>(Scaled{scale, row, grad}, call_.width);
       }
     }
   }
@@ -59,15 +57,26 @@ class RowWise {
   using Coefficients = typename R::template Coefficients<Compute>;
   static constexpr size_t kRowsAhead = 8;
 
+  // The bodies of two walks along one row: its gradient is read once, and kept in between.
+  struct Summed {
+    const Occurrences<Codec> occurrences;
+    Compute* grad;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i) const {
+      hn::StoreU(occurrences.Sum(d, i), d, grad + i);
+    }
+  };
+
   struct Scaled {
     Compute scale;
     Stored* row;
-    const Occurrences<Codec>& occurrences;
+    const Compute* grad;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
       auto var = Codec::Load(d, row + i);
-      R::Step(scale, occurrences.Sum(d, i), var);
+      R::Step(scale, hn::LoadU(d, grad + i), var);
       Codec::Store(d, var, row + i);
     }
   };
@@ -75,21 +84,19 @@ class RowWise {
   size_t RowStart(int64_t row) const { return static_cast<size_t>(row) * call_.width; }
 
   // In 16 interleaved partial sums, folded in halves: the same order on every target.
-  HWY_INLINE Compute SumOfSquares(const Occurrences<Codec>& occurrences) const {
+  HWY_INLINE Compute SumOfSquares(const Compute* grad) const {
     constexpr size_t kPartials = 16;
     const hn::CappedTag<Compute, kPartials> d;
-    const hn::CappedTag<Compute, 1> one;
     alignas(64) Compute partial[kPartials] = {};
     size_t i = 0;
     for (; i + kPartials <= call_.width; i += kPartials) {
       for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
-        const auto g = occurrences.Sum(d, i + lane);
+        const auto g = hn::LoadU(d, grad + i + lane);
         hn::Store(hn::Add(hn::Load(d, partial + lane), hn::Mul(g, g)), d, partial + lane);
       }
     }
     for (size_t lane = 0; i + lane < call_.width; ++lane) {
-      const Compute g = hn::GetLane(occurrences.Sum(one, i + lane));
-      partial[lane] += g * g;
+      partial[lane] += grad[i + lane] * grad[i + lane];
     }
     for (size_t half = kPartials / 2; half > 0; half /= 2) {
       for (size_t lane = 0; lane < half; ++lane) partial[lane] += partial[lane + half];

@@ -17,48 +17,67 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
+constexpr size_t kMaxFetched = 512;  // bytes of a row: the hardware follows long ones
+
 template <class T>
 HWY_INLINE void PrefetchRow(const T* row, size_t width) {
   const auto* bytes = reinterpret_cast<const char*>(row);
-  const size_t size = std::min(width * sizeof(T), size_t{512});  // the hardware follows long rows
+  const size_t size = std::min(width * sizeof(T), kMaxFetched);
   for (size_t i = 0; i < size; i += 64) __builtin_prefetch(bytes + i);
   __builtin_prefetch(bytes + size - 1);
 }
 
-// The gradients of one row: where they lie, and how often the row occurs.
+// The gradients of one row, in order of appearance.
 template <class Codec>
-struct Occurrences {
+class Occurrences {
+ public:
   using Stored = typename Codec::Stored;
 
-  const Stored* grad;
-  int64_t stride;
-  const uint32_t* positions;
-  size_t count;
+  // Those of group g; what comes after it, up to group `end`, is fetched on the way.
+  template <class Call>
+  Occurrences(const Call& call, size_t g, size_t end)
+      : grad_(static_cast<const Stored*>(call.grad)),
+        stride_(call.grad_stride),
+        positions_(call.groups.positions + call.groups.offsets[g]),
+        count_(call.groups.offsets[g + 1] - call.groups.offsets[g]),
+        last_(call.groups.offsets[end] - call.groups.offsets[g] - 1) {}
 
-  HWY_INLINE const Stored* operator[](size_t k) const {
-    return grad + static_cast<int64_t>(positions[k]) * stride;
+  HWY_INLINE size_t count() const { return count_; }
+
+  // Occurrence k alone.
+  HWY_INLINE Occurrences One(size_t k) const {
+    Occurrences one = *this;
+    one.positions_ += k;
+    one.count_ = 1;
+    one.last_ -= k;
+    return one;
   }
 
-  HWY_INLINE Occurrences Some(size_t from, size_t how_many) const {
-    return {grad, stride, positions + from, how_many};
+  // From element i of occurrence k on.
+  template <class D>
+  HWY_INLINE hn::VFromD<D> Load(D d, size_t k, size_t i) const {
+    if (i * sizeof(Stored) < kMaxFetched) __builtin_prefetch(Row(std::min(k + kAhead, last_)) + i);
+    return Codec::Load(d, Row(k) + i);
   }
 
-  // Their sum, in order of appearance, from element i on.
   template <class D>
   HWY_INLINE hn::VFromD<D> Sum(D d, size_t i) const {
-    auto sum = Codec::Load(d, (*this)[0] + i);
-    for (size_t k = 1; k < count; ++k) sum = hn::Add(sum, Codec::Load(d, (*this)[k] + i));
+    auto sum = Load(d, 0, i);
+    for (size_t k = 1; k < count_; ++k) sum = hn::Add(sum, Load(d, k, i));
     return sum;
   }
 
-  // Fetches the rows that come kAhead occurrences after these, of `remaining` in all from here on:
-  // those of the following groups lie behind these in `positions`.
-  HWY_INLINE void PrefetchAhead(size_t remaining, size_t width) const {
-    constexpr size_t kAhead = 16;
-    for (size_t k = kAhead; k < std::min(kAhead + std::min(count, kAhead), remaining); ++k) {
-      PrefetchRow((*this)[k], width);
-    }
+ private:
+  static constexpr size_t kAhead = 16;
+
+  HWY_INLINE const Stored* Row(size_t k) const {
+    return grad_ + static_cast<int64_t>(positions_[k]) * stride_;
   }
+
+  const Stored* grad_;
+  int64_t stride_;
+  const uint32_t* positions_;
+  size_t count_, last_;
 };
 
 template <class R, class Codec>
@@ -81,16 +100,8 @@ class Rows {
     const RowGroupsView& groups = call_.groups;
     for (size_t g = begin; g < end; ++g) {
       PrefetchRows(g + kRowsAhead, end);
-      const size_t first = groups.offsets[g];
-      const size_t count = groups.offsets[g + 1] - first;
-      const Occurrences<Codec> all{arrays_.grad, call_.grad_stride, groups.positions + first,
-                                   count};
-      all.PrefetchAhead(groups.offsets[end] - first, call_.width);
       const Arrays<Stored> row = arrays_.template From<kSlots>(RowStart(groups.rows[g]), nullptr);
-      const size_t at_once = call_.sum ? count : 1;
-      for (size_t k = 0; k < count; k += at_once) {
-        WalkAll<Compute>(Summed{c, row, all.Some(k, at_once)}, call_.width);
-      }
+      WalkAll<Compute>(Body{c, row, Occurrences<Codec>(call_, g, end), call_.sum}, call_.width);
     }
   }
 
@@ -101,15 +112,22 @@ class Rows {
   static constexpr size_t kSlots = U::kSlots;
   static constexpr size_t kRowsAhead = 8;
 
-  // The body of a walk along one row, by the sum of its gradients, which is never stored.
-  struct Summed {
+  // The body of a walk along one row. The sum of its gradients is never stored.
+  struct Body {
     const typename U::Coefficients& c;
     const Arrays<Stored>& row;
     Occurrences<Codec> occurrences;
+    bool sum;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
-      U::StepAt(d, c, row, i, occurrences.Sum(d, i));
+      if (sum) {
+        U::StepAt(d, c, row, i, occurrences.Sum(d, i));
+      } else {
+        for (size_t k = 0; k < occurrences.count(); ++k) {
+          U::StepAt(d, c, row, i, occurrences.Load(d, k, i));
+        }
+      }
     }
   };
 

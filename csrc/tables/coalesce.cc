@@ -21,13 +21,8 @@ class Sums {
   void operator()(size_t begin, size_t end) const {
     const RowGroupsView& groups = call_.groups;
     for (size_t g = begin; g < end; ++g) {
-      const size_t first = groups.offsets[g];
-      const Occurrences<Codec> occurrences{static_cast<const Stored*>(call_.grad),
-                                           call_.grad_stride, groups.positions + first,
-                                           groups.offsets[g + 1] - first};
-      occurrences.PrefetchAhead(groups.offsets[end] - first, call_.width);
       Stored* const out = static_cast<Stored*>(call_.out) + call_.places[g] * call_.width;
-      WalkAll<typename Codec::Compute>(Body{occurrences, out}, call_.width);
+      WalkAll<typename Codec::Compute>(Body{Occurrences<Codec>(call_, g, end), out}, call_.width);
     }
   }
 
@@ -35,7 +30,7 @@ class Sums {
   using Stored = typename Codec::Stored;
 
   struct Body {
-    const Occurrences<Codec>& occurrences;
+    Occurrences<Codec> occurrences;
     Stored* out;
 
     template <class D>
