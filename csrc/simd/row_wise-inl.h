@@ -55,7 +55,7 @@ class RowWise {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
   using Coefficients = typename R::template Coefficients<Compute>;
-  static constexpr size_t kRowsAhead = 8;
+  static constexpr size_t kRowsAhead = 16;
 
   // The bodies of two walks along one row: its gradient is read once, and kept in between.
   struct Summed {
@@ -87,17 +87,17 @@ class RowWise {
   HWY_INLINE Compute SumOfSquares(const Compute* grad) const {
     constexpr size_t kPartials = 16;
     const hn::CappedTag<Compute, kPartials> d;
-    alignas(64) Compute partial[kPartials] = {};
-    size_t i = 0;
-    for (; i + kPartials <= call_.width; i += kPartials) {
-      for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
-        const auto g = hn::LoadU(d, grad + i + lane);
-        hn::Store(hn::Add(hn::Load(d, partial + lane), hn::Mul(g, g)), d, partial + lane);
+    alignas(64) Compute partial[kPartials];
+    const size_t whole = call_.width / kPartials * kPartials;
+    for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
+      auto sum = hn::Zero(d);
+      for (size_t i = lane; i < whole; i += kPartials) {
+        const auto g = hn::LoadU(d, grad + i);
+        sum = hn::Add(sum, hn::Mul(g, g));
       }
+      hn::Store(sum, d, partial + lane);
     }
-    for (size_t lane = 0; i + lane < call_.width; ++lane) {
-      partial[lane] += grad[i + lane] * grad[i + lane];
-    }
+    for (size_t i = whole; i < call_.width; ++i) partial[i - whole] += grad[i] * grad[i];
     for (size_t half = kPartials / 2; half > 0; half /= 2) {
       for (size_t lane = 0; lane < half; ++lane) partial[lane] += partial[lane + half];
     }

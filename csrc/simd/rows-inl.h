@@ -110,7 +110,7 @@ class Rows {
   using Compute = typename Codec::Compute;
   using U = Update<R, Codec>;
   static constexpr size_t kSlots = U::kSlots;
-  static constexpr size_t kRowsAhead = 8;
+  static constexpr size_t kRowsAhead = 16;
 
   // The body of a walk along one row. The sum of its gradients is never stored.
   struct Body {
