@@ -1,8 +1,9 @@
 """Tables of rows: their memory, reading rows, and merging gradients of equal ids."""
 
 import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, overload
+from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from slotwise import _core
 
 Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
-Shape: TypeAlias = int | tuple[int, ...]
+Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
 
 
 @dataclass(frozen=True)
@@ -229,10 +230,12 @@ def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     table; this one is faster.
 
     Args:
-        shape: shape.
+        shape: an integer or a sequence of integers.
         dtype: any dtype of numbers, float32 by default.
 
     Raises:
+        TypeError: sizes that are no integers; a dtype of objects.
+        ValueError: a negative size.
         MemoryError: there is not so much.
 
     Example:
@@ -243,7 +246,7 @@ def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     kind = np.dtype(dtype)
     if kind.hasobject:
         raise TypeError(f"zeros: dtype: expected a dtype of numbers, got {kind}")
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = _sizes(shape)
     if any(size < 0 for size in sizes):
         raise ValueError(f"zeros: shape: expected sizes >= 0, got {sizes}")
     count = 1
@@ -251,6 +254,19 @@ def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         count *= size
     memory: NDArray[Any] = _core.allocate(count * kind.itemsize)
     return memory.view(kind).reshape(sizes)
+
+
+def _sizes(shape: Any) -> tuple[int, ...]:
+    try:
+        return (operator.index(shape),)
+    except TypeError:  # several, then
+        pass
+    try:
+        return tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise TypeError(
+            f"zeros: shape: expected an integer or a sequence of integers, got {shape!r}"
+        ) from None
 
 
 def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
