@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contestant import State
-from bench.work import DenseWork, chunks
+from bench.work import Work, chunks
 
 # Allowed: a few roundings of the stored type, and a part of the change itself for the roundings
 # inside the formula (16-bit peers round every operation, and Ftrl's powers cancel).
@@ -28,22 +28,25 @@ def _differences(
     return np.abs(ours - theirs), ulp, np.abs(ours - old)
 
 
-def compare(work: DenseWork, ours: State, theirs: State) -> tuple[dict[str, float], str]:
+def compare(work: Work, ours: State, theirs: State) -> tuple[dict[str, float], str]:
     """Largest difference in ulp per array, and what is wrong (empty if nothing is)."""
     eps = _EPSILON[work.dtype.name]
     share = _OF_CHANGE[work.dtype.name]
     worst: dict[str, float] = {}
     wrong: list[str] = []
-    starts = {name: work.pattern(name) for name in work.op.updated}
     for tensor, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
         for name, array in other.items():
             left, right = mine[name].reshape(-1), array.reshape(-1)
             if left.shape != right.shape:
                 wrong.append(f"{name}[{tensor}]: {right.size} elements, expected {left.size}")
                 continue
+            if left.dtype.kind == "i":
+                if not np.array_equal(left, right):
+                    wrong.append(f"{name}[{tensor}] differs")
+                continue
             for part in chunks(left.size):
                 a, b = left[part].astype(np.float64), right[part].astype(np.float64)
-                old = starts[name][: a.size].astype(np.float64)
+                old = work.before(name, part).astype(np.float64)
                 difference, ulp, change = _differences(old, a, b, eps)
                 worst[name] = max(worst.get(name, 0.0), float(np.max(difference / ulp, initial=0)))
                 bad = ~(difference <= _STORED_ULP * ulp + share * (change + np.mean(change)))

@@ -17,7 +17,7 @@ from bench import results as store
 from bench import threads
 from bench.contestant import Peer
 from bench.measure import Plan
-from bench.ops import OPS
+from bench.ops import OPS, ROW_CALLS, SPARSE_OPS
 from bench.peers import all_peers
 from bench.run import Task, new_results, quickened, run, tasks
 from bench.suites import all_suites
@@ -64,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"peers ({', '.join(all_peers())}); default: those installed",
     )
     p.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for the results")
-    p.add_argument("--op", nargs="+", default=[], choices=list(OPS), metavar="OP")
+    p.add_argument(
+        "--op", nargs="+", default=[], choices=[*OPS, *SPARSE_OPS, *ROW_CALLS], metavar="OP"
+    )
     p.add_argument("--dtype", nargs="+", default=[], choices=list(DTYPES), metavar="DTYPE")
     p.add_argument("--size", nargs="+", default=[], type=parse_size, metavar="N", help="64, 16Ki")
     p.add_argument("--threads", type=int, default=2, help="threads for everyone (default 2)")
@@ -148,7 +150,7 @@ def _levels(names: Sequence[str]) -> list[tuple[str, str]]:
     level = next((name for name in names if name in LEVELS), "quick")
     suites = [name for name in names if name not in LEVELS and name != THREADS]
     if not suites and THREADS not in names:
-        suites = ["call_overhead", "dense"] if level == "targets" else list(all_suites())
+        suites = list(all_suites())
     return [(suite, level) for suite in suites]
 
 
@@ -161,14 +163,7 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         console.print(f"[red]{reason}[/]: pip install '.[bench]'")
         return 2
     _restrict_cores(args.threads)
-    names = args.against
-    if names is None and "targets" in args.suite:
-        names = ["tensorflow"]
-    peers = _peers(names, console)
-    for peer in [ours, *peers]:
-        with console.status(f"starting {peer.name}"), _quiet():
-            peer.start(args.threads)
-
+    peers = _peers(args.against, console)
     pairs = []
     for name, level in _levels(args.suite):
         suite = all_suites()[name]
@@ -176,6 +171,10 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         pairs.append((suite, suite.cases(options)))
     plan = quickened(Plan(), args.time)
     todo = tasks(pairs, peers)
+    peers = [peer for peer in peers if any(peer is task[2] for task in todo)]
+    for peer in [ours, *peers]:
+        with console.status(f"starting {peer.name}"), _quiet():
+            peer.start(args.threads)
     path = args.out / store.FILE_NAME
     results = new_results(sys.argv[1:], ours, peers, args.threads, plan)
     if args.resume and path.exists():

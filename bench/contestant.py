@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from bench.rows import RowsWork, SparseWork
     from bench.work import DenseWork
 
 State = list[dict[str, NDArray[Any]]]
@@ -81,3 +82,9 @@ class Peer:
 
     def many(self, work: DenseWork) -> Subject:
         raise Unsupported(f"{self.name} has no update of lists of arrays")
+
+    def sparse(self, work: SparseWork) -> Subject:
+        raise Unsupported(f"{self.name} has no updates of rows")
+
+    def rows(self, work: RowsWork) -> Subject:
+        raise Unsupported(f"{self.name} has no {work.call}")

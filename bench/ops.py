@@ -1,4 +1,4 @@
-"""The 18 dense ops as the benchmark calls them: arguments, hyperparameters, memory traffic.
+"""The ops as the benchmark calls them: arguments, hyperparameters, memory traffic.
 
 Hyperparameters are dyadic fractions, so that float16 and bfloat16 hold them exactly and every
 peer, whatever type it computes in, is given the same update.
@@ -7,7 +7,7 @@ peer, whatever type it computes in, is given the same update.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Scalar = float | int | bool
 
@@ -34,11 +34,12 @@ HYPERPARAMETERS: dict[str, Scalar] = {
 
 @dataclass(frozen=True)
 class Op:
-    """One dense op. ``signature``: TensorFlow's inputs in order, ``*`` after updated arrays."""
+    """One op. ``signature``: TensorFlow's inputs in order, ``*`` after updated arrays."""
 
     name: str
     signature: str
     override: Mapping[str, Scalar] = field(default_factory=dict)
+    per_row: tuple[str, ...] = ()  # slots of one element per row
 
     @property
     def arguments(self) -> list[str]:
@@ -106,3 +107,22 @@ OPS: dict[str, Op] = {
         Op("ApplyPowerSign", "var* m* lr logbase sign_decay beta grad"),
     )
 }
+
+# The rule of every dense op on rows; and one that has no dense op.
+SPARSE_OPS: dict[str, Op] = {
+    op.name: op
+    for op in (
+        *(
+            replace(op, name=f"Sparse{op.name}", signature=op.signature.replace("delta", "grad"))
+            for op in OPS.values()
+        ),
+        Op("SparseApplyRowWiseAdagrad", "var* accum* lr epsilon grad", per_row=("accum",)),
+    )
+}
+
+# What else is done with rows of a table.
+ROW_CALLS = ("coalesce", "gather", "gather_pooled")
+
+
+def short_name(op: str) -> str:
+    return op.removeprefix("Sparse").removeprefix("Apply")

@@ -48,7 +48,7 @@ def _targets(results: Results) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "name": target.name,
-                    "required": f"{target.required}{target.unit}",
+                    "required": target.bound,
                     "value": f"{found.value:.2f}{target.unit}",
                     "pairs": f"{found.pairs:.2f}{target.unit}",
                     "status": target.status(found),

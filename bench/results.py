@@ -18,6 +18,9 @@ LIMIT = "limit"  # the stream loop with the op's own count of reads and writes
 REFERENCE_LIMIT = "limit43"  # four reads, three writes: the one that the targets name
 
 
+BASE = "1 Mi rows"  # slotwise on a small table, beside a large one
+
+
 @dataclass
 class Record:
     """One case against one peer (``peer`` is empty where none took part)."""
@@ -60,6 +63,20 @@ class Record:
         """Time of the peer over our time."""
         ours, theirs = self.seconds.get(OURS), self.seconds.get(self.peer)
         return Ratio.of(ours, theirs) if ours and theirs else None
+
+    @property
+    def growth(self) -> Ratio | None:
+        """Cost of a touched row over its cost in the base table."""
+        small, large = self.seconds.get(BASE), self.seconds.get(OURS)
+        if not small or not large:
+            return None
+        scale = self.extra["base_touched"] / self.extra["touched"]
+        return Ratio.of(small, [scale * t for t in large])
+
+    def rows_rate(self, contestant: str) -> float | None:
+        """Ids (rows of the gradient, or of the result) per second in the fastest sample."""
+        best = self.best(contestant)
+        return self.extra["ids"] / best if best and "ids" in self.extra else None
 
     def rate(self, contestant: str) -> float | None:
         """Bytes moved per second in the fastest sample."""

@@ -14,7 +14,7 @@ from bench.contestant import Peer, Subject, Unsupported
 from bench.measure import Plan
 from bench.results import OURS, Record, Results
 from bench.suites.base import Case, Suite
-from bench.work import DenseWork
+from bench.work import Work
 
 Task = tuple[Suite, Case, "Peer | None"]
 
@@ -24,8 +24,11 @@ def tasks(pairs: Sequence[tuple[Suite, list[Case]]], peers: Sequence[Peer]) -> l
     found: list[Task] = []
     for suite, cases in pairs:
         for case in cases:
-            against: Sequence[Peer | None] = (None,) if case.alone or not peers else peers
-            found += [(suite, case, peer) for peer in against]
+            wanted = case.against
+            against: list[Peer | None] = [
+                p for p in peers if suite.takes(p) and (wanted is None or p.name in wanted)
+            ]
+            found += [(suite, case, peer) for peer in against or [None]]
     return found
 
 
@@ -48,7 +51,7 @@ def new_results(
     )
 
 
-def _verify(work: DenseWork, ours: Subject, theirs: Subject, record: Record) -> bool:
+def _verify(work: Work, ours: Subject, theirs: Subject, record: Record) -> bool:
     """Both run once from the same start; False if the results differ."""
     for subject in (ours, theirs):
         exec(subject.statement, dict(subject.names))
@@ -72,15 +75,17 @@ def run_task(task: Task, ours: Peer, threads: int, plan: Plan) -> Record:
     )
     terms = peer.common_terms(case.op) if peer else {}
     work = case.work(terms)
+    record.extra |= work.facts
     if terms:
         record.extra["common_terms"] = terms
     record.bytes_moved = work.bytes_moved
     try:
+        theirs = suite.subject(peer, work) if peer else None
         subjects = {OURS: suite.subject(ours, work)}
-        if peer is not None:
-            subjects[peer.name] = suite.subject(peer, work)
+        if peer is not None and theirs is not None:
+            subjects[peer.name] = theirs
             record.statements = {name: s.statement for name, s in subjects.items()}
-            if not _verify(work, subjects[OURS], subjects[peer.name], record):
+            if not _verify(work, subjects[OURS], theirs, record):
                 return record
         record.statements = {name: s.statement for name, s in subjects.items()}
         suite.measure(subjects, work, record, threads, plan)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from bench.results import LIMIT, OURS, Record, Results
+from bench.ops import short_name
+from bench.results import BASE, LIMIT, OURS, Record, Results
 from bench.stats import Ratio, geometric_mean
 from bench.suites import all_suites, suite_of
 from bench.units import show_bytes, show_ratio, show_size
@@ -26,8 +27,13 @@ def _group(record: Record) -> tuple[str, str, str]:
 
 
 def case_label(record: Record) -> str:
-    name = record.op.removeprefix("Apply")
+    name = short_name(record.op)
     return f"{name}, {record.variant}" if record.variant else name
+
+
+def case_size(record: Record) -> str:
+    unit = suite_of(record.suite).unit
+    return show_size(record.size) + ("" if unit == "elements" else f" {unit}")
 
 
 def _ratios(records: list[Record]) -> str:
@@ -35,7 +41,7 @@ def _ratios(records: list[Record]) -> str:
     by_size: dict[str, list[float]] = {}
     for record in records:
         if record.ratio:
-            label = show_size(record.size)
+            label = case_size(record)
             if record.suite in ("many", "threads"):
                 label = (
                     f"{record.variant} ({label})" if record.suite == "threads" else record.variant
@@ -54,8 +60,9 @@ def _memory(title: str, peer: str, records: list[Record]) -> str:
 
 def _limit(records: list[Record]) -> str:
     """The share of the limit's rate that the largest size reaches."""
-    largest = max(r.size for r in records)
-    label = "For the largest list" if records[0].suite == "many" else f"At {show_size(largest)}"
+    records = sorted(records, key=lambda r: -r.size)
+    largest = records[0].size
+    label = "For the largest list" if records[0].suite == "many" else f"At {case_size(records[0])}"
     shares = [f.minima for r in records if r.size == largest and (f := r.fraction(LIMIT))]
     if not shares:
         return ""
@@ -63,6 +70,12 @@ def _limit(records: list[Record]) -> str:
         f" {label} it moves {100 * geometric_mean(shares):.0f} % of the bytes per "
         f"second of a plain loop (least {100 * min(shares):.0f} %)."
     )
+
+
+def _growth(title: str, records: list[Record]) -> str:
+    """How much more a touched row costs, by the size of the table."""
+    grown = [f"{g.minima:.2f} times at {case_size(r)}" for r in records if (g := r.growth)]
+    return f"{title}: a touched row costs, of its cost at {BASE}, {', '.join(grown)}."
 
 
 def sentences(results: Results) -> list[Sentence]:
@@ -78,14 +91,15 @@ def sentences(results: Results) -> list[Sentence]:
         if name == "memory":
             found.append(Sentence(name, peer, _memory(title, peer, good), []))
             continue
+        if name == "growth":
+            found.append(Sentence(name, peer, _growth(title, good), []))
+            continue
         if not peer:
             found.append(Sentence(name, peer, f"{title}, beside the limit.{_limit(good)}", []))
             continue
         rated = [(r, ratio) for r in good if (ratio := r.ratio)]
         slower = sorted(((r, x) for r, x in rated if x.minima < 1), key=lambda pair: pair[1].minima)
-        losses = [
-            f"{case_label(r)} at {show_size(r.size)} ({show_ratio(x.minima)})" for r, x in slower
-        ]
+        losses = [f"{case_label(r)} at {case_size(r)} ({show_ratio(x.minima)})" for r, x in slower]
         text = f"{title}: {_ratios(good)} the speed of {peer} (geometric means)."
         text += (
             f" {peer} is faster in {len(slower)} of {len(rated)} cases."
@@ -103,4 +117,4 @@ def _least(rated: list[tuple[Record, Ratio]]) -> str:
     record = min((r for r, _ in rated), key=lambda r: r.ratio.minima if r.ratio else 0.0)
     ratio = record.ratio
     assert ratio is not None
-    return f"{show_ratio(ratio.minima)} ({case_label(record)} at {show_size(record.size)})"
+    return f"{show_ratio(ratio.minima)} ({case_label(record)} at {case_size(record)})"

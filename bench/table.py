@@ -7,7 +7,7 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from bench.ops import OPS
+from bench.ops import OPS, short_name
 from bench.results import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.stats import Ratio, geometric_mean
 from bench.suites import suite_of
@@ -27,7 +27,7 @@ def _coloured(ratio: float) -> str:
 
 
 def _name(record: Record) -> str:
-    return record.op.removeprefix("Apply") + (f" ({record.variant})" if record.variant else "")
+    return short_name(record.op) + (f" ({record.variant})" if record.variant else "")
 
 
 def _not_timed(console: Console, records: list[Record]) -> None:
@@ -38,21 +38,38 @@ def _not_timed(console: Console, records: list[Record]) -> None:
             reasons.setdefault((record.status, record.note), []).append(_name(record))
     for (status, note), names in reasons.items():
         colour = "dim" if status == "unsupported" else "red"
-        console.print(f"  [{colour}]{status}[/]: {', '.join(names)}: {note}", highlight=False)
+        what = ", ".join(names) if len(names) <= 4 else f"{len(names)} cases"
+        console.print(f"  [{colour}]{status}[/]: {what}: {note}", highlight=False)
 
 
-def _row(record: Record, limits: bool) -> list[str]:
+def _row(record: Record, heads: list[str]) -> list[str]:
     ratio = record.ratio
     row = [_name(record), show_time(record.best(OURS))]
     row += [show_time(record.best(record.peer)) if ratio else "-"]
     row += [_coloured(ratio.minima), _pairs(ratio)] if ratio else ["-", "-"]
-    if limits:
-        row.append(show_rate(record.rate(OURS)))
-        for name in (LIMIT, REFERENCE_LIMIT):
-            fraction = record.fraction(name)
-            row.append(f"{fraction.minima:.2f}" if fraction else "-")
-    row.append(f"{max(record.check.values()):.3g}" if record.check else "-")
-    return row
+    more = {
+        "growth": lambda: f"{g.minima:.2f}" if (g := record.growth) else "-",
+        "M rows/s": lambda: f"{(record.rows_rate(OURS) or 0) / 1e6:.3g}",
+        "rate": lambda: show_rate(record.rate(OURS)),
+        "of limit": lambda: f"{f.minima:.2f}" if (f := record.fraction(LIMIT)) else "-",
+        "of 4r3w": lambda: f"{f.minima:.2f}" if (f := record.fraction(REFERENCE_LIMIT)) else "-",
+        "ulp apart": lambda: f"{max(record.check.values()):.3g}" if record.check else "-",
+    }
+    return row + [more[head]() for head in heads]
+
+
+def _heads(records: list[Record]) -> list[str]:
+    """The columns that these records have something for."""
+    found = []
+    if any(r.growth for r in records):
+        found.append("growth")
+    if any(r.rows_rate(OURS) for r in records):
+        found.append("M rows/s")
+    if any(r.limit_bytes for r in records):
+        found += ["rate", "of limit"]
+    if any(r.fraction(REFERENCE_LIMIT) for r in records):
+        found.append("of 4r3w")
+    return [*found, "ulp apart"]
 
 
 def print_cases(console: Console, results: Results) -> None:
@@ -65,7 +82,7 @@ def print_cases(console: Console, results: Results) -> None:
         suite = suite_of(name)
         records = sorted(members, key=lambda r: (r.op, r.variant))
         against = f"against {peer}" if peer else "beside the limit"
-        title = f"{suite.title}: {dtype}, {show_size(size)} elements, {against}"
+        title = f"{suite.title}: {dtype}, {show_size(size)} {suite.unit}, {against}"
         memory = [r for r in records if "peak_bytes" in r.extra]
         if memory:
             _print_memory(console, title, memory)
@@ -75,13 +92,12 @@ def print_cases(console: Console, results: Results) -> None:
         table.add_column("op")
         for head in ("slotwise", peer or "peer", "ratio", "pairs: median [quartiles]"):
             table.add_column(head, justify="right")
-        if suite.limits:
-            for head in ("rate", "of limit", "of 4r3w"):
-                table.add_column(head, justify="right")
-        table.add_column("ulp apart", justify="right")
+        heads = _heads(records)
+        for head in heads:
+            table.add_column(head, justify="right")
         for record in records:
             if record.status == "ok":
-                table.add_row(*_row(record, suite.limits))
+                table.add_row(*_row(record, heads))
         rated = [ratio for r in records if r.status == "ok" and (ratio := r.ratio)]
         if len(rated) > 1:
             table.add_section()
@@ -133,7 +149,7 @@ def print_targets(console: Console, results: Results) -> bool:
     good = True
     for target in TARGETS:
         found = target.verdict(results)
-        required = f">= {target.required}{target.unit}"
+        required = target.bound
         status = target.status(found)
         if found is None:
             table.add_row(target.name, required, "-", "-", f"[dim]{status}[/]", "")

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.results import REFERENCE_LIMIT, Record, Results
+from bench.results import BASE, REFERENCE_LIMIT, Record, Results
 from bench.stats import geometric_mean
 from bench.suites.dense import KI, MI, POW_VARIANT
+from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
+from bench.summary import case_label
 
 TENSORFLOW = "tensorflow"
 
@@ -25,7 +27,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Target:
-    """At least ``required`` must be measured; ``expected`` is the number of ops it speaks of."""
+    """At least ``required`` must be measured; ``expected`` is the number of cases it speaks of."""
 
     name: str
     required: float
@@ -33,6 +35,7 @@ class Target:
     select: Callable[[Results], list[Record]]
     measure: Callable[[Sequence[Record]], tuple[float, float, str]]
     expected: int = 18
+    at_most: bool = False  # the lower, the better
 
     def verdict(self, results: Results) -> Verdict | None:
         """None where nothing of it was measured."""
@@ -41,7 +44,9 @@ class Target:
         if not good:
             return None
         value, pairs, detail = self.measure(good)
-        bad = [f"{r.op}: {r.status}" for r in records if r.status not in ("ok", "unsupported")]
+        bad = [
+            f"{case_label(r)}: {r.status}" for r in records if r.status not in ("ok", "unsupported")
+        ]
         missing = self.expected - len(good)
         if missing:
             detail += f"; {missing} of {self.expected} not measured"
@@ -49,11 +54,15 @@ class Target:
             detail += "; " + ", ".join(bad)
         return Verdict(value, pairs, detail, len(good), missing == 0 and not bad)
 
+    @property
+    def bound(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {self.required}{self.unit}"
+
     def status(self, found: Verdict | None) -> str:
         """In a word; a target that speaks of all ops is not met by some of them."""
         if found is None:
             return "not measured"
-        if found.value < self.required:
+        if (found.value > self.required) if self.at_most else (found.value < self.required):
             return "not met"
         return "met" if found.complete else "incomplete"
 
@@ -81,7 +90,28 @@ def _worst_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
     rated = [(r, ratio) for r in records if (ratio := r.ratio)]
     slow, ratio = min(rated, key=lambda pair: pair[1].minima)
     mean = geometric_mean(x.minima for _, x in rated)
-    return ratio.minima, ratio.pairs.median, f"least: {slow.op}; geometric mean {mean:.1f}x"
+    return (
+        ratio.minima,
+        ratio.pairs.median,
+        f"least: {case_label(slow)}; geometric mean {mean:.1f}x",
+    )
+
+
+def _largest_growth(records: Sequence[Record]) -> tuple[float, float, str]:
+    growth = [g for r in records if (g := r.growth)]
+    worst = max(growth, key=lambda g: g.minima)
+    return worst.minima, worst.pairs.median, f"over {BASE}"
+
+
+def _rows(suite: str, op: str, peer: str, meaning: str = "") -> Callable[[Results], list[Record]]:
+    """A call on the rows of the workloads that the targets name, against one peer."""
+
+    def select(results: Results) -> list[Record]:
+        labels = {f"{b.label}, {meaning}" if meaning else b.label for b in workloads("targets")}
+        found = results.find(suite=suite, op=op, dtype="float32", peer=peer)
+        return [r for r in found if r.variant in labels]
+
+    return select
 
 
 def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
@@ -145,5 +175,44 @@ TARGETS: tuple[Target, ...] = (
         "",
         _limit("bfloat16"),
         _worst_fraction,
+    ),
+    *(
+        Target(
+            f"{name}, distinct ids, every workload: against TensorFlow",
+            4.0,
+            "x",
+            _rows("sparse", f"SparseApply{name}", TENSORFLOW, "distinct"),
+            _worst_ratio,
+            expected=4,
+        )
+        for name in DISTINCT
+    ),
+    *(
+        Target(
+            f"{what}, every workload: against {whose}",
+            required,
+            "x",
+            _rows(suite, op, peer, "merged" if suite == "sparse" else ""),
+            _worst_ratio,
+            expected=4,
+        )
+        for suite, op, what, peer, whose, required in (
+            ("sparse", MERGE, "Merged Adagrad", "tf_keras", "Keras's legacy Adagrad", 7.0),
+            ("sparse", MERGE, "Merged Adagrad", "fbgemm", "FBGEMM", 3.0),
+            ("sparse", ROW_WISE, "Merged row-wise Adagrad", "fbgemm", "FBGEMM", 1.5),
+            ("rows", "coalesce", "Coalesce", TENSORFLOW, "TensorFlow", 4.0),
+            ("rows", "coalesce", "Coalesce", "torch", "torch", 4.0),
+            ("rows", "gather", "Gather", TENSORFLOW, "TensorFlow", 1.3),
+            ("rows", "gather", "Gather", "torch", "torch", 1.3),
+        )
+    ),
+    Target(
+        "Cost of a touched row, 64 Mi rows over 1 Mi rows",
+        1.6,
+        "x",
+        lambda results: results.find(suite="growth", size=64 * MI),
+        _largest_growth,
+        expected=1,
+        at_most=True,
     ),
 )

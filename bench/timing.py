@@ -7,24 +7,28 @@ from collections.abc import Mapping
 from bench import check, limit
 from bench.contestant import Subject, Unsupported
 from bench.measure import Plan, in_turn
-from bench.results import LIMIT, REFERENCE_LIMIT, Record
-from bench.work import DenseWork
+from bench.results import Record
+from bench.work import Work
 
 
-def _limits(work: DenseWork, threads: int) -> tuple[dict[str, Subject], dict[str, int]]:
-    """The stream loops beside this work, and the bytes that one pass of each moves."""
-    op, per_array = work.op, work.size * work.dtype.itemsize
-    shapes = {LIMIT: (op.reads, op.writes)}
-    if (op.reads, op.writes) != (4, 3):
-        shapes[REFERENCE_LIMIT] = (4, 3)
-    moved = {name: (r + w) * max(4, per_array // 4 * 4) for name, (r, w) in shapes.items()}
-    subjects = {n: limit.stream(r, w, per_array, threads) for n, (r, w) in shapes.items()}
-    return subjects, moved
+def _limits(work: Work, threads: int) -> dict[str, Subject]:
+    """The stream loops beside this work; two names of the same loop are one subject."""
+    subjects: dict[str, Subject] = {}
+    seen = set()
+    for name, loop in work.loops.items():
+        if loop not in seen:
+            subjects[name] = limit.stream(*loop, threads)
+        seen.add(loop)
+    return subjects
+
+
+def _moved(reads: int, writes: int, bytes_per_array: int) -> int:
+    return (reads + writes) * max(4, bytes_per_array // 4 * 4)
 
 
 def measure_time(
     subjects: Mapping[str, Subject],
-    work: DenseWork,
+    work: Work,
     record: Record,
     threads: int,
     plan: Plan,
@@ -34,8 +38,8 @@ def measure_time(
     everyone = dict(subjects)
     if limits:
         try:
-            loops, record.limit_bytes = _limits(work, threads)
-            everyone |= loops
+            everyone |= _limits(work, threads)
+            record.limit_bytes = {name: _moved(*loop) for name, loop in work.loops.items()}
         except Unsupported as reason:
             record.note = str(reason)
     samples = in_turn(everyone, plan)
@@ -47,6 +51,7 @@ def measure_time(
     record.seconds = samples.seconds
     record.extra["foreign_load"] = [round(share, 3) for share in samples.foreign]
     record.extra["discarded_rounds"] = samples.discarded
-    if LIMIT in record.seconds and REFERENCE_LIMIT not in record.seconds:
-        record.seconds[REFERENCE_LIMIT] = record.seconds[LIMIT]
-        record.limit_bytes[REFERENCE_LIMIT] = record.limit_bytes[LIMIT]
+    for name, loop in work.loops.items():
+        same = next(n for n, other in work.loops.items() if other == loop)
+        if same in record.seconds:
+            record.seconds[name] = record.seconds[same]

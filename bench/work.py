@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import ml_dtypes
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.ops import OPS, Op, Scalar
+from bench.results import LIMIT, REFERENCE_LIMIT
 
 Array = NDArray[Any]
 
@@ -36,32 +39,59 @@ _POSITIVE = {
 }
 
 
-def filled(pattern: Array, size: int) -> Array:
+def filled(pattern: Array, size: int, make: Callable[..., Array] = np.empty) -> Array:
     """A new array of ``size`` elements that repeats ``pattern``."""
-    out = np.empty(size, pattern.dtype)
+    out = make(size, pattern.dtype)
     whole = size // pattern.size * pattern.size
     out[:whole].reshape(-1, pattern.size)[...] = pattern
     out[whole:] = pattern[: size - whole]
     return out
 
 
-@dataclass(frozen=True)
-class DenseWork:
-    """One dense op on arrays of one size and dtype."""
+@lru_cache(maxsize=16)
+def drawn(seed: int, key: int, length: int, positive: bool = False) -> Array:
+    """Normal numbers away from zero; read-only."""
+    rng = np.random.default_rng([seed, key])
+    values = rng.uniform(0.125, 1.0, length)
+    if not positive:
+        values *= rng.choice([-1.0, 1.0], length)
+    values.flags.writeable = False
+    return values
 
-    op: Op
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every contestant is given: one kind of call on arrays of one dtype."""
+
     dtype: np.dtype[Any]
-    shapes: tuple[tuple[int, ...], ...]
-    override: Mapping[str, Scalar] = field(default_factory=dict)
     seed: int = 7
 
     @property
-    def sizes(self) -> list[int]:
-        return [int(np.prod(shape)) for shape in self.shapes]
+    def bytes_moved(self) -> int:
+        """Bytes that one call has to read and write."""
+        raise NotImplementedError
 
     @property
-    def size(self) -> int:
-        return sum(self.sizes)
+    def loops(self) -> dict[str, tuple[int, int, int]]:
+        """The stream loops to measure beside it: arrays read, arrays written, bytes of each."""
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is stored with the numbers, beyond the name of the case."""
+        return {}
+
+    def before(self, name: str, part: slice) -> Array:
+        """Start values of a part of an array that a contestant's state holds, flattened."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleWork(Work):
+    """The work of an op with hyperparameters."""
+
+    op: Op
+    override: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def hyperparameters(self) -> dict[str, Scalar]:
@@ -76,28 +106,51 @@ class DenseWork:
         own = self.op.hyperparameters
         return {k: v for k, v in self.override.items() if k not in own}
 
+    def pattern(self, name: str, length: int = PERIOD) -> Array:
+        """One period of the start values of an argument."""
+        key = [*self.op.updated, self.op.gradient].index(name)
+        values = drawn(self.seed, key, length, name in _POSITIVE)
+        if name == "mg":  # the mean's square stays below the mean square
+            values = values * 0.25
+        return values.astype(self.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseWork(RuleWork):
+    """One dense op on arrays of one size and dtype."""
+
+    shapes: tuple[tuple[int, ...], ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        return [math.prod(shape) for shape in self.shapes]
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes)
+
     @property
     def bytes_moved(self) -> int:
-        """Bytes that one call has to read and write."""
         return (self.op.reads + self.op.writes) * self.size * self.dtype.itemsize
 
-    def pattern(self, name: str) -> Array:
-        """One period of the start values of an argument: normal numbers, away from zero."""
-        arrays = [*self.op.updated, self.op.gradient]
-        rng = np.random.default_rng([self.seed, arrays.index(name)])
-        length = min(PERIOD, max(self.sizes, default=1))
-        values = rng.uniform(0.125, 1.0, length)
-        if name not in _POSITIVE:
-            values *= rng.choice([-1.0, 1.0], length)
-        if name == "mg":  # the mean's square stays below the mean square
-            values *= 0.25
-        return values.astype(self.dtype)
+    @property
+    def loops(self) -> dict[str, tuple[int, int, int]]:
+        """The op's own count of reads and writes, and the one that the targets name."""
+        per_array = self.size * self.dtype.itemsize
+        own = (self.op.reads, self.op.writes, per_array)
+        return {LIMIT: own, REFERENCE_LIMIT: (4, 3, per_array)}
+
+    def pattern(self, name: str, length: int = PERIOD) -> Array:
+        return super().pattern(name, min(length, max(self.sizes, default=1)))
+
+    def before(self, name: str, part: slice) -> Array:
+        return self.pattern(name)[: part.stop - part.start]
 
     def arrays(self) -> list[dict[str, Array]]:
         """Fresh arrays, one dictionary (var, slots, gradient by name) per tensor."""
         patterns = {n: self.pattern(n) for n in (*self.op.updated, self.op.gradient)}
         return [
-            {n: filled(p, int(np.prod(shape))).reshape(shape) for n, p in patterns.items()}
+            {n: filled(p, math.prod(shape)).reshape(shape) for n, p in patterns.items()}
             for shape in self.shapes
         ]
 
@@ -105,7 +158,7 @@ class DenseWork:
 def dense_work(
     op: str, dtype: str, size: int, override: Mapping[str, Scalar] | None = None
 ) -> DenseWork:
-    return DenseWork(OPS[op], DTYPES[dtype], ((size,),), override or {})
+    return DenseWork(op=OPS[op], dtype=DTYPES[dtype], shapes=((size,),), override=override or {})
 
 
 def chunks(size: int) -> Iterator[slice]:

@@ -269,6 +269,14 @@ def ApplyPowerSign(
     return var
 
 
+def coalesce(ids: npt.NDArray[np.int64], grads: Array) -> tuple[npt.NDArray[np.int64], Array]:
+    """The distinct ids, ascending, and the sums of their rows."""
+    rows, inverse = np.unique(ids, return_inverse=True)
+    total = np.zeros((len(rows), *grads.shape[1:]), grads.dtype)
+    np.add.at(total, inverse, grads)  # in order of appearance, which np.add.reduceat does not keep
+    return rows, total
+
+
 def SparseApplyAdagradV2(
     var: Array,
     accum: Array,
@@ -280,9 +288,7 @@ def SparseApplyAdagradV2(
 ) -> Array:
     if duplicates != "sum":
         raise ValueError("this example covers the sum of duplicates only")
-    rows, inverse = np.unique(indices, return_inverse=True)
-    total = np.zeros((len(rows), *grad.shape[1:]), grad.dtype)
-    np.add.at(total, inverse, grad)  # in order of appearance, which np.add.reduceat does not keep
+    rows, total = coalesce(indices, grad)
     new_accum = accum[rows] + total * total
     var[rows] -= (total * lr) / (np.sqrt(new_accum) + epsilon)
     accum[rows] = new_accum

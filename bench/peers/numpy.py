@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.contestant import Peer, State, Subject, Unsupported
+from bench.ops import OPS as DENSE
+from bench.rows import RowsWork, SparseWork
 from bench.work import DenseWork
 from examples import plain_numpy
 
@@ -13,7 +15,10 @@ class NumPy(Peer):
     name = "numpy"
     modules = ("numpy",)
     distributions = ("numpy",)
-    usage = "plain expressions with in-place operators; NumPy runs them on one thread"
+    usage = (
+        "plain expressions with in-place operators; NumPy runs them on one thread; rows are taken "
+        "by indexing and put back, equal ids are found by np.unique and summed by np.add.at"
+    )
 
     def dense(self, work: DenseWork) -> Subject:
         return self._subject(work, many=False)
@@ -39,6 +44,45 @@ class NumPy(Peer):
             return [{k: v for k, v in a.items() if k != gradient} for a in arrays]
 
         return Subject(f"for a in tensors: {call}" if many else call, names, state)
+
+    def sparse(self, work: SparseWork) -> Subject:
+        update = getattr(plain_numpy, work.op.name.removeprefix("Sparse"), None)
+        if update is None or work.attributes:
+            raise Unsupported("plain NumPy is written out for the dense ops' rules only")
+        if work.duplicates == "sequential" and not work.batch.distinct:
+            raise Unsupported("plain NumPy has no update for each of equal ids")
+        tables, gradient, values = work.tables(), work.op.gradient, work.hyperparameters
+        arguments = DENSE[work.op.name.removeprefix("Sparse")].arguments
+        ids, grad = work.batch.ids, work.gradient()
+
+        def step() -> None:
+            unique, sums = (ids, grad) if work.batch.distinct else plain_numpy.coalesce(ids, grad)
+            rows = {name: table[unique] for name, table in tables.items()}
+            given = {**rows, **values, gradient: sums}
+            update(*[given[n if n in given else gradient] for n in arguments])
+            for name, table in tables.items():
+                table[unique] = rows[name]
+
+        def state() -> State:
+            return [{name: table[work.batch.seen] for name, table in tables.items()}]
+
+        return Subject("step()", {"step": step}, state)
+
+    def rows(self, work: RowsWork) -> Subject:
+        ids, table = work.batch.ids, work.table()
+        names: dict[str, Any] = {"np": np, "table": table, "ids": ids, "coalesce": plain_numpy.coalesce}
+        if work.call == "gather_pooled":
+            raise Unsupported("plain NumPy has no bags")
+        statement = "coalesce(ids, table)" if work.call == "coalesce" else "table[ids]"
+        if work.out:
+            names["out"] = np.zeros((ids.size, work.batch.width), work.dtype)
+            statement = "np.take(table, ids, axis=0, out=out, mode='clip')"
+
+        def state() -> State:
+            found = eval(statement, dict(names))
+            return [work.by_id(*found) if work.call == "coalesce" else {"rows": found}]
+
+        return Subject(statement, names, state)
 
 
 PEER = NumPy()

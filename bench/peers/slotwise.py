@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bench.contestant import Peer, State, Subject, Unsupported
 from bench.results import OURS
-from bench.work import DenseWork
+from bench.rows import RowsWork, SparseWork
+from bench.work import DenseWork, RuleWork
 
 
 def keywords(names: dict[str, Any]) -> str:
@@ -17,7 +20,10 @@ class Slotwise(Peer):
     name = OURS
     modules = ("slotwise",)
     distributions = ("slotwise",)
-    usage = "raw_ops by keywords, NumPy arrays, Python floats as hyperparameters"
+    usage = (
+        "raw_ops by keywords, NumPy arrays, Python floats as hyperparameters; tables are made by "
+        "slotwise.zeros"
+    )
 
     def start(self, threads: int) -> None:
         import slotwise
@@ -29,7 +35,7 @@ class Slotwise(Peer):
 
         return {"threads": str(slotwise.get_num_threads()), "target": slotwise.active_target()}
 
-    def _function(self, work: DenseWork) -> Any:
+    def _function(self, work: RuleWork) -> Any:
         from slotwise import raw_ops
 
         function = getattr(raw_ops, work.op.name, None)
@@ -64,6 +70,51 @@ class Slotwise(Peer):
             return [{k: v for k, v in a.items() if k != gradient} for a in arrays]
 
         return Subject(f"{prefix}{op.name}({keywords(given)})", names, state)
+
+    def sparse(self, work: SparseWork) -> Subject:
+        import slotwise
+
+        function, tables = self._function(work), work.tables(slotwise.zeros)
+        given = {name: repr(value) for name, value in work.hyperparameters.items()}
+        given |= {name: name for name in (*tables, "grad")}
+        names: dict[str, Any] = {work.op.name: function, **tables, "grad": work.gradient()}
+        if work.batches > 1:
+            given["indices"], names["batches"] = "next(batches)", work.in_turn()
+        else:
+            given["indices"], names["ids"] = "ids", work.batch.ids
+        if work.duplicates != "sequential":
+            given["duplicates"] = repr(work.duplicates)
+        seen = work.batch.seen
+
+        def state() -> State:
+            return [{name: table[seen] for name, table in tables.items()}]
+
+        return Subject(f"{work.op.name}({keywords(given)})", names, state)
+
+    def rows(self, work: RowsWork) -> Subject:
+        import slotwise
+
+        ids = work.batch.ids
+        names: dict[str, Any] = {work.call: getattr(slotwise, work.call), "ids": ids}
+        table = work.table(slotwise.zeros)
+        if work.call == "coalesce":
+            names["grads"] = table
+            statement = f"coalesce(ids, grads, {work.batch.rows})"
+        elif work.call == "gather":
+            names["table"] = table
+            statement = "gather(table, ids)"
+            if work.out:
+                names["out"] = np.zeros((ids.size, work.batch.width), work.dtype)
+                statement = "gather(table, ids, out)"
+        else:
+            names |= {"table": table, "offsets": work.offsets()}
+            statement = "gather_pooled(table, ids, offsets)"
+
+        def state() -> State:
+            found = eval(statement, dict(names))
+            return [work.by_id(*found) if work.call == "coalesce" else {"rows": found}]
+
+        return Subject(statement, names, state)
 
 
 PEER = Slotwise()

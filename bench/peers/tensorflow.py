@@ -7,18 +7,19 @@ from typing import Any
 
 from bench.contestant import Peer, State, Subject, Unsupported
 from bench.peers.slotwise import keywords
-from bench.work import DenseWork
+from bench.rows import RowsWork, SparseWork
+from bench.work import DenseWork, RuleWork
 
 
 class TensorFlow(Peer):
     name = "tensorflow"
     modules = ("tensorflow",)
-    packages = ("tensorflow==2.21.0", "tf_keras==2.21.0")
-    distributions = ("tensorflow", "keras", "tf_keras")
+    packages = ("tensorflow==2.21.0",)
+    distributions = ("tensorflow", "keras")
     usage = (
         "eager tf.raw_ops.Resource* by keywords; handles, gradients and hyperparameters are made "
         "as tensors beforehand, its fastest use; calls return when the update is done "
-        "(synchronous execution)"
+        "(synchronous execution); coalesce is tf.unique and tf.math.unsorted_segment_sum"
     )
 
     def start(self, threads: int) -> None:
@@ -49,11 +50,7 @@ class TensorFlow(Peer):
         op = work.op
         function = f"Resource{op.name}"
         call = getattr(tf.raw_ops, function)
-        scalars: dict[str, Any] = {}
-        for name, value in work.hyperparameters.items():
-            dtype = tf.int64 if name == "global_step" else tf.as_dtype(work.dtype)
-            scalars[name] = tf.constant(value, dtype)
-
+        scalars = self._scalars(work)
         variables, tensors = [], []
         for arrays in work.arrays():
             gradient = tf.constant(arrays.pop(op.gradient))
@@ -92,6 +89,64 @@ class TensorFlow(Peer):
             return [{name: v.numpy() for name, v in own.items()} for own in variables]
 
         return Subject(statement, names, state, keep=variables)
+
+    def _scalars(self, work: RuleWork) -> dict[str, Any]:
+        import tensorflow as tf
+
+        kinds = {"global_step": tf.int64}
+        return {
+            name: tf.constant(value, kinds.get(name, tf.as_dtype(work.dtype)))
+            for name, value in work.hyperparameters.items()
+        }
+
+    def sparse(self, work: SparseWork) -> Subject:
+        import tensorflow as tf
+
+        function = f"Resource{work.op.name}"
+        call = getattr(tf.raw_ops, function, None)
+        if call is None or work.op.per_row:
+            raise Unsupported(f"TensorFlow has no {function}")
+        if work.duplicates != "sequential":
+            raise Unsupported("TensorFlow's ops do not merge equal ids")
+        variables = {name: tf.Variable(table) for name, table in work.tables().items()}
+        scalars = self._scalars(work)
+        names = {n: v.handle for n, v in variables.items()} | scalars
+        names |= {"grad": tf.constant(work.gradient()), "ids": tf.constant(work.batch.ids)}
+        given = {name: name for name in (*variables, *scalars, "grad")} | {"indices": "ids"}
+        seen = tf.constant(work.batch.seen)
+
+        def state() -> State:
+            return [{name: tf.gather(v, seen).numpy() for name, v in variables.items()}]
+
+        names[function] = call
+        return Subject(f"{function}({keywords(given)})", names, state, keep=variables)
+
+    def rows(self, work: RowsWork) -> Subject:
+        import tensorflow as tf
+
+        if work.out or work.call == "gather_pooled":
+            raise Unsupported("TensorFlow has no such call on tensors")
+        names: dict[str, Any] = {"tf": tf, "ids": tf.constant(work.batch.ids)}
+        if work.call == "gather":
+            names["table"] = tf.constant(work.table())
+            statement = "tf.gather(table, ids)"
+            return Subject(
+                statement,
+                names,
+                lambda: [{"rows": tf.gather(names["table"], names["ids"]).numpy()}],
+            )
+        names["grads"] = tf.constant(work.table())
+        statement = (
+            "unique, inverse = tf.unique(ids); "
+            "tf.math.unsorted_segment_sum(grads, inverse, tf.size(unique))"
+        )
+
+        def state() -> State:
+            unique, inverse = tf.unique(names["ids"])
+            sums = tf.math.unsorted_segment_sum(names["grads"], inverse, tf.size(unique))
+            return [work.by_id(unique.numpy(), sums.numpy())]
+
+        return Subject(statement, names, state)
 
 
 PEER = TensorFlow()

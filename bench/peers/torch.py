@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.contestant import Peer, State, Subject, Unsupported
 from bench.ops import Scalar
+from bench.rows import RowsWork
 from bench.work import DenseWork
 
 Values = dict[str, Scalar]
@@ -89,7 +90,10 @@ class Torch(Peer):
     modules = ("torch",)
     packages = ("torch==2.13.0",)
     distributions = ("torch",)
-    usage = "torch.optim, fused=True where there is a CPU kernel, else foreach=True; opt.step()"
+    usage = (
+        "torch.optim, fused=True where there is a CPU kernel, else foreach=True; opt.step(); "
+        "coalesce() of a sparse COO tensor made beforehand"
+    )
 
     def start(self, threads: int) -> None:
         import torch
@@ -155,6 +159,36 @@ class Torch(Peer):
 
     def many(self, work: DenseWork) -> Subject:
         return self.dense(work)
+
+    def rows(self, work: RowsWork) -> Subject:
+        import torch
+
+        ids = torch.from_numpy(work.batch.ids.copy())
+        table = torch.from_numpy(work.table())
+        names: dict[str, Any] = {"torch": torch, "table": table, "ids": ids}
+        if work.call == "coalesce":
+            shape = (work.batch.rows, work.batch.width)
+            names["grads"] = torch.sparse_coo_tensor(
+                ids[None], table, shape, is_coalesced=False, check_invariants=False
+            )
+            statement = "grads.coalesce()"
+        elif work.call == "gather":
+            statement = "torch.index_select(table, 0, ids)"
+            if work.out:
+                names["out"] = torch.zeros((ids.numel(), work.batch.width))
+                statement = "torch.index_select(table, 0, ids, out=out)"
+        else:
+            names["embedding_bag"] = torch.nn.functional.embedding_bag
+            names["offsets"] = torch.from_numpy(work.offsets())
+            statement = "embedding_bag(ids, table, offsets, mode='sum')"
+
+        def state() -> State:
+            found = eval(statement, dict(names))
+            if work.call == "coalesce":
+                return [work.by_id(found.indices()[0].numpy(), found.values().numpy())]
+            return [{"rows": found.numpy()}]
+
+        return Subject(statement, names, state)
 
 
 PEER = Torch()

@@ -16,6 +16,7 @@ class _Threads(Suite):
     title = "Thread scaling"
     about = "The same update with more and more threads, each number in a process of its own."
     limits = True
+    rank = 9
 
 
 THREADS = _Threads()
@@ -28,7 +29,7 @@ def all_suites() -> dict[str, Suite]:
         if module.name != "base":
             suite: Suite = importlib.import_module(f"{__name__}.{module.name}").SUITE
             found[suite.name] = suite
-    return found
+    return dict(sorted(found.items(), key=lambda item: item[1].rank))
 
 
 def suite_of(record_suite: str) -> Suite:

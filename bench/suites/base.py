@@ -10,7 +10,7 @@ from bench.measure import Plan
 from bench.ops import OPS, Scalar
 from bench.results import Record
 from bench.timing import measure_time
-from bench.work import DTYPES, DenseWork
+from bench.work import DTYPES, DenseWork, Work
 
 LEVELS = ("targets", "quick", "full")
 
@@ -36,18 +36,20 @@ class Case:
     variant: str = ""
     override: Mapping[str, Scalar] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
-    alone: bool = False  # measured beside the limit only, whatever peers there are
+    against: tuple[str, ...] | None = None  # the peers that it is for; None: whoever is there
 
     @property
     def name(self) -> str:
         parts = [self.op, self.variant, self.dtype, str(self.size)]
         return "/".join(part for part in parts if part)
 
-    def work(self, terms: Mapping[str, Scalar] | None = None) -> DenseWork:
+    def work(self, terms: Mapping[str, Scalar] | None = None) -> Work:
         """The inputs, with a peer's common terms in place of the usual hyperparameters."""
         shapes = self.shapes or ((self.size,),)
         override = {**self.override, **(terms or {})}
-        return DenseWork(OPS[self.op], DTYPES[self.dtype], shapes, override)
+        return DenseWork(
+            op=OPS[self.op], dtype=DTYPES[self.dtype], shapes=shapes, override=override
+        )
 
 
 class Suite:
@@ -57,17 +59,25 @@ class Suite:
     title = ""
     about = ""  # one sentence, shown above its table
     limits = False  # measure the stream loops beside it
+    unit = "elements"  # what a case's size counts
+    rank = 0  # the order in reports
+    method = "dense"  # of the peers: what makes their subjects
 
     def cases(self, options: Options) -> list[Case]:
         raise NotImplementedError
 
-    def subject(self, contestant: Peer, work: DenseWork) -> Subject:
-        raise NotImplementedError
+    def takes(self, peer: Peer) -> bool:
+        """Whether the peer has such calls at all."""
+        return getattr(type(peer), self.method) is not getattr(Peer, self.method)
+
+    def subject(self, contestant: Peer, work: Work) -> Subject:
+        subject: Subject = getattr(contestant, self.method)(work)
+        return subject
 
     def measure(
         self,
         subjects: Mapping[str, Subject],
-        work: DenseWork,
+        work: Work,
         record: Record,
         threads: int,
         plan: Plan,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contestant import Peer, Subject
 from bench.suites.base import Case, Options, Suite, chosen_ops
-from bench.work import DTYPES, DenseWork
+from bench.work import DTYPES
 
 KI, MI = 1 << 10, 1 << 20
 
@@ -22,6 +21,7 @@ class Dense(Suite):
     name = "dense"
     title = "Dense updates"
     about = "One call of each op on one array; all arrays warm from the calls before."
+    rank = 1
     limits = True
 
     def cases(self, options: Options) -> list[Case]:
@@ -29,19 +29,21 @@ class Dense(Suite):
         dtypes = options.dtypes or (tuple(DTYPES) if level == "full" else ("float32",))
         sizes = options.sizes or _SIZES[level]
         ops = chosen_ops(options)
-        found = [Case(self.name, op, d, s) for d in dtypes for s in sizes for op in ops]
+        against = ("tensorflow",) if level == "targets" else None
+        found = [
+            Case(self.name, op, d, s, against=against) for d in dtypes for s in sizes for op in ops
+        ]
         if not options.sizes and "ApplyFtrl" in ops and "float32" in dtypes:
-            found.append(Case(self.name, "ApplyFtrl", "float32", 4 * MI, POW_VARIANT, POW))
+            found.append(
+                Case(self.name, "ApplyFtrl", "float32", 4 * MI, POW_VARIANT, POW, against=against)
+            )
         if level == "targets" and not (options.dtypes or options.sizes):
             found += [
-                Case(self.name, op, dtype, 64 * MI, alone=True)
+                Case(self.name, op, dtype, 64 * MI, against=())
                 for dtype in ("float16", "bfloat16")
                 for op in ops
             ]
         return found
-
-    def subject(self, contestant: Peer, work: DenseWork) -> Subject:
-        return contestant.dense(work)
 
 
 SUITE = Dense()

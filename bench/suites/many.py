@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bench.contestant import Peer, Subject
 from bench.suites.base import Case, Options, Suite
-from bench.work import DenseWork
 
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -59,6 +57,8 @@ class Many(Suite):
     name = "many"
     title = "Lists of tensors"
     about = "One optimizer step over all tensors of a model."
+    rank = 2
+    method = "many"
     limits = True
 
     def cases(self, options: Options) -> list[Case]:
@@ -72,9 +72,6 @@ class Many(Suite):
             for name, shapes in LISTS.items()
             for op in ops
         ]
-
-    def subject(self, contestant: Peer, work: DenseWork) -> Subject:
-        return contestant.many(work)
 
 
 def _elements(shapes: Shapes) -> int:

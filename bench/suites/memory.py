@@ -6,11 +6,11 @@ import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.contestant import Peer, Subject, Unsupported
+from bench.contestant import Subject, Unsupported
 from bench.measure import Plan
 from bench.results import Record
 from bench.suites.base import Case, Options, Suite, chosen_ops
-from bench.work import DenseWork
+from bench.work import Work
 
 MI = 1 << 20
 
@@ -47,6 +47,7 @@ class Memory(Suite):
     name = "memory"
     title = "Memory"
     about = "Peak memory that one call takes beyond its arrays."
+    rank = 3
 
     def cases(self, options: Options) -> list[Case]:
         if options.level == "targets":
@@ -57,13 +58,10 @@ class Memory(Suite):
             Case(self.name, op, d, s) for d in dtypes for s in sizes for op in chosen_ops(options)
         ]
 
-    def subject(self, contestant: Peer, work: DenseWork) -> Subject:
-        return contestant.dense(work)
-
     def measure(
         self,
         subjects: Mapping[str, Subject],
-        work: DenseWork,
+        work: Work,
         record: Record,
         threads: int,
         plan: Plan,

@@ -1,0 +1,75 @@
+"""Reading rows of a table, and merging the gradients of equal ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bench.ops import Scalar
+from bench.rows import Batch, RowsWork
+from bench.suites.base import Case, Options, Suite
+from bench.suites.sparse import QUICK, workloads
+from bench.work import DTYPES, Work
+
+BAG = 16
+
+
+@dataclass(frozen=True)
+class RowsCase(Case):
+    batch: Batch = field(default_factory=lambda: QUICK[0])
+    bag: int = 1
+    out: bool = False
+
+    def work(self, terms: Mapping[str, Scalar] | None = None) -> Work:
+        return RowsWork(
+            dtype=DTYPES[self.dtype], call=self.op, batch=self.batch, bag=self.bag, out=self.out
+        )
+
+
+class Rows(Suite):
+    name = "rows"
+    title = "Coalesce and gather"
+    about = (
+        f"Sums of the gradients of equal ids; rows of a table; sums over bags of {BAG} rows. "
+        "Results are new arrays, unless the case says out."
+    )
+    limits = True
+    unit = "ids"
+    rank = 5
+    method = "rows"
+
+    def cases(self, options: Options) -> list[Case]:
+        targets = options.level == "targets"
+        found: list[Case] = []
+        for dtype in options.dtypes or ("float32",):
+            for batch in workloads(options.level):
+                for call, bag, out in (
+                    ("coalesce", 1, False),
+                    ("gather", 1, False),
+                    ("gather", 1, True),
+                    ("gather_pooled", BAG, False),
+                ):
+                    against: tuple[str, ...] | None = None
+                    if targets:
+                        against = ("tensorflow", "torch")
+                        if out or bag > 1:
+                            continue
+                    if not options.ops or call in options.ops:
+                        variant = f"{batch.label}, out" if out else batch.label
+                        found.append(
+                            RowsCase(
+                                self.name,
+                                call,
+                                dtype,
+                                batch.count,
+                                variant,
+                                against=against,
+                                batch=batch,
+                                bag=bag,
+                                out=out,
+                            )
+                        )
+        return found
+
+
+SUITE = Rows()
