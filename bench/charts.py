@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import matplotlib
@@ -13,7 +13,7 @@ matplotlib.use("svg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.results import LIMIT, OURS, Record
 from bench.summary import case_label
@@ -22,7 +22,7 @@ from bench.units import show_size
 # Stand-ins that matplotlib writes into the SVG, and the variables that replace them.
 _FOREGROUND, _GRID, _BACKGROUND = "#010101", "#020202", "#030303"
 _OURS, _LIMIT, _LOSS = "#040404", "#050505", "#060606"
-_PEERS = ("#070707", "#080808", "#090909", "#0a0a0a", "#0b0b0b", "#0c0c0c")
+_PEERS = ("#070707", "#080808", "#090909", "#0a0a0a", "#0b0b0b", "#0c0c0c", "#0d0d0d")
 _VARIABLES = {
     _FOREGROUND: "var(--ink)",
     _GRID: "var(--grid)",
@@ -32,7 +32,7 @@ _VARIABLES = {
     _LOSS: "var(--loss)",
     **{colour: f"var(--peer{i})" for i, colour in enumerate(_PEERS)},
 }
-_MARKERS = ("s", "^", "D", "v", "P", "X")
+_MARKERS = ("s", "^", "D", "v", "P", "X", "<")
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -132,9 +132,128 @@ def _line(
         )
 
 
+def rows_over_width(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
+    """Rows of the gradient per second over the width of a row: ours and every peer."""
+
+    def points(members: Iterable[Record], contestant: str) -> dict[int, float]:
+        return _best((r.extra["width"], r.rows_rate(contestant), 1e6) for r in members)
+
+    series = [
+        (peer, points((r for r in records if r.peer == peer), peer), *_look(peer, peers))
+        for peer in peers
+    ]
+    series.append(("slotwise", points(records, OURS), _OURS, "o"))
+    return _widths(title, series)
+
+
+def rows_by_law(title: str, records: Sequence[Record]) -> str:
+    """Our rows per second over the width, one line for each law that ids follow."""
+    laws = sorted({r.extra["law"] for r in records}, key=lambda law: (law != "uniform", law))
+    series = []
+    for number, law in enumerate(laws):
+        mine = [r for r in records if r.extra["law"] == law]
+        points = _best((r.extra["width"], r.rows_rate(OURS), 1e6) for r in mine)
+        series.append((law, points, _PEERS[number], _MARKERS[number]))
+    return _widths(title, series)
+
+
+def _look(peer: str, peers: Sequence[str]) -> tuple[str, str]:
+    return peer_colour(peer, peers), _MARKERS[list(peers).index(peer) % len(_MARKERS)]
+
+
+def _best(found: Iterable[tuple[int, float | None, float]]) -> dict[int, float]:
+    """The best rate at each place, by its unit."""
+    best: dict[int, float] = {}
+    for place, rate, unit in found:
+        if rate:
+            best[place] = max(best.get(place, 0.0), rate / unit)
+    return best
+
+
+def _widths(title: str, series: Sequence[tuple[str, dict[int, float], str, str]]) -> str:
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 2.9))
+        for label, points, colour, marker in series:
+            if points:
+                widths = sorted(points)
+                axes.plot(
+                    widths,
+                    [points[w] for w in widths],
+                    color=colour,
+                    marker=marker,
+                    markersize=4,
+                    linewidth=2.4 if colour == _OURS else 1.4,
+                    label=label,
+                )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_title(title)
+        axes.set_xlabel("elements in a row")
+        axes.set_ylabel("million rows/s")
+        widths = sorted({w for _, points, *_ in series for w in points})
+        axes.set_xticks(widths, [str(w) for w in widths])
+        _plain_scale(axes)
+        axes.legend(fontsize=9)
+        return _svg(figure, title)
+
+
+def _plain_scale(axes: Axes) -> None:
+    """A logarithmic scale that reads 0.5, 1, 2, 5, not powers of ten."""
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", linewidth=0.6)
+
+
+def growth(title: str, records: Sequence[Record], bound: float) -> str:
+    """Cost of a touched row over its cost in a small table, by the size of the table."""
+    rows = sorted(((r.size, g) for r in records if (g := r.growth)), key=lambda row: row[0])
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 2.9))
+        sizes = [1 << 20, *(size for size, _ in rows)]
+        axes.axhline(bound, color=_LIMIT, linestyle="--", linewidth=1.4, label="target: at most")
+        low = [g.minima - min(g.minima, g.pairs.low) for _, g in rows]
+        high = [max(g.minima, g.pairs.high) - g.minima for _, g in rows]
+        values = [1.0, *(g.minima for _, g in rows)]
+        axes.errorbar(
+            sizes,
+            values,
+            yerr=[[0.0, *low], [0.0, *high]],
+            color=_OURS,
+            ecolor=_FOREGROUND,
+            elinewidth=1.2,
+            marker="o",
+            markersize=5,
+            linewidth=2.4,
+            label="slotwise",
+        )
+        axes.set_xscale("log", base=2)
+        axes.set_ylim(0, max(bound, *values, *(g.pairs.high for _, g in rows)) * 1.15)
+        axes.set_xticks(sizes, [show_size(s) for s in sizes])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xlabel("rows of the table")
+        axes.set_ylabel("cost of a row, times")
+        axes.set_title(title)
+        axes.grid(axis="y", linewidth=0.6)
+        axes.legend(fontsize=9, loc="lower right")
+        return _svg(figure, title)
+
+
+def _without_common(labels: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What all labels say (for the title), and the labels without it."""
+    split = [label.split(", ") for label in labels]
+    shared = [part for part in split[0] if all(part in parts for parts in split)]
+    if len(labels) < 2 or any(len(parts) == len(shared) for parts in split):
+        return [], list(labels)
+    return shared, [", ".join(p for p in parts if p not in shared) for parts in split]
+
+
 def ratio_bars(title: str, records: Sequence[Record]) -> str:
     """How many times faster we are, case by case; whiskers are the quartiles over the pairs."""
-    rows = [(case_label(r), ratio) for r in records if (ratio := r.ratio)]
+    shared, labels = _without_common([case_label(r) for r in records])
+    title = ", ".join([title, *shared])
+    rows = [(name, x) for name, r in zip(labels, records, strict=True) if (x := r.ratio)]
     rows.sort(key=lambda row: row[1].minima)
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(4.6, 0.7 + 0.25 * len(rows)))

@@ -163,15 +163,15 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         console.print(f"[red]{reason}[/]: pip install '.[bench]'")
         return 2
     _restrict_cores(args.threads)
-    peers = _peers(args.against, console)
+    available = _peers(args.against, console)
     pairs = []
     for name, level in _levels(args.suite):
         suite = all_suites()[name]
         options = Options(level, tuple(args.op), tuple(args.dtype), tuple(args.size))
         pairs.append((suite, suite.cases(options)))
     plan = quickened(Plan(), args.time)
-    todo = tasks(pairs, peers)
-    peers = [peer for peer in peers if any(peer is task[2] for task in todo)]
+    todo = tasks(pairs, available)
+    peers = [peer for peer in available if any(peer is task[2] for task in todo)]
     for peer in [ours, *peers]:
         with console.status(f"starting {peer.name}"), _quiet():
             peer.start(args.threads)
@@ -197,7 +197,7 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         finished = run(todo, results, path, ours, args.threads, plan, report)
 
     if finished and (THREADS in args.suite or "full" in args.suite):
-        chosen = ["--against", *(peer.name for peer in peers), "--time", str(args.time)]
+        chosen = ["--against", *(peer.name for peer in available), "--time", str(args.time)]
         finished = threads.measure(results, path, chosen, console)
 
     if not args.plain:

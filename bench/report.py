@@ -11,8 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench import charts
 from bench.results import LIMIT, OURS, Record, Results
 from bench.suites import all_suites, suite_of
-from bench.summary import case_label, sentences
-from bench.targets import TARGETS
+from bench.summary import case_label, case_size, sentences
+from bench.targets import GROWTH, TARGETS
 from bench.units import show_rate, show_ratio, show_size, show_time
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -71,7 +71,8 @@ def _suites(results: Results, peers: list[str]) -> list[dict[str, Any]]:
                     "title": suite.title,
                     "about": suite.about,
                     "bars": _bars(records),
-                    "lines": _lines(records, peers) if suite.limits else [],
+                    "lines": _lines(records, peers) if suite.limits and name != "growth" else [],
+                    "rows": _rows(name, records, peers),
                     "tables": _tables(records),
                 }
             )
@@ -84,9 +85,28 @@ def _bars(records: list[Record]) -> list[str]:
 
     good = sorted((r for r in records if r.status == "ok" and r.ratio), key=key)
     return [
-        charts.ratio_bars(f"{show_size(size)}, {dtype}, against {peer}", list(members))
-        for (peer, dtype, size), members in groupby(good, key)
+        charts.ratio_bars(f"{case_size(rows[0])}, {dtype}, against {peer}", rows)
+        for (peer, dtype, _), members in groupby(good, key)
+        if (rows := list(members))
     ]
+
+
+def _rows(suite: str, records: list[Record], peers: list[str]) -> list[str]:
+    """Rows per second over width and skew; growth over the size of the table."""
+    good = [r for r in records if r.status == "ok"]
+    if suite == "growth":
+        return [charts.growth("Merged Adagrad, float32", good, GROWTH)] if good else []
+    if suite != "sweep" or not good:
+        return []
+    found = []
+    for dtype, members in groupby(sorted(good, key=lambda r: r.dtype), lambda r: r.dtype):
+        mine = list(members)
+        here = [p for p in peers if any(r.peer == p for r in mine)]
+        for law in sorted({r.extra["law"] for r in mine}):
+            rows = [r for r in mine if r.extra["law"] == law]
+            found.append(charts.rows_over_width(f"{law} ids, {dtype}", rows, here))
+        found.append(charts.rows_by_law(f"slotwise, by skew, {dtype}", mine))
+    return found
 
 
 def _lines(records: list[Record], peers: list[str]) -> list[str]:
@@ -128,6 +148,8 @@ def _tables(records: list[Record]) -> list[dict[str, Any]]:
                         if ratio
                         else "-"
                     ),
+                    "growth": f"{g.minima:.2f}" if (g := record.growth) else "-",
+                    "rows": f"{(record.rows_rate(OURS) or 0) / 1e6:.3g}",
                     "rate": show_rate(record.rate(OURS)) if fraction else "-",
                     "limit": f"{fraction.minima:.2f}" if fraction else "-",
                     "rounds": len(record.seconds.get(OURS, [])),
@@ -135,9 +157,11 @@ def _tables(records: list[Record]) -> list[dict[str, Any]]:
             )
         found.append(
             {
-                "title": f"{show_size(size)} elements, {dtype}"
+                "title": f"{show_size(size)} {suite_of(records[0].suite).unit}, {dtype}"
                 + (f", against {peer}" if peer else ", beside the limit"),
                 "peer": peer or "-",
+                "of_rows": any("ids" in r.extra for r in records),
+                "growing": any(r.growth for r in records),
                 "rows": rows,
             }
         )

@@ -12,6 +12,7 @@ from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
 from bench.summary import case_label
 
 TENSORFLOW = "tensorflow"
+GROWTH = 1.6
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,7 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target(
         "Cost of a touched row, 64 Mi rows over 1 Mi rows",
-        1.6,
+        GROWTH,
         "x",
         lambda results: results.find(suite="growth", size=64 * MI),
         _largest_growth,
