@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bench.contestant import Peer, State, Subject, Unsupported
 from bench.ops import OPS as DENSE
 from bench.rows import RowsWork, SparseWork
@@ -70,7 +72,12 @@ class NumPy(Peer):
 
     def rows(self, work: RowsWork) -> Subject:
         ids, table = work.batch.ids, work.table()
-        names: dict[str, Any] = {"np": np, "table": table, "ids": ids, "coalesce": plain_numpy.coalesce}
+        names: dict[str, Any] = {
+            "np": np,
+            "table": table,
+            "ids": ids,
+            "coalesce": plain_numpy.coalesce,
+        }
         if work.call == "gather_pooled":
             raise Unsupported("plain NumPy has no bags")
         statement = "coalesce(ids, table)" if work.call == "coalesce" else "table[ids]"
