@@ -88,7 +88,9 @@ def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     compare.add_argument("old", type=Path)
     compare.add_argument("new", type=Path)
     guard = argparse.ArgumentParser(prog="python -m bench guard")
-    guard.add_argument("--reference", required=True, help="a checkout's folder, or a version")
+    guard.add_argument(
+        "--reference", required=True, help="a checkout's folder, a wheel, or a version"
+    )
     guard.add_argument("--threads", type=int, default=2)
     guard.add_argument("--limit", type=float, default=1.10, help="slower by this much: fail")
     guard.add_argument("--count", action="store_true", help="count instructions too (valgrind)")

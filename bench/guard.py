@@ -22,6 +22,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench import callgrind
 from bench.units import show_size, show_time
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,12 @@ CASES: tuple[dict[str, Any], ...] = (
     {"op": "ApplyFtrl", "dtype": "float32", "size": 16 << 10, "override": {"lr_power": -0.6}},
     {"op": "ApplyAdagrad", "dtype": "float64", "size": 16 << 10},
 )
-_CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
+_CALLGRIND = (
+    "valgrind",
+    "--tool=callgrind",
+    "--instr-atstart=no",
+    "--callgrind-out-file=/dev/null",
+)
 _PAIRS, _REPEATS, _SAMPLE_S, _GAP_S = 15, 3, 0.005, 0.025
 
 
@@ -94,8 +100,8 @@ class Finding:
 
 
 def install_reference(what: str, folder: Path) -> None:
-    """Builds a checkout (a folder), or installs a released version, into ``folder``."""
-    wanted = what if Path(what).is_dir() else f"slotwise=={what}"
+    """Builds a checkout (a folder), or installs a wheel or a released version, into ``folder``."""
+    wanted = what if Path(what).exists() else f"slotwise=={what}"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     if subprocess.run([*command, "--target", str(folder), wanted]).returncode:
         raise SystemExit(f"guard: cannot install the reference build from {what}")
@@ -122,34 +128,27 @@ def compare(installed: Build, reference: Build, case: dict[str, Any], limit: flo
     return Finding(case, best[installed.name], best[reference.name], medians)
 
 
-def instructions(packages: Path | None, case: dict[str, Any]) -> int | None:
-    """Instructions of one call, from callgrind: what 2000 calls take more than 1000."""
-    if shutil.which("valgrind") is None:
+def instructions(packages: Path | None, case: dict[str, Any]) -> float | None:
+    """Instructions of one call, from callgrind, which counts nothing but the calls.
+
+    None without valgrind, a C compiler or valgrind's headers.
+    """
+    library = callgrind.library()
+    if shutil.which("valgrind") is None or library is None:
         return None
-    counts = []
-    for calls in (1000, 2000):
-        script = (
-            "from bench.measure import timer; from bench.peers.slotwise import PEER;"
-            "from bench.work import dense_work; PEER.start(1);"
-            f"timer(PEER.dense(dense_work(**{case!r})))({calls})"
-        )
-        # One target on every machine, and nothing that depends on time or chance.
-        fixed = {"SLOTWISE_TARGET": "AVX2", "PYTHONHASHSEED": "0"}
-        fixed |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-        environment = {**os.environ, **fixed}
-        path = [str(packages)] if packages else []
-        environment["PYTHONPATH"] = os.pathsep.join([*path, str(CHECKOUT)])
-        done = subprocess.run(
-            [*_CALLGRIND, sys.executable, "-c", script],
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
-        found = re.search(r"Collected : (\d+)", done.stderr)
-        if found is None:
-            return None
-        counts.append(int(found.group(1)))
-    return round((counts[1] - counts[0]) / 1000)
+    # One target on every machine, one thread, and nothing that depends on time or chance.
+    fixed = {"SLOTWISE_TARGET": "AVX2", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
+    fixed |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    path = [str(packages)] if packages else []
+    fixed["PYTHONPATH"] = os.pathsep.join([*path, str(CHECKOUT)])
+    done = subprocess.run(
+        [*_CALLGRIND, sys.executable, "-m", "bench.callgrind", str(library), json.dumps(case)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **fixed},
+    )
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    return int(found.group(1)) / callgrind.CALLS if found else None
 
 
 def guard(

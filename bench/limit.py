@@ -23,7 +23,7 @@ FLAGS = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]
 _PARALLEL_FROM = 1 << 18
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(base) / "slotwise-bench"
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def _library() -> ctypes.CDLL:
     key = hashlib.sha256(
         SOURCE.read_bytes() + repr((cc, FLAGS, platform.node(), _cpu_flags())).encode()
     ).hexdigest()[:16]
-    target = _cache_folder() / f"stream-{key}.so"
+    target = cache_folder() / f"stream-{key}.so"
     if not target.exists():
         partial = target.with_suffix(f".{os.getpid()}.tmp")
         done = subprocess.run(

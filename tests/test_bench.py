@@ -44,9 +44,9 @@ def test_runs_resumes_and_compares_without_peers(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stdout + first.stderr
     names = cases(tmp_path)
     assert "ApplyMomentum/float32/64" in names and len(names) == 2
-    assert "<svg" in (tmp_path / "report.html").read_text() or len(names) < 3
+    assert "Momentum" in (tmp_path / "report.html").read_text()
 
-    more = (*DENSE, "4Ki", *TINY, "--out", tmp_path, "--resume")
+    more = (*DENSE, "4Ki", *TINY, "--out", tmp_path, "--resume", "--plain")
     before = json.loads((tmp_path / "results.json").read_text())["records"]
     assert bench(*more).returncode == 0
     after = json.loads((tmp_path / "results.json").read_text())["records"]
@@ -70,7 +70,7 @@ def test_compare_names_what_became_slower(tmp_path: Path) -> None:
 
 
 def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
-    arguments = ("--suite", "call_overhead", *TINY, "--out", tmp_path)
+    arguments = ("--suite", "call_overhead", *TINY, "--out", tmp_path, "--plain")
     running = subprocess.Popen(
         command(*arguments), cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -88,6 +88,6 @@ def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_sparse_cases_run_without_peers(tmp_path: Path) -> None:
-    done = bench("--suite", "rows", "--op", "gather", *TINY, "--out", tmp_path)
+    done = bench("--suite", "rows", "--op", "gather", *TINY, "--out", tmp_path, "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cases(tmp_path)) == 4
