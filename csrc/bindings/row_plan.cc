@@ -1,5 +1,6 @@
 #include "bindings/row_plan.h"
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 
@@ -27,51 +28,53 @@ size_t ParseChoice(const char* op, const char* name, py::handle object,
        py::repr(object).cast<std::string>());
 }
 
-// An int64 array of NumPy's, made by this function, from a vector.
-template <class T>
-py::object NewIntArray(const std::vector<T>& values) {
-  npy_intp count = static_cast<npy_intp>(values.size());
-  auto array = py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &count, NPY_INT64));
-  if (!array) throw py::error_already_set();
-  auto* out = static_cast<int64_t*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(array.ptr())));
-  for (size_t i = 0; i < values.size(); ++i) out[i] = static_cast<int64_t>(values[i]);
-  return array;
-}
+// A new int64 array of NumPy's.
+struct IntArray {
+  explicit IntArray(size_t size) {
+    npy_intp count = static_cast<npy_intp>(size);
+    object = py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &count, NPY_INT64));
+    if (!object) throw py::error_already_set();
+    data = static_cast<int64_t*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(object.ptr())));
+  }
+
+  py::object object;
+  int64_t* data;
+};
 
 py::object Unique(const RowGroups& groups) {
   return UniqueRows(groups, groups.InOrderOfAppearance());
 }
 
 py::object Counts(const RowGroups& groups) {
-  const RowGroupsView view = groups.view();
-  std::vector<uint32_t> counts;
-  for (uint32_t g : groups.InOrderOfAppearance()) {
-    counts.push_back(view.offsets[g + 1] - view.offsets[g]);
-  }
-  return NewIntArray(counts);
+  const RowGroupsView& view = groups.view();
+  const IntArray counts(view.groups);
+  int64_t* to = counts.data;
+  for (uint32_t g : groups.InOrderOfAppearance()) *to++ = view.offsets[g + 1] - view.offsets[g];
+  return counts.object;
 }
 
 // Of each id, the place of its row in `Unique`; -1 where the id was left out.
 py::object Inverse(const RowGroups& groups) {
-  const RowGroupsView view = groups.view();
-  std::vector<int64_t> inverse(groups.id_count(), -1);
+  const RowGroupsView& view = groups.view();
+  const IntArray inverse(groups.id_count());
+  std::fill_n(inverse.data, groups.id_count(), -1);
   int64_t place = 0;
   for (uint32_t g : groups.InOrderOfAppearance()) {
     for (uint32_t i = view.offsets[g]; i < view.offsets[g + 1]; ++i) {
-      inverse[view.positions[i]] = place;
+      inverse.data[view.positions[i]] = place;
     }
     ++place;
   }
-  return NewIntArray(inverse);
+  return inverse.object;
 }
 
 }  // namespace
 
-py::object UniqueRows(const RowGroups& groups, const std::vector<uint32_t>& order) {
-  std::vector<int64_t> rows;
-  rows.reserve(order.size());
-  for (uint32_t g : order) rows.push_back(groups.view().rows[g]);
-  return NewIntArray(rows);
+py::object UniqueRows(const RowGroups& groups, const ScratchArray<uint32_t>& order) {
+  const IntArray rows(order.size());
+  int64_t* to = rows.data;
+  for (uint32_t g : order) *to++ = groups.view().rows[g];
+  return rows.object;
 }
 
 Bounds ParseBounds(const char* op, py::handle object) {

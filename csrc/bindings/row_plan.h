@@ -4,7 +4,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "bindings/arrays.h"
 #include "core/row_groups.h"
@@ -45,6 +44,6 @@ class RowsArgument {
 };
 
 // An int64 array of the rows of groups, in this order.
-pybind11::object UniqueRows(const RowGroups& groups, const std::vector<uint32_t>& order);
+pybind11::object UniqueRows(const RowGroups& groups, const ScratchArray<uint32_t>& order);
 
 }  // namespace slotwise

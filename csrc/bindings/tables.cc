@@ -62,13 +62,24 @@ std::vector<npy_intp> Join(const NamedArray& first, const NamedArray& table) {
   return shape;
 }
 
+// A new array of the table's dtype. Its memory is kept for the next one when it goes: fresh pages
+// would cost as much as filling them.
 py::object NewLike(const NamedArray& table, std::vector<npy_intp> shape) {
-  PyArray_Descr* descr = PyArray_DESCR(table.array());
+  PyArray_Descr* const descr = PyArray_DESCR(table.array());
+  size_t bytes = static_cast<size_t>(PyArray_ITEMSIZE(table.array()));
+  for (npy_intp size : shape) bytes *= static_cast<size_t>(size);
+  auto memory = std::make_unique<Scratch>(bytes);
+  void* const data = memory->Take<char>(bytes);
+  py::capsule owner(memory.get(), [](void* scratch) { delete static_cast<Scratch*>(scratch); });
+  memory.release();
   Py_INCREF(descr);
   auto array = py::reinterpret_steal<py::object>(
       PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()), shape.data(),
-                           nullptr, nullptr, 0, nullptr));
-  if (!array) throw py::error_already_set();
+                           nullptr, data, NPY_ARRAY_CARRAY, nullptr));
+  if (!array || PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()),
+                                      owner.release().ptr()) != 0) {
+    throw py::error_already_set();
+  }
   return array;
 }
 
@@ -97,10 +108,7 @@ void* DataOf(const py::object& array) {
 }
 
 void RequireInside(const IntegerArray& ids, int64_t rows) {
-  const RowIds all = ids.ids();
-  for (size_t i = 0; i < all.count; ++i) {
-    if (static_cast<uint64_t>(all[i]) >= static_cast<uint64_t>(rows)) FailOutside(ids, i, rows);
-  }
+  if (const auto at = FirstOutside(ids.ids(), rows)) FailOutside(ids, *at, rows);
 }
 
 py::object GatherRows(py::handle table_object, py::handle ids_object, py::object out_object) {
@@ -164,8 +172,8 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
          "shape " + Text(py::handle(reinterpret_cast<PyObject*>(grads.array())).attr("shape")));
   }
   grads.MakeRowsContiguous();
-  const std::vector<uint32_t> order = groups.InOrderOfAppearance();
-  std::vector<uint32_t> places(order.size());
+  const ScratchArray<uint32_t> order = groups.InOrderOfAppearance();
+  ScratchArray<uint32_t> places(order.size());
   for (size_t i = 0; i < order.size(); ++i) places[order[i]] = static_cast<uint32_t>(i);
   std::vector<npy_intp> shape(PyArray_DIMS(grads.array()),
                               PyArray_DIMS(grads.array()) + grads.rank());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
+#include <vector>
 
 #include "core/threads.h"
 
@@ -10,17 +12,18 @@ namespace {
 
 constexpr size_t kMinIdsPerPart = 8192;  // measured: fewer are grouped sooner by one thread
 constexpr size_t kMaxParts = 64;         // enough threads for what memory can take
+constexpr size_t kMaxBuckets = 1024;     // of hashes, dealt out to parts so that these are even
 constexpr size_t kLookahead = 16;        // ids whose table entries are prefetched
 
 constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
 
-// Open addressing from row to group number.
+// Open addressing from row to group number, at most two thirds full.
 template <class Row>
 class RowTable {
  public:
   explicit RowTable(size_t max_rows) {
     size_t size = 4;
-    for (shift_ = 62; size < 2 * max_rows; --shift_) size *= 2;
+    for (shift_ = 62; 2 * size < 3 * max_rows; --shift_) size *= 2;
     entries_.resize(size);
   }
 
@@ -57,6 +60,7 @@ class RowTable {
 };
 
 // Ids are dealt out to parts by their hash, in order; then each part is grouped by one thread.
+// The ids come in as many chunks as there are parts.
 template <class Id, class Row>
 class Grouping {
  public:
@@ -71,6 +75,9 @@ class Grouping {
         positions_(memory_.Take<uint32_t>(count_)),
         groups_(memory_.Take<uint32_t>(count_)),
         sizes_(memory_.Take<uint32_t>(count_)),
+        buckets_(parts_ == 1 ? 1 : kMaxBuckets),
+        counts_(parts_ * buckets_),
+        part_of_(buckets_),
         next_(parts_ * parts_),
         begin_(parts_ + 1),
         first_group_(parts_ + 1),
@@ -78,14 +85,7 @@ class Grouping {
 
   std::optional<size_t> Collect() {
     InParallel<&Grouping::Count>();
-    size_t at = 0;
-    for (size_t part = 0; part < parts_; ++part) {
-      begin_[part] = at;
-      for (size_t chunk = 0; chunk < parts_; ++chunk) {
-        at += std::exchange(next_[chunk * parts_ + part], at);
-      }
-    }
-    begin_[parts_] = at;
+    Divide();
     InParallel<&Grouping::Deal>();
     InParallel<&Grouping::Group>();
     for (size_t part = 0; part < parts_; ++part) first_group_[part + 1] += first_group_[part];
@@ -126,23 +126,48 @@ class Grouping {
   bool IsInside(size_t i) const {
     return static_cast<uint64_t>(static_cast<int64_t>(ids_[i])) < num_rows_;
   }
-  size_t PartOf(size_t i) const {
-    return ((static_cast<uint64_t>(ids_[i]) * kMultiplier >> 32) * parts_) >> 32;
+  size_t BucketOf(size_t i) const {
+    return (static_cast<uint64_t>(ids_[i]) * kMultiplier >> 32) & (buckets_ - 1);
   }
 
   // Counts in local variables, so that threads share no cache lines.
   void Count(size_t chunk) {
-    std::array<size_t, kMaxParts> counts{};
+    std::array<size_t, kMaxBuckets> counts;
+    std::fill_n(counts.begin(), buckets_, 0);
     size_t outside = count_;
     for (size_t i = ChunkBegin(chunk), end = ChunkEnd(chunk); i < end; ++i) {
       if (IsInside(i)) {
-        ++counts[PartOf(i)];
+        ++counts[BucketOf(i)];
       } else {
         outside = std::min(outside, i);
       }
     }
     first_outside_[chunk] = outside;
-    std::copy_n(counts.begin(), parts_, &next_[chunk * parts_]);
+    std::copy_n(counts.begin(), buckets_, &counts_[chunk * buckets_]);
+  }
+
+  // Gives each part successive buckets, and each chunk its place in each part.
+  void Divide() {
+    const size_t total = std::accumulate(counts_.begin(), counts_.end(), size_t{0});
+    size_t before = 0;
+    for (size_t bucket = 0; bucket < buckets_; ++bucket) {
+      size_t size = 0;
+      for (size_t chunk = 0; chunk < parts_; ++chunk) size += counts_[chunk * buckets_ + bucket];
+      const size_t part = size == 0 ? 0 : (before + size / 2) * parts_ / total;
+      part_of_[bucket] = static_cast<uint8_t>(part);
+      for (size_t chunk = 0; chunk < parts_; ++chunk) {
+        next_[chunk * parts_ + part] += counts_[chunk * buckets_ + bucket];
+      }
+      before += size;
+    }
+    size_t at = 0;
+    for (size_t part = 0; part < parts_; ++part) {
+      begin_[part] = at;
+      for (size_t chunk = 0; chunk < parts_; ++chunk) {
+        at += std::exchange(next_[chunk * parts_ + part], at);
+      }
+    }
+    begin_[parts_] = at;
   }
 
   void Deal(size_t chunk) {
@@ -150,7 +175,7 @@ class Grouping {
     std::copy_n(&next_[chunk * parts_], parts_, next.begin());
     for (size_t i = ChunkBegin(chunk), end = ChunkEnd(chunk); i < end; ++i) {
       if (!IsInside(i)) continue;
-      const size_t at = next[PartOf(i)]++;
+      const size_t at = next[part_of_[BucketOf(i)]]++;
       rows_[at] = static_cast<Row>(ids_[i]);
       positions_[at] = static_cast<uint32_t>(i);
     }
@@ -199,9 +224,12 @@ class Grouping {
   Scratch memory_;
   Row* rows_;  // by part, with their positions and group numbers in the part
   uint32_t *positions_, *groups_;
-  uint32_t* sizes_;            // by part and group
-  std::vector<size_t> next_;   // where a chunk puts its next id of a part
-  std::vector<size_t> begin_;  // of each part
+  uint32_t* sizes_;  // by part and group
+  size_t buckets_;
+  std::vector<size_t> counts_;    // of ids, by chunk and bucket
+  std::vector<uint8_t> part_of_;  // of each bucket
+  std::vector<size_t> next_;      // where a chunk puts its next id of a part
+  std::vector<size_t> begin_;     // of each part
   std::vector<size_t> first_group_;
   std::vector<size_t> first_outside_;  // of each chunk
   int64_t* to_rows_ = nullptr;
@@ -209,6 +237,24 @@ class Grouping {
 };
 
 }  // namespace
+
+std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows) {
+  const auto find = [&](const auto* id) -> std::optional<size_t> {
+    const auto is_outside = [&](auto row) {
+      return static_cast<uint64_t>(static_cast<int64_t>(row)) >= static_cast<uint64_t>(num_rows);
+    };
+    constexpr size_t kBlock = 256;  // looked at as a whole first
+    for (size_t begin = 0; begin < ids.count; begin += kBlock) {
+      const size_t end = std::min(begin + kBlock, ids.count);
+      bool any = false;
+      for (size_t i = begin; i < end; ++i) any |= is_outside(id[i]);
+      if (any) return static_cast<size_t>(std::find_if(id + begin, id + end, is_outside) - id);
+    }
+    return std::nullopt;
+  };
+  return ids.is_int64 ? find(static_cast<const int64_t*>(ids.data))
+                      : find(static_cast<const int32_t*>(ids.data));
+}
 
 RowGroups::RowGroups(const RowIds& ids, int64_t num_rows)
     : num_rows_(num_rows), id_count_(ids.count) {
@@ -246,22 +292,19 @@ std::optional<RowGroups::Repeat> RowGroups::first_repeat() const {
   return first;
 }
 
-std::vector<uint32_t> RowGroups::InOrderOfAppearance() const {
+ScratchArray<uint32_t> RowGroups::InOrderOfAppearance() const {
   constexpr uint32_t kNone = ~uint32_t{0};
-  Scratch memory(Scratch::Size<uint32_t>(id_count_));
-  auto* const first_at =
-      memory.Take<uint32_t>(id_count_);  // by position, the group first met there
-  std::fill_n(first_at, id_count_, kNone);
+  ScratchArray<uint32_t> first_at(id_count_);  // by position, the group first met there
+  std::fill_n(first_at.data(), id_count_, kNone);
   for (size_t g = 0; g < view_.groups; ++g) {
     first_at[view_.positions[view_.offsets[g]]] = static_cast<uint32_t>(g);
   }
-  std::vector<uint32_t> order(view_.groups + 1);  // with a place for what is passed over at the end
+  ScratchArray<uint32_t> order(view_.groups);
   size_t known = 0;
-  for (size_t i = 0; i < id_count_; ++i) {
+  for (size_t i = 0; known < view_.groups; ++i) {
     order[known] = first_at[i];
     known += first_at[i] != kNone;
   }
-  order.pop_back();
   return order;
 }
 

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 #include "core/scratch.h"
 #include "core/types.h"
@@ -20,6 +19,9 @@ struct RowIds {
     return is_int64 ? static_cast<const int64_t*>(data)[i] : static_cast<const int32_t*>(data)[i];
   }
 };
+
+// Position of the first id that is not in [0, num_rows), if any is.
+std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows);
 
 class RowGroups {
  public:
@@ -41,7 +43,7 @@ class RowGroups {
   std::optional<Repeat> first_repeat() const;
 
   // Group numbers in the order of first appearance (the groups themselves are in no useful order).
-  std::vector<uint32_t> InOrderOfAppearance() const;
+  ScratchArray<uint32_t> InOrderOfAppearance() const;
 
  private:
   int64_t num_rows_;

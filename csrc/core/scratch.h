@@ -46,4 +46,24 @@ class Scratch {
   size_t used_ = 0;
 };
 
+// A list of fixed length in such memory, uninitialised.
+template <class T>
+class ScratchArray {
+ public:
+  explicit ScratchArray(size_t count)
+      : memory_(Scratch::Size<T>(count)), data_(memory_.Take<T>(count)), count_(count) {}
+
+  size_t size() const { return count_; }
+  const T* begin() const { return data_; }
+  const T* end() const { return data_ + count_; }
+  T* data() { return data_; }
+  T& operator[](size_t i) { return data_[i]; }
+  const T& operator[](size_t i) const { return data_[i]; }
+
+ private:
+  Scratch memory_;
+  T* data_;
+  size_t count_;
+};
+
 }  // namespace slotwise
