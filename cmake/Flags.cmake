@@ -17,7 +17,10 @@ if(SLOTWISE_WERROR)
   target_compile_options(slotwise_flags INTERFACE -Werror)
 endif()
 if(SLOTWISE_SANITIZE)
-  target_compile_options(slotwise_flags INTERFACE -fsanitize=${SLOTWISE_SANITIZE}
-                                                  -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  # Without two checks of UBSan that take half of the compile time: AddressSanitizer reports what
+  # they would, null pointers that are followed and accesses outside of an object.
+  target_compile_options(
+    slotwise_flags INTERFACE -fsanitize=${SLOTWISE_SANITIZE} -fno-sanitize=null,object-size
+                             -fno-sanitize-recover=all -fno-omit-frame-pointer)
   target_link_options(slotwise_flags INTERFACE -fsanitize=${SLOTWISE_SANITIZE})
 endif()
