@@ -8,6 +8,9 @@ export PYTHON
 
 VENV := .venv
 PARITY := .venv-parity
+PEERS := .venv-bench
+# The environment with all peers, if it has been made; else the one with TensorFlow.
+BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 PIP := -m pip --disable-pip-version-check --quiet
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 	$(shell find cmake csrc python ! -name '*.pyc' ! -name __pycache__)
@@ -15,7 +18,7 @@ WHEEL := build/wheel/.stamp
 PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 
-.PHONY: help demo test lint format parity bench sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo test lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -25,7 +28,8 @@ help:
 	@echo 'make lint      ruff, mypy --strict, clang-format'
 	@echo 'make format    let ruff and clang-format rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
-	@echo 'make bench     measure against TensorFlow and others'
+	@echo 'make bench     measure, quickly, against the peers that are installed: TensorFlow, or all'
+	@echo 'make bench-peers  install all peers, in .venv-bench'
 	@echo 'make clean     remove everything that make made'
 
 demo: $(VENV)/.project $(VENV)/.tools-demo
@@ -38,8 +42,11 @@ test: $(VENV)/.project $(VENV)/.tools-test
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest tests/parity $(ARGS)
 
-bench: $(PARITY)/.project
-	$(PARITY)/bin/python -m bench $(ARGS)
+bench: $(BENCH)/.project
+	$(BENCH)/bin/python -m bench $(ARGS)
+
+bench-peers: $(PARITY)/.project
+	$(PARITY)/bin/python -m bench --install-peers --environment $(PEERS)
 
 lint: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check $(PY_CODE)
@@ -94,4 +101,8 @@ $(PARITY)/.tools: pyproject.toml $(VENV)/.created
 
 $(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
 	$(PARITY)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(PEERS)/.project: $(WHEEL)
+	$(PEERS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@

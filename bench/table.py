@@ -146,9 +146,13 @@ def print_targets(console: Console, results: Results) -> bool:
         ("detail", "left"),
     ):
         table.add_column(head, justify="right" if side == "right" else "left")
-    good = True
+    good, everything = True, "targets" in results.command
+    missing = 0
     for target in TARGETS:
         found = target.verdict(results)
+        if found is None and not everything:
+            missing += 1
+            continue
         required = target.bound
         status = target.status(found)
         if found is None:
@@ -163,5 +167,8 @@ def print_targets(console: Console, results: Results) -> bool:
             f"[{'green' if status == 'met' else 'red'}]{status}[/]",
             found.detail,
         )
-    console.print(table)
+    if table.row_count:
+        console.print(table)
+    if missing and table.row_count:
+        console.print(f"{missing} targets were not measured; --suite targets measures all")
     return good

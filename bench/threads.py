@@ -1,4 +1,4 @@
-"""Thread scaling: the dense suite once per number of threads, each in a process of its own.
+"""Thread scaling: some updates once per number of threads, each in a process of its own.
 
 Most libraries fix their number of threads when they start, so one process cannot vary it.
 """
@@ -15,7 +15,7 @@ from rich.console import Console
 
 from bench import results as store
 
-OPS = ("ApplyAdam", "ApplyMomentum")
+OPS = ("ApplyAdam", "ApplyMomentum", "SparseApplyAdagradV2")
 SIZES = ("256Ki", "16Mi")
 
 
@@ -33,11 +33,12 @@ def measure(results: store.Results, path: Path, arguments: list[str], console: C
     """Adds the records of the suite ``threads``; returns False if a run was interrupted."""
     for count in counts():
         variant = f"{count} thread{'s' if count > 1 else ''}"
-        if results.find(suite="threads", variant=variant):
+        if any(r.extra.get("threads") == count for r in results.find(suite="threads")):
             continue
         console.print(f"thread scaling: {variant}")
         with tempfile.TemporaryDirectory(prefix="slotwise-threads-") as folder:
-            what = ["--suite", "dense", "--op", *OPS, "--size", *SIZES, "--threads", str(count)]
+            what = ["--suite", "dense", "sparse", "--op", *OPS, "--size", *SIZES]
+            what += ["--threads", str(count)]
             done = subprocess.run(
                 [sys.executable, "-m", "bench", *what, "--out", folder, "--plain", *arguments]
             )
@@ -48,8 +49,8 @@ def measure(results: store.Results, path: Path, arguments: list[str], console: C
                 console.print(f"[red]the run with {variant} failed[/]")
                 continue
             for record in store.load(file).records:
-                record.suite, record.variant = "threads", variant
-                record.case = f"{record.op}/{variant}/{record.dtype}/{record.size}"
+                record.suite, record.case = "threads", f"{variant}/{record.case}"
+                record.variant = ", ".join(v for v in (variant, record.variant) if v)
                 record.extra["threads"] = count
                 results.records.append(record)
         results.save(path)
