@@ -146,11 +146,15 @@ def rows_over_width(title: str, records: Sequence[Record], peers: Sequence[str])
     return _widths(title, series)
 
 
+def laws(records: Sequence[Record]) -> list[str]:
+    """The laws of the ids, from even to skewed."""
+    return sorted({r.extra["law"] for r in records}, key=lambda law: (law != "uniform", law))
+
+
 def rows_by_law(title: str, records: Sequence[Record]) -> str:
     """Our rows per second over the width, one line for each law that ids follow."""
-    laws = sorted({r.extra["law"] for r in records}, key=lambda law: (law != "uniform", law))
     series = []
-    for number, law in enumerate(laws):
+    for number, law in enumerate(laws(records)):
         mine = [r for r in records if r.extra["law"] == law]
         points = _best((r.extra["width"], r.rows_rate(OURS), 1e6) for r in mine)
         series.append((law, points, _PEERS[number], _MARKERS[number]))
@@ -252,7 +256,7 @@ def _without_common(labels: Sequence[str]) -> tuple[list[str], list[str]]:
 def ratio_bars(title: str, records: Sequence[Record]) -> str:
     """How many times faster we are, case by case; whiskers are the quartiles over the pairs."""
     shared, labels = _without_common([case_label(r) for r in records])
-    title = ", ".join([title, *shared])
+    title = "\n".join([title, *([", ".join(shared)] if shared else [])])
     rows = [(name, x) for name, r in zip(labels, records, strict=True) if (x := r.ratio)]
     rows.sort(key=lambda row: row[1].minima)
     with plt.rc_context(_STYLE):
@@ -288,7 +292,7 @@ def ratio_bars(title: str, records: Sequence[Record]) -> str:
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
         axes.set_title(title)
-        return _svg(figure, f"ratios, {title}")
+        return _svg(figure, f"ratios, {title}".replace("\n", ", "))
 
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)

@@ -102,7 +102,7 @@ def _rows(suite: str, records: list[Record], peers: list[str]) -> list[str]:
     for dtype, members in groupby(sorted(good, key=lambda r: r.dtype), lambda r: r.dtype):
         mine = list(members)
         here = [p for p in peers if any(r.peer == p for r in mine)]
-        for law in sorted({r.extra["law"] for r in mine}):
+        for law in charts.laws(mine):
             rows = [r for r in mine if r.extra["law"] == law]
             found.append(charts.rows_over_width(f"{law} ids, {dtype}", rows, here))
         found.append(charts.rows_by_law(f"slotwise, by skew, {dtype}", mine))
