@@ -2,38 +2,64 @@
 #include <cstring>
 
 #include "core/tables.h"
+#include "core/targets.h"
 #include "core/threads.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tables/gather.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
 namespace slotwise {
-namespace {
+namespace HWY_NAMESPACE {
 
-constexpr size_t kRowsAhead = 16;
-constexpr size_t kMinBytesPerThread = 64 << 10;
-
-template <class Id>
-void GatherRange(const void* context, size_t begin, size_t end) {
-  const auto& call = *static_cast<const GatherCall*>(context);
-  const auto* table = static_cast<const char*>(call.table);
-  const auto* ids = static_cast<const Id*>(call.ids.data);
-  const size_t bytes = call.row_bytes;
-  const size_t fetched = std::min(bytes, size_t{512});  // the hardware follows long rows
-  auto* out = static_cast<char*>(call.out) + begin * bytes;
-  for (size_t i = begin; i < end; ++i, out += bytes) {
-    if (i + kRowsAhead < end) {
-      const char* next = table + static_cast<size_t>(ids[i + kRowsAhead]) * bytes;
-      for (size_t at = 0; at < fetched; at += 64) __builtin_prefetch(next + at);
-    }
-    std::memcpy(out, table + static_cast<size_t>(ids[i]) * bytes, bytes);
-  }
+// By vectors: a call of memcpy takes longer than a short row.
+HWY_INLINE void CopyRow(const uint8_t* from, size_t bytes, uint8_t* to) {
+  const hn::ScalableTag<uint8_t> d;
+  size_t i = 0;
+  for (; i + hn::Lanes(d) <= bytes; i += hn::Lanes(d))
+    hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  if (i < bytes) std::memcpy(to + i, from + i, bytes - i);
 }
 
-}  // namespace
+struct Gathered {
+  static constexpr size_t kRowsAhead = 16;
+  static constexpr size_t kMinBytesPerThread = 64 << 10;
+
+  template <class Id>
+  static void Range(const void* context, size_t begin, size_t end) {
+    const auto& call = *static_cast<const GatherCall*>(context);
+    const auto* table = static_cast<const uint8_t*>(call.table);
+    const auto* ids = static_cast<const Id*>(call.ids.data);
+    const size_t bytes = call.row_bytes;
+    auto* out = static_cast<uint8_t*>(call.out) + begin * bytes;
+    for (size_t i = begin; i < end; ++i, out += bytes) {
+      if (i + kRowsAhead < end) {
+        PrefetchRow(table + static_cast<size_t>(ids[i + kRowsAhead]) * bytes, bytes);
+      }
+      CopyRow(table + static_cast<size_t>(ids[i]) * bytes, bytes, out);
+    }
+  }
+
+  static void Apply(const GatherCall& call) {
+    const size_t min_rows = std::max(size_t{1}, kMinBytesPerThread / call.row_bytes);
+    ParallelFor({call.ids.count, min_rows, 0, 1},
+                call.ids.is_int64 ? &Range<int64_t> : &Range<int32_t>, &call);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
 
 void Gather(const GatherCall& call) {
-  if (call.ids.count == 0 || call.row_bytes == 0) return;
-  const size_t min_rows = std::max(size_t{1}, kMinBytesPerThread / call.row_bytes);
-  ParallelFor({call.ids.count, min_rows, 0, 1},
-              call.ids.is_int64 ? &GatherRange<int64_t> : &GatherRange<int32_t>, &call);
+  static constexpr void (*kTable[])(const GatherCall&) = SLOTWISE_TABLE(Gathered::Apply);
+  if (call.ids.count > 0 && call.row_bytes > 0) kTable[TargetIndex()](call);
 }
 
 }  // namespace slotwise
+#endif
