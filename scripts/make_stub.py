@@ -30,6 +30,9 @@ def gather_pooled(table: Any, ids: Any, offsets: Any, weights: Any, mode: int) -
 def coalesce(
     ids: Any, grads: Any, num_rows: int
 ) -> tuple[NDArray[np.int64], NDArray[Any], RowPlan]: ...
+def clip(
+    gradients: list[Any], clipvalue: Any, clipnorm: Any, global_clipnorm: Any
+) -> list[NDArray[Any]]: ...
 def scatter(op: int, var: _Var, indices: Any, updates: Any, use_locking: bool) -> _Var: ...
 
 class RowPlan:
@@ -45,6 +48,19 @@ class RowPlan:
     @property
     def inverse(self) -> NDArray[np.int64]: ...
     def __len__(self) -> int: ...
+
+class UpdatePlan:
+    def __init__(self, op: str, rule: str, entries: list[tuple[Any, ...]]) -> None: ...
+    def apply(
+        self,
+        pairs: Any,
+        hypers: tuple[tuple[Any, ...] | None, ...],
+        attrs: tuple[bool, ...],
+        clipvalue: Any,
+        clipnorm: Any,
+        global_clipnorm: Any,
+        scope: str,
+    ) -> bool: ...
 
 '''
 

@@ -155,6 +155,7 @@ _ADAM = {
     "epsilon": 1e-3,
 }
 _RMS = {"lr": 0.07, "rho": 0.9, "momentum": 0.8, "epsilon": 1e-3}
+_KERAS_RMS = {name: value for name, value in _RMS.items() if name != "momentum"}
 _FTRL = {"lr": 0.5, "l1": 0.2, "l2": 0.15, "lr_power": -0.5}
 _FTRL_VARIANTS: tuple[dict[str, float], ...] = (
     {},
@@ -295,6 +296,24 @@ OPS = (
         "var mg ms mom lr rho momentum epsilon grad",
         _RMS,
         slots={"mg": SMALL, "ms": POSITIVE, "mom": ANY},
+    ),
+    Op(
+        "ApplyKerasRMSProp",
+        reference.keras_rms_prop,
+        "var rms lr rho epsilon grad",
+        _KERAS_RMS,
+        slots={"rms": POSITIVE},
+        attrs={"epsilon_in_root": False},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
+        "ApplyKerasCenteredRMSProp",
+        reference.keras_centered_rms_prop,
+        "var rms mg lr rho epsilon grad",
+        _KERAS_RMS,
+        slots={"rms": POSITIVE, "mg": SMALL},
+        attrs={"epsilon_in_root": False},
+        tf_dtypes=frozenset(),
     ),
     Op(
         "ApplyAddSign",

@@ -312,6 +312,26 @@ def centered_rms_prop(
     return var - mom, mg, ms, mom
 
 
+def keras_rms_prop(
+    var: Vec, rms: Vec, lr: Vec, rho: Vec, epsilon: Vec, grad: Vec, epsilon_in_root: bool
+) -> Outputs:
+    rms = rms * rho + (grad * grad) * (1 - rho)
+    root = np.sqrt(rms + epsilon) if epsilon_in_root else np.sqrt(rms) + epsilon
+    return var - quotient(grad * lr, root), rms
+
+
+def keras_centered_rms_prop(
+    var: Vec, rms: Vec, mg: Vec, lr: Vec, rho: Vec, epsilon: Vec, grad: Vec, epsilon_in_root: bool
+) -> Outputs:
+    rms = rms * rho + (grad * grad) * (1 - rho)
+    mg = mg * rho + grad * (1 - rho)
+    variance = rms - mg * mg
+    root_of = variance + epsilon if epsilon_in_root else variance
+    root = np.sqrt(root_of) if epsilon_in_root else np.sqrt(root_of) + epsilon
+    negative = (root_of < 0) & (np.abs(mg) < np.inf)  # by rounding; an infinite mean stays one
+    return var - select(negative, 0, quotient(grad * lr, root)), rms, mg
+
+
 def add_sign(
     var: Vec, m: Vec, lr: Vec, alpha: Vec, sign_decay: Vec, beta: Vec, grad: Vec
 ) -> Outputs:

@@ -33,17 +33,6 @@ DType DTypeOf(const char* op, const char* name, PyArrayObject* array) {
 
 std::string ShapeText(py::handle array) { return Text(array.attr("shape")); }
 
-// First and one-past-last address of an array that is not empty.
-std::pair<const char*, const char*> Extent(PyArrayObject* array) {
-  const char* first = PyArray_BYTES(array);
-  const char* last = first;
-  for (int d = 0; d < PyArray_NDIM(array); ++d) {
-    const npy_intp reach = (PyArray_DIM(array, d) - 1) * PyArray_STRIDE(array, d);
-    (reach < 0 ? first : last) += reach;
-  }
-  return {first, last + PyArray_ITEMSIZE(array)};
-}
-
 }  // namespace
 
 void ImportNumpy() {
@@ -76,6 +65,17 @@ py::object AsArray(const char* op, const char* name, py::handle object) {
        "an array, or an object that exports the buffer protocol or DLPack", TypeName(object));
 }
 
+std::pair<const char*, const char*> NamedArray::Extent() const {
+  const char* first = PyArray_BYTES(array());
+  if (count() == 0) return {first, first};
+  const char* last = first;
+  for (int d = 0; d < rank(); ++d) {
+    const npy_intp reach = (dim(d) - 1) * PyArray_STRIDE(array(), d);
+    (reach < 0 ? first : last) += reach;
+  }
+  return {first, last + PyArray_ITEMSIZE(array())};
+}
+
 void NamedArray::RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const {
   if (PyArray_NDIM(array()) == static_cast<int>(shape.size()) &&
       std::equal(shape.begin(), shape.end(), PyArray_DIMS(array()))) {
@@ -106,7 +106,7 @@ void NamedArray::RequireUpdatable() const {
 
 void NamedArray::RequireApartFrom(const NamedArray& other) const {
   if (count() == 0 || other.count() == 0) return;
-  const auto mine = Extent(array()), its = Extent(other.array());
+  const auto mine = Extent(), its = other.Extent();
   if (mine.second <= its.first || its.second <= mine.first) return;
   // A strided gradient may reach around another array without sharing an element.
   if (!Has(NPY_ARRAY_C_CONTIGUOUS) &&
@@ -118,7 +118,10 @@ void NamedArray::RequireApartFrom(const NamedArray& other) const {
 }
 
 void NamedArray::MakeContiguous() {
-  if (Has(NPY_ARRAY_CARRAY_RO)) return;
+  if (!Has(NPY_ARRAY_CARRAY_RO)) Copy();
+}
+
+void NamedArray::Copy() {
   array_ = py::reinterpret_steal<py::object>(PyArray_NewCopy(array(), NPY_CORDER));
   if (!array_) throw py::error_already_set();
 }

@@ -23,11 +23,17 @@ class NamedArray {
   int64_t dim(int d) const { return PyArray_DIM(array(), d); }
   bool Has(int flags) const { return (PyArray_FLAGS(array()) & flags) == flags; }
 
+  // First and one-past-last address; equal if the array is empty.
+  std::pair<const char*, const char*> Extent() const;
+
   // Each raises if the array is not so. `like` says why that shape is expected.
   void RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const;
   void RequireShapeOf(const NamedArray& other) const;
   void RequireUpdatable() const;  // writable, C-contiguous and aligned
   void RequireApartFrom(const NamedArray& other) const;
+
+  // Replaces the array by a copy of its own, in C order.
+  void Copy();
 
  protected:
   NamedArray(const char* op, const char* name, pybind11::object array)

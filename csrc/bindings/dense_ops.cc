@@ -22,15 +22,13 @@ void Apply(const BoundOp& op, PyObject* const* args) {
   if (!grad.IsSameMemoryAs(var)) operands.RequireApart(grad);
   const Settings settings(name, spec, /*is_sparse=*/false, var.dtype(), args + 2 + slot_count);
 
-  DenseCall call{};
-  call.dtype = var.dtype();
-  call.count = var.count();
-  call.var = var.data();
-  for (size_t i = 0; i < slot_count; ++i) call.slots[i] = operands.slot(i);
-  call.grad = grad.strided();
-  call.hypers = settings.hypers.data();
-  call.attrs = settings.attrs.data();
-  if (call.count == 0) return;
+  DenseTensor tensor{};
+  tensor.count = var.count();
+  tensor.var = var.data();
+  operands.GetSlots(tensor.slots);
+  tensor.grad = grad.strided();
+  const DenseCall call{var.dtype(), 1, &tensor, settings.hypers.data(), settings.attrs.data()};
+  if (tensor.count == 0) return;
 
   const DenseFunction function = op.rule->dense[TargetIndex()];
   const Unattended unattended(var, var.bytes() * (2 + slot_count), settings.use_locking);

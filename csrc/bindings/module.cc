@@ -9,5 +9,6 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindDenseOps(module);
   slotwise::BindSparseOps(module);
   slotwise::BindTables(module);
+  slotwise::BindUpdatePlan(module);
   slotwise::BindRuntime(module);
 }

@@ -10,5 +10,6 @@ void BindRowPlan(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);
 void BindSparseOps(pybind11::module_& module);
 void BindTables(pybind11::module_& module);
+void BindUpdatePlan(pybind11::module_& module);
 
 }  // namespace slotwise

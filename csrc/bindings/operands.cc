@@ -23,11 +23,8 @@ void BindOps(py::module_& module, const char* prefix, FastFunction function,
   }
 }
 
-Operands::Operands(const char* op, const RuleSpec& spec, const char* grad_name,
-                   PyObject* const* args)
-    : slot_count_(CountSlots(spec)),
-      var_(op, "var", args[0]),
-      grad_(op, grad_name, args[1 + slot_count_]) {
+Updated::Updated(const char* op, const RuleSpec& spec, const char* var_name, PyObject* const* args)
+    : slot_count_(CountSlots(spec)), var_(op, var_name, args[0]) {
   var_.RequireUpdatable();
   for (size_t i = 0; i < slot_count_; ++i) {
     const ArrayArgument& slot = slots_[i].emplace(op, spec.slots[i], args[1 + i]);
@@ -41,28 +38,43 @@ Operands::Operands(const char* op, const RuleSpec& spec, const char* grad_name,
     slot.RequireApartFrom(var_);
     for (size_t j = 0; j < i; ++j) slot.RequireApartFrom(*slots_[j]);
   }
-  grad_.RequireDTypeOf(var_);
 }
 
-void Operands::RequireApart(const NamedArray& other) const {
+void Updated::GetSlots(void** slots) const {
+  for (size_t i = 0; i < kMaxSlots; ++i) slots[i] = i < slot_count_ ? slots_[i]->data() : nullptr;
+}
+
+void Updated::RequireApart(const NamedArray& other) const {
   other.RequireApartFrom(var_);
   for (size_t i = 0; i < slot_count_; ++i) other.RequireApartFrom(*slots_[i]);
+}
+
+Operands::Operands(const char* op, const RuleSpec& spec, const char* grad_name,
+                   PyObject* const* args)
+    : Updated(op, spec, "var", args), grad_(op, grad_name, args[1 + slot_count()]) {
+  grad_.RequireDTypeOf(var());
+}
+
+std::array<double, kMaxHypers> ParseHypers(const char* op, const RuleSpec& spec, bool is_sparse,
+                                           bool is_scaled, DType dtype, PyObject* const* args) {
+  std::array<double, kMaxHypers> hypers{};
+  for (size_t i = 0; i < CountHypers(spec); ++i) {
+    const Hyper& hyper = spec.hypers[i];
+    hypers[i] = ParseHyper(op, hyper.name, is_sparse ? hyper.sparse_range : hyper.range, is_scaled,
+                           dtype, args[i]);
+  }
+  return hypers;
 }
 
 Settings::Settings(const char* op, const RuleSpec& spec, bool is_sparse, DType dtype,
                    PyObject* const* args)
     : hypers{}, attrs{} {
-  const size_t hyper_count = CountHypers(spec);
-  PyObject* const* next = args + hyper_count;
+  PyObject* const* next = args + CountHypers(spec);
   for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {
     attrs[i] = ParseAttr(op, spec.attrs[i], *next++);
   }
   use_locking = ParseAttr(op, "use_locking", *next);
-  for (size_t i = 0; i < hyper_count; ++i) {
-    const Hyper& hyper = spec.hypers[i];
-    hypers[i] = ParseHyper(op, hyper.name, is_sparse ? hyper.sparse_range : hyper.range, attrs[0],
-                           dtype, args[i]);
-  }
+  hypers = ParseHypers(op, spec, is_sparse, attrs[0], dtype, args);
 }
 
 }  // namespace slotwise

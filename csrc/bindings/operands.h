@@ -41,14 +41,18 @@ PyObject* Guarded(const BoundOp& op, Py_ssize_t count, size_t expected, const Bo
   return nullptr;
 }
 
-// var, the slots and the gradient of one call, checked but for the gradient's shape.
-class Operands {
+// var and its slots, checked.
+class Updated {
  public:
-  Operands(const char* op, const RuleSpec& spec, const char* grad_name, PyObject* const* args);
+  // `var_name` is what errors call var.
+  Updated(const char* op, const RuleSpec& spec, const char* var_name, PyObject* const* args);
 
   const ArrayArgument& var() const { return var_; }
-  const ArrayArgument& grad() const { return grad_; }
-  void* slot(size_t i) const { return i < slot_count_ ? slots_[i]->data() : nullptr; }
+  size_t slot_count() const { return slot_count_; }
+  const ArrayArgument& slot(size_t i) const { return *slots_[i]; }
+
+  // Fills an array of kMaxSlots pointers.
+  void GetSlots(void** slots) const;
 
   // Raises if `other` shares memory with var or a slot.
   void RequireApart(const NamedArray& other) const;
@@ -57,8 +61,23 @@ class Operands {
   size_t slot_count_;
   ArrayArgument var_;
   std::array<std::optional<ArrayArgument>, kMaxSlots> slots_;
+};
+
+// The same and the gradient of one call, checked but for the gradient's shape.
+class Operands : public Updated {
+ public:
+  Operands(const char* op, const RuleSpec& spec, const char* grad_name, PyObject* const* args);
+
+  const ArrayArgument& grad() const { return grad_; }
+
+ private:
   ArrayArgument grad_;
 };
+
+// As many hyperparameters as the rule has, rounded to the type that `dtype` is computed in.
+// `is_scaled` is the rule's attribute.
+std::array<double, kMaxHypers> ParseHypers(const char* op, const RuleSpec& spec, bool is_sparse,
+                                           bool is_scaled, DType dtype, PyObject* const* args);
 
 // Hyperparameters, attributes and use_locking, from consecutive arguments.
 struct Settings {
@@ -70,12 +89,14 @@ struct Settings {
   bool use_locking;
 };
 
+// Calls shorter than this keep the GIL: letting go of it costs more than the update.
+constexpr size_t kMinBytesUnattended = size_t{64} << 10;
+
 // Lets other Python threads run during a call that is long enough to bother, and holds the lock.
 class Unattended {
  public:
   Unattended(const ArrayArgument& var, size_t bytes_touched, bool use_locking) {
-    // Calls shorter than this keep the GIL: letting go of it costs more than the update.
-    if (use_locking || bytes_touched >= (size_t{64} << 10)) release_.emplace();
+    if (use_locking || bytes_touched >= kMinBytesUnattended) release_.emplace();
     if (use_locking) lock_.emplace(var.data(), var.bytes());
   }
 

@@ -44,7 +44,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   call.dtype = var.dtype();
   call.width = var.dim(0) == 0 ? 0 : var.count() / static_cast<size_t>(var.dim(0));
   call.var = var.data();
-  for (size_t i = 0; i < slot_count; ++i) call.slots[i] = operands.slot(i);
+  operands.GetSlots(call.slots);
   call.grad = grad.data();
   call.grad_stride = grad.RowStride();
   call.groups = rows.groups().view();

@@ -57,11 +57,13 @@ constexpr size_t CountAttrs(const RuleSpec& spec) {
 
 using DenseFunction = void (*)(const DenseCall&);
 using SparseFunction = void (*)(const SparseCall&);
+using SweepFunction = void (*)(const SweepCall&);
 
 struct RuleEntry {
   RuleSpec spec;
-  const DenseFunction* dense;  // both indexed by TargetIndex(); null if there is no dense op
+  const DenseFunction* dense;  // all indexed by TargetIndex(); null if there is no dense op
   const SparseFunction* sparse;
+  const SweepFunction* sweep;  // null if there is no dense op
 };
 
 // The table of rules: one row each, defined by csrc/rules.
@@ -82,6 +84,8 @@ struct RuleEntry {
   ROW(AdaMax)                       \
   ROW(RMSProp)                      \
   ROW(CenteredRMSProp)              \
+  ROW(KerasRMSProp)                 \
+  ROW(KerasCenteredRMSProp)         \
   ROW(AddSign)                      \
   ROW(PowerSign)                    \
   ROW(Nadam)                        \

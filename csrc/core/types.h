@@ -26,13 +26,35 @@ struct StridedArray {
   const int64_t* strides;
 };
 
-// One dense update: `count` elements of var, of every slot and of grad, all of one dtype.
-struct DenseCall {
-  DType dtype;
+// What is done to each element of a gradient before the rule sees it, in this order, in the type
+// that is computed in.
+struct GradTransform {
+  bool clamps = false;
+  bool normalizes = false;
+  bool scales = false;
+  double limit = 0;      // g = max(min(g, limit), -limit)
+  double numerator = 1;  // g = g * numerator / denominator
+  double denominator = 1;
+  double scale = 1;  // g = g * scale
+
+  bool any() const { return clamps || normalizes || scales; }
+};
+
+// `count` elements of var, of every slot and of grad.
+struct DenseTensor {
+  size_t first;  // elements of the tensors before this one
   size_t count;
   void* var;
   void* slots[kMaxSlots];
   StridedArray grad;
+  const GradTransform* transform;  // null: none
+};
+
+// One dense update of a list of tensors, all of one dtype, that share no memory.
+struct DenseCall {
+  DType dtype;
+  size_t tensor_count;  // at least 1
+  const DenseTensor* tensors;
   const double* hypers;  // in the order of RuleSpec::hypers
   const bool* attrs;     // in the order of RuleSpec::attrs
 };
@@ -64,6 +86,20 @@ struct SparseCall {
   int64_t grad_stride;  // elements from one row of grad to the next
   RowGroupsView groups;
   bool sum;  // sum the gradients of a row first
+  const double* hypers;
+  const bool* attrs;
+};
+
+// The update by a zero gradient of every row that a sparse update leaves out: the rest of a sweep.
+class RowSet;
+struct SweepCall {
+  DType dtype;
+  size_t rows;
+  size_t width;
+  void* var;
+  void* slots[kMaxSlots];
+  const RowSet* except;  // rows that are left alone
+  bool slots_only;       // var is left alone, too
   const double* hypers;
   const bool* attrs;
 };

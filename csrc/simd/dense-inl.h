@@ -1,4 +1,4 @@
-// The dense driver: walks the memory of one update, whatever its rule and dtype.
+// The dense driver: walks the memory of a list of tensors, whatever the rule and dtype.
 
 #if defined(SLOTWISE_SIMD_DENSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_SIMD_DENSE_INL_H_
@@ -9,9 +9,10 @@
 
 #include <algorithm>
 
+#include "core/gradients.h"
 #include "core/strided.h"
 #include "core/threads.h"
-#include "simd/step-inl.h"
+#include "simd/span-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -21,102 +22,62 @@ template <class R, class Codec>
 class Dense {
  public:
   explicit Dense(const DenseCall& call)
-      : coefficients_(Arguments<R, typename Codec::Compute>(call.hypers, call.attrs)),
-        grad_(call.grad) {
-    arrays_.var = static_cast<Stored*>(call.var);
-    for (size_t i = 0; i < kMaxSlots; ++i) arrays_.slots[i] = static_cast<Stored*>(call.slots[i]);
-    arrays_.grad = static_cast<const Stored*>(call.grad.data);
-  }
+      : call_(call),
+        coefficients_(Arguments<R, typename Codec::Compute>(call.hypers, call.attrs)) {}
 
-  void Run(size_t count) const {
-    constexpr size_t kBytesPerElement = sizeof(Stored) * (2 + kSlots);
-    const Partition partition{count, kMinBytesPerThread / kBytesPerElement, LinePhase(arrays_.var),
-                              kLine};
-    ParallelFor(partition, grad_.contiguous ? &Contiguous : &Strided, this);
+  // The threads share the elements of all tensors, as if these lay one behind the other.
+  void Run() const {
+    constexpr size_t kBytesPerElement = sizeof(Stored) * (2 + S::kSlots);
+    const DenseTensor* const tensors = call_.tensors;
+    const DenseTensor& last = tensors[call_.tensor_count - 1];
+    const size_t phase =
+        call_.tensor_count == 1 ? S::LinePhase(static_cast<const Stored*>(tensors->var)) : 0;
+    const Partition partition{last.first + last.count, kMinBytesPerThread / kBytesPerElement, phase,
+                              S::kLine};
+    ParallelFor(partition, &Part, this);
   }
 
  private:
   using Stored = typename Codec::Stored;
-  using U = Update<R, Codec>;
-  static constexpr size_t kSlots = U::kSlots;
+  using S = Span<R, Codec>;
 
-  // Less work than this per thread is done sooner by one (measured, see bench/).
-  static constexpr size_t kMinBytesPerThread = 64 << 10;
-  static constexpr size_t kGradBlock = 512;  // elements of a strided gradient copied at a time
-  static constexpr size_t kLine = 64 / sizeof(Stored);
-  static constexpr size_t kMinToAlign = 16 * kLine;
+  // Elements of a gradient that are made at a time, where it cannot be read as it lies.
+  static constexpr size_t kGradBlock = 512;
 
-  // Elements before the first cache line boundary.
-  static size_t LinePhase(const Stored* array) {
-    return (kLine - reinterpret_cast<uintptr_t>(array) / sizeof(Stored) % kLine) % kLine;
-  }
+  static bool IsBefore(size_t element, const DenseTensor& tensor) { return element < tensor.first; }
 
-  // Bytes ahead of a vector that are fetched: keeps memory busy over page ends, where the
-  // hardware's own prefetching stops, and while a division holds up the loop.
-  static constexpr size_t kBytesAhead = 2048;
-
-  // The address may lie past the array, where no pointer may point.
-  static HWY_INLINE void FetchAhead(const Stored* from) {
-    hwy::Prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) + kBytesAhead));
-  }
-
-  // The body of the walk: everything lies in memory as var does.
-  struct Body {
-    const typename U::Coefficients& c;
-    Arrays<Stored> a;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      FetchAhead(a.grad + i);
-      FetchAhead(a.var + i);
-      for (size_t k = 0; k < kSlots; ++k) FetchAhead(a.slots[k] + i);
-      U::StepAt(d, c, a, i, Codec::Load(d, a.grad + i));
-    }
-  };
-
-  static HWY_INLINE void Cover(const Body& body, size_t count) {
-    using Compute = typename Codec::Compute;
-    size_t i = 0;
-    if constexpr (Codec::kHasPairs) {
-      i = Walk(body, PairTag<hn::ScalableTag<Compute>>(), i, count);
-    }
-    WalkAll<Compute>(body, count, i);
-  }
-
-  // Full vectors start on var's cache lines; so do those of the other arrays, as a rule, since
-  // allocators give large arrays the same offset.
-  static void Apply(const typename U::Coefficients& coefficients, const Arrays<Stored>& arrays,
-                    size_t count) {
-    const typename U::Coefficients c = coefficients;  // a copy that stores to arrays cannot alias
-    const size_t head = count < kMinToAlign ? 0 : LinePhase(arrays.var);
-    Body body{c, arrays};
-    if (head > 0) {
-      Cover(body, head);
-      body.a = arrays.template From<kSlots>(head, arrays.grad + head);
-    }
-    Cover(body, count - head);
-  }
-
-  static void Contiguous(const void* context, size_t begin, size_t end) {
+  static void Part(const void* context, size_t begin, size_t end) {
     const Dense& self = *static_cast<const Dense*>(context);
-    const Stored* const grad = self.arrays_.grad + begin;
-    Apply(self.coefficients_, self.arrays_.template From<kSlots>(begin, grad), end - begin);
+    const DenseTensor* const tensors = self.call_.tensors;
+    const DenseTensor* t =
+        std::upper_bound(tensors, tensors + self.call_.tensor_count, begin, &IsBefore) - 1;
+    for (; begin < end; ++t) {
+      const size_t stop = std::min(end, t->first + t->count);
+      self.Apply(*t, begin - t->first, stop - t->first);
+      begin = stop;
+    }
   }
 
-  static void Strided(const void* context, size_t begin, size_t end) {
-    const Dense& self = *static_cast<const Dense*>(context);
+  void Apply(const DenseTensor& tensor, size_t begin, size_t end) const {
+    Arrays<Stored> arrays;
+    arrays.var = static_cast<Stored*>(tensor.var);
+    for (size_t i = 0; i < kMaxSlots; ++i) arrays.slots[i] = static_cast<Stored*>(tensor.slots[i]);
+    const Stored* const grad = static_cast<const Stored*>(tensor.grad.data);
+    if (tensor.grad.contiguous && tensor.transform == nullptr) {
+      S::Apply(coefficients_, arrays.template From<S::kSlots>(begin, grad + begin), end - begin);
+      return;
+    }
     Stored block[kGradBlock];
     while (begin < end) {
       const size_t count = std::min(kGradBlock, end - begin);
-      CopyStrided(self.grad_, sizeof(Stored), begin, count, block);
-      Apply(self.coefficients_, self.arrays_.template From<kSlots>(begin, block), count);
+      ReadGradient(call_.dtype, tensor.grad, tensor.transform, begin, count, block);
+      S::Apply(coefficients_, arrays.template From<S::kSlots>(begin, block), count);
       begin += count;
     }
   }
 
-  typename U::Coefficients coefficients_;
-  Arrays<Stored> arrays_;
-  const StridedArray& grad_;
+  const DenseCall& call_;
+  typename S::U::Coefficients coefficients_;
 };
 
 }  // namespace HWY_NAMESPACE

@@ -16,6 +16,7 @@
 #include "simd/dense-inl.h"
 #include "simd/ops-inl.h"
 #include "simd/rows-inl.h"
+#include "simd/sweep-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -23,29 +24,22 @@ namespace HWY_NAMESPACE {
 
 template <class R>
 struct Rule {
-  static void ApplyDense(const DenseCall& call) {
-    switch (call.dtype) {
-      case DType::kF16:
-        return Dense<R, F16Codec>(call).Run(call.count);
-      case DType::kBF16:
-        return Dense<R, BF16Codec>(call).Run(call.count);
-      case DType::kF32:
-        return Dense<R, F32Codec>(call).Run(call.count);
-      case DType::kF64:
-        return Dense<R, F64Codec>(call).Run(call.count);
-    }
-  }
+  static void ApplyDense(const DenseCall& call) { Run<Dense>(call); }
+  static void ApplySparse(const SparseCall& call) { Run<Rows>(call); }
+  static void ApplySweep(const SweepCall& call) { Run<Sweep>(call); }
 
-  static void ApplySparse(const SparseCall& call) {
+ private:
+  template <template <class, class> class Driver, class Call>
+  static void Run(const Call& call) {
     switch (call.dtype) {
       case DType::kF16:
-        return Rows<R, F16Codec>(call).Run();
+        return Driver<R, F16Codec>(call).Run();
       case DType::kBF16:
-        return Rows<R, BF16Codec>(call).Run();
+        return Driver<R, BF16Codec>(call).Run();
       case DType::kF32:
-        return Rows<R, F32Codec>(call).Run();
+        return Driver<R, F32Codec>(call).Run();
       case DType::kF64:
-        return Rows<R, F64Codec>(call).Run();
+        return Driver<R, F64Codec>(call).Run();
     }
   }
 };
@@ -63,14 +57,17 @@ HWY_AFTER_NAMESPACE();
 #define SLOTWISE_DEFINE_RULE(rule)                                                       \
   static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense);    \
   static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
+  static constexpr SweepFunction k##rule##Sweep[] = SLOTWISE_TABLE(rule::ApplySweep);    \
   extern const RuleEntry k##rule {                                                       \
-    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse                    \
+    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse, k##rule##Sweep    \
   }
 
 // The same for a rule that has a sparse op only.
 #undef SLOTWISE_DEFINE_SPARSE_RULE
 #define SLOTWISE_DEFINE_SPARSE_RULE(rule)                                                \
   static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
-  extern const RuleEntry k##rule { HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse }
+  extern const RuleEntry k##rule {                                                       \
+    HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse, nullptr                  \
+  }
 
 #endif

@@ -82,11 +82,13 @@ struct Update {
   using Coefficients = typename R::template Coefficients<Compute>;
   static constexpr size_t kSlots = CountSlots(R::kSpec);
 
-  // The rule applied to one vector (or pair) of elements, from i on, with gradient g.
-  template <class D, class V>
+  // The rule applied to one vector (or pair) of elements, from i on, with gradient g. Without
+  // kVar, var is neither read nor written (g stands in for it).
+  template <bool kVar = true, class D, class V>
   static HWY_INLINE void StepAt(D d, const Coefficients& c, const Arrays<Stored>& a, size_t i,
                                 V g) {
-    auto var = Codec::Load(d, a.var + i);
+    V var = g;
+    if constexpr (kVar) var = Codec::Load(d, a.var + i);
     if constexpr (kSlots == 0) {
       Step(c, g, var);
     } else {
@@ -106,7 +108,7 @@ struct Update {
       }
       Codec::Store(d, slot0, a.slots[0] + i);
     }
-    Codec::Store(d, var, a.var + i);
+    if constexpr (kVar) Codec::Store(d, var, a.var + i);
   }
 
  private:

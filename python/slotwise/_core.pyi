@@ -21,6 +21,9 @@ def gather_pooled(table: Any, ids: Any, offsets: Any, weights: Any, mode: int) -
 def coalesce(
     ids: Any, grads: Any, num_rows: int
 ) -> tuple[NDArray[np.int64], NDArray[Any], RowPlan]: ...
+def clip(
+    gradients: list[Any], clipvalue: Any, clipnorm: Any, global_clipnorm: Any
+) -> list[NDArray[Any]]: ...
 def scatter(op: int, var: _Var, indices: Any, updates: Any, use_locking: bool) -> _Var: ...
 
 class RowPlan:
@@ -36,6 +39,19 @@ class RowPlan:
     @property
     def inverse(self) -> NDArray[np.int64]: ...
     def __len__(self) -> int: ...
+
+class UpdatePlan:
+    def __init__(self, op: str, rule: str, entries: list[tuple[Any, ...]]) -> None: ...
+    def apply(
+        self,
+        pairs: Any,
+        hypers: tuple[tuple[Any, ...] | None, ...],
+        attrs: tuple[bool, ...],
+        clipvalue: Any,
+        clipnorm: Any,
+        global_clipnorm: Any,
+        scope: str,
+    ) -> bool: ...
 
 def ApplyGradientDescent(
     var: _Var,
@@ -217,6 +233,29 @@ def ApplyCenteredRMSProp(
     rho: Any,
     momentum: Any,
     epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyKerasRMSProp(
+    var: _Var,
+    rms: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    epsilon: Any,
+    epsilon_in_root: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyKerasCenteredRMSProp(
+    var: _Var,
+    rms: Any,
+    mg: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    epsilon: Any,
+    epsilon_in_root: bool,
     use_locking: bool,
     /,
 ) -> _Var: ...
@@ -493,6 +532,35 @@ def SparseApplyCenteredRMSProp(
     rho: Any,
     momentum: Any,
     epsilon: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyKerasRMSProp(
+    var: _Var,
+    rms: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    epsilon: Any,
+    epsilon_in_root: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyKerasCenteredRMSProp(
+    var: _Var,
+    rms: Any,
+    mg: Any,
+    grad: Any,
+    lr: Any,
+    rho: Any,
+    epsilon: Any,
+    epsilon_in_root: bool,
     use_locking: bool,
     indices: Any,
     duplicates: str,

@@ -740,6 +740,95 @@ def ApplyCenteredRMSProp(
     )
 
 
+def ApplyKerasRMSProp(
+    var: ArrayT,
+    rms: Array,
+    lr: Scalar,
+    rho: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    epsilon_in_root: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """RMSProp as Keras computes it without momentum.
+
+        rms  = rms * rho + grad^2 * (1 - rho)
+        var -= grad * lr / (sqrt(rms) + epsilon)                 or, with epsilon_in_root,
+        var -= grad * lr / sqrt(rms + epsilon)
+
+    Args:
+        var: parameters, updated.
+        rms: running mean of squared gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        epsilon: keeps the denominator from 0.
+        grad: the gradient.
+        epsilon_in_root: where epsilon stands.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, rms = np.array([1.0]), np.array([0.0])
+        >>> raw_ops.ApplyKerasRMSProp(
+        ...     var=var, rms=rms, lr=0.5, rho=0.75, epsilon=0.0, grad=np.array([2.0])
+        ... )
+        array([0.])
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; Keras, ``keras.optimizers.legacy.RMSprop``.
+    """
+    return _core.ApplyKerasRMSProp(var, rms, grad, lr, rho, epsilon, epsilon_in_root, use_locking)
+
+
+def ApplyKerasCenteredRMSProp(
+    var: ArrayT,
+    rms: Array,
+    mg: Array,
+    lr: Scalar,
+    rho: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    epsilon_in_root: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """RMSProp scaled by the variance of the gradients, as Keras computes it without momentum.
+
+        rms  = rms * rho + grad^2 * (1 - rho)
+        mg   = mg * rho + grad * (1 - rho)
+        var -= grad * lr / (sqrt(rms - mg^2) + epsilon)          or, with epsilon_in_root,
+        var -= grad * lr / sqrt(rms - mg^2 + epsilon)
+
+    Args:
+        var: parameters, updated.
+        rms: running mean of squared gradients, updated.
+        mg: running mean of gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        epsilon: keeps the denominator from 0.
+        grad: the gradient.
+        epsilon_in_root: where epsilon stands.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, rms, mg = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyKerasCenteredRMSProp(
+        ...     var=var, rms=rms, mg=mg, lr=0.5, rho=0.5, epsilon=0.0, grad=np.array([2.0])
+        ... )
+        array([0.])
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; Keras, ``keras.optimizers.legacy.RMSprop``.
+    """
+    return _core.ApplyKerasCenteredRMSProp(
+        var, rms, mg, grad, lr, rho, epsilon, epsilon_in_root, use_locking
+    )
+
+
 def ApplyAddSign(
     var: ArrayT,
     m: Array,
@@ -959,7 +1048,9 @@ __all__ = [
     "ApplyFtrl",
     "ApplyFtrlV2",
     "ApplyGradientDescent",
+    "ApplyKerasCenteredRMSProp",
     "ApplyKerasMomentum",
+    "ApplyKerasRMSProp",
     "ApplyLion",
     "ApplyMomentum",
     "ApplyNadam",

@@ -908,6 +908,128 @@ def SparseApplyAdaMax(
     )
 
 
+def SparseApplyKerasRMSProp(
+    var: ArrayT,
+    rms: Array,
+    lr: Scalar,
+    rho: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    epsilon_in_root: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    name: str | None = None,
+) -> ArrayT | int:
+    """RMSProp as Keras computes it without momentum.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyKerasRMSProp`.
+
+    Args:
+        var: table, updated.
+        rms: running mean of squared gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        epsilon: keeps the denominator from 0.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        epsilon_in_root: where epsilon stands.
+        use_locking, duplicates, bounds, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> rms = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyKerasRMSProp(
+        ...     var=var, rms=rms, lr=0.5, rho=0.75, epsilon=1.0,
+        ...     grad=np.ones((1, 2)), indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; Keras, ``keras.optimizers.legacy.RMSprop``.
+    """
+    return _core.SparseApplyKerasRMSProp(
+        var,
+        rms,
+        grad,
+        lr,
+        rho,
+        epsilon,
+        epsilon_in_root,
+        use_locking,
+        indices,
+        duplicates,
+        bounds,
+    )
+
+
+def SparseApplyKerasCenteredRMSProp(
+    var: ArrayT,
+    rms: Array,
+    mg: Array,
+    lr: Scalar,
+    rho: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    epsilon_in_root: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    name: str | None = None,
+) -> ArrayT | int:
+    """RMSProp scaled by the variance of the gradients, as Keras computes it without momentum.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyKerasCenteredRMSProp`.
+
+    Args:
+        var: table, updated.
+        rms: running mean of squared gradients, updated.
+        mg: running mean of gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        epsilon: keeps the denominator from 0.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        epsilon_in_root: where epsilon stands.
+        use_locking, duplicates, bounds, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> rms = np.ones((3, 2))
+        >>> mg = np.zeros((3, 2))
+        >>> table = raw_ops.SparseApplyKerasCenteredRMSProp(
+        ...     var=var, rms=rms, mg=mg, lr=0.5, rho=0.75, epsilon=1.0,
+        ...     grad=np.ones((1, 2)), indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; Keras, ``keras.optimizers.legacy.RMSprop``.
+    """
+    return _core.SparseApplyKerasCenteredRMSProp(
+        var,
+        rms,
+        mg,
+        grad,
+        lr,
+        rho,
+        epsilon,
+        epsilon_in_root,
+        use_locking,
+        indices,
+        duplicates,
+        bounds,
+    )
+
+
 def SparseApplyAddSign(
     var: ArrayT,
     m: Array,
@@ -1215,7 +1337,9 @@ __all__ = [
     "SparseApplyFtrl",
     "SparseApplyFtrlV2",
     "SparseApplyGradientDescent",
+    "SparseApplyKerasCenteredRMSProp",
     "SparseApplyKerasMomentum",
+    "SparseApplyKerasRMSProp",
     "SparseApplyLion",
     "SparseApplyMomentum",
     "SparseApplyNadam",

@@ -1,0 +1,31 @@
+// Operations on gradients that are no update: clipping them and measuring them.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "core/types.h"
+
+namespace slotwise {
+
+// out[i] = transform(in[i]) for `count` contiguous elements; `out` may be `in`.
+void TransformGradient(DType dtype, const GradTransform& transform, size_t count, const void* in,
+                       void* out);
+
+// Copies elements [begin, begin + count) of `grad`, in C order and transformed (null: as they are).
+void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* transform,
+                  size_t begin, size_t count, void* out);
+
+// A gradient to measure.
+struct Measured {
+  DType dtype;
+  size_t count;
+  StridedArray grad;
+  const GradTransform* transform;  // null: none
+};
+
+// The sum of squares of each, in double precision. The order of summation depends on the number
+// of elements only, so the sums have the same bits for any number of threads.
+std::vector<double> SumsOfSquares(const std::vector<Measured>& gradients);
+
+}  // namespace slotwise

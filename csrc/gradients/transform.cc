@@ -1,0 +1,88 @@
+#include "core/gradients.h"
+#include "core/strided.h"
+#include "core/targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "gradients/transform.cc"
+#include "hwy/foreach_target.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class Codec>
+struct Transformed {
+  using Stored = typename Codec::Stored;
+  using T = typename Codec::Compute;
+
+  const GradTransform& transform;
+  const Stored* in;
+  Stored* out;
+
+  template <class D>
+  HWY_INLINE void operator()(D d, size_t i) const {
+    auto g = Codec::Load(d, in + i);
+    using V = decltype(g);
+    if (transform.clamps) {
+      const T limit = static_cast<T>(transform.limit);
+      g = FirstMax(FirstMin(g, Fill<V>(limit)), Fill<V>(-limit));
+    }
+    if (transform.normalizes) {
+      g = g * static_cast<T>(transform.numerator) / static_cast<T>(transform.denominator);
+    }
+    if (transform.scales) g = g * static_cast<T>(transform.scale);
+    Codec::Store(d, g, out + i);
+  }
+};
+
+struct TransformSpan {
+  template <class Codec>
+  static void Run(const GradTransform& transform, size_t count, const void* in, void* out) {
+    using Stored = typename Codec::Stored;
+    WalkAll<typename Codec::Compute>(
+        Transformed<Codec>{transform, static_cast<const Stored*>(in), static_cast<Stored*>(out)},
+        count);
+  }
+
+  static void Apply(DType dtype, const GradTransform& transform, size_t count, const void* in,
+                    void* out) {
+    switch (dtype) {
+      case DType::kF16:
+        return Run<F16Codec>(transform, count, in, out);
+      case DType::kBF16:
+        return Run<BF16Codec>(transform, count, in, out);
+      case DType::kF32:
+        return Run<F32Codec>(transform, count, in, out);
+      case DType::kF64:
+        return Run<F64Codec>(transform, count, in, out);
+    }
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+
+void TransformGradient(DType dtype, const GradTransform& transform, size_t count, const void* in,
+                       void* out) {
+  static constexpr void (*kTable[])(DType, const GradTransform&, size_t, const void*, void*) =
+      SLOTWISE_TABLE(TransformSpan::Apply);
+  kTable[TargetIndex()](dtype, transform, count, in, out);
+}
+
+void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* transform,
+                  size_t begin, size_t count, void* out) {
+  const void* in = static_cast<const unsigned char*>(grad.data) + begin * SizeOf(dtype);
+  if (!grad.contiguous || transform == nullptr) {
+    CopyStrided(grad, SizeOf(dtype), begin, count, out);
+    in = out;
+  }
+  if (transform != nullptr) TransformGradient(dtype, *transform, count, in, out);
+}
+
+}  // namespace slotwise
+#endif

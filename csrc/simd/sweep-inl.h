@@ -1,0 +1,76 @@
+// The sweep driver: where a sparse update means the whole table, the rows that no id names have a
+// zero gradient. It streams through all of them; the rows driver does the others.
+
+#if defined(SLOTWISE_SIMD_SWEEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_SIMD_SWEEP_INL_H_
+#undef SLOTWISE_SIMD_SWEEP_INL_H_
+#else
+#define SLOTWISE_SIMD_SWEEP_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "core/row_set.h"
+#include "core/threads.h"
+#include "simd/span-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+template <class R, class Codec>
+class Sweep {
+ public:
+  explicit Sweep(const SweepCall& call)
+      : call_(call), coefficients_(Arguments<R, typename Codec::Compute>(call.hypers, call.attrs)) {
+    arrays_.var = static_cast<Stored*>(call.var);
+    for (size_t i = 0; i < kMaxSlots; ++i) arrays_.slots[i] = static_cast<Stored*>(call.slots[i]);
+  }
+
+  void Run() const {
+    const size_t row_bytes = call_.width * sizeof(Stored) * (1 + S::kSlots);
+    const size_t min_rows = std::max(size_t{1}, kMinBytesPerThread / row_bytes);
+    ParallelFor({call_.rows, min_rows, 0, 1}, &Part, this);
+  }
+
+ private:
+  using Stored = typename Codec::Stored;
+  using S = Span<R, Codec>;
+
+  static constexpr size_t kZeroBlock = 4096;  // elements; stays in the first-level cache
+  alignas(64) static constexpr Stored kZeros[kZeroBlock] = {};
+
+  static void Part(const void* context, size_t begin, size_t end) {
+    const Sweep& self = *static_cast<const Sweep*>(context);
+    const RowSet& except = *self.call_.except;
+    const size_t width = self.call_.width;
+    for (size_t row = except.FirstOutside(begin, end); row < end;) {
+      const size_t stop = except.FirstInside(row, end);
+      self.Apply(row * width, stop * width);
+      row = except.FirstOutside(stop, end);
+    }
+  }
+
+  void Apply(size_t begin, size_t end) const {
+    while (begin < end) {
+      const size_t count = std::min(kZeroBlock, end - begin);
+      const Arrays<Stored> arrays = arrays_.template From<S::kSlots>(begin, kZeros);
+      if (!call_.slots_only) {
+        S::Apply(coefficients_, arrays, count);
+      } else if constexpr (S::kSlots > 0) {
+        S::template Apply<false>(coefficients_, arrays, count);
+      }
+      begin += count;
+    }
+  }
+
+  const SweepCall& call_;
+  typename S::U::Coefficients coefficients_;
+  Arrays<Stored> arrays_;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#endif
