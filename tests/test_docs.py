@@ -3,19 +3,24 @@
 import doctest
 import importlib.util
 import inspect
+import pkgutil
 from pathlib import Path
 
 import pytest
 import slotwise
-from slotwise import _core, _runtime, _tables, raw_ops
+from slotwise import _core, optimizers, raw_ops
 
-MODULES = [raw_ops.dense, raw_ops.sparse, raw_ops.scatter, _runtime, _tables]
+MODULES = [
+    importlib.import_module(found.name)
+    for found in pkgutil.walk_packages(slotwise.__path__, "slotwise.")
+    if found.name != "slotwise._core"
+]
 ROOT = Path(__file__).parents[1]
 
 
 def public_functions() -> list:
     found = []
-    for module in (slotwise, raw_ops):
+    for module in (slotwise, raw_ops, optimizers, optimizers.schedules):
         for name in module.__all__:
             if inspect.isfunction(getattr(module, name)):
                 found.append(pytest.param(getattr(module, name), id=f"{module.__name__}.{name}"))

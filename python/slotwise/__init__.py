@@ -1,6 +1,7 @@
 """Optimizer updates for arrays in place, with TensorFlow's semantics, at the speed of memory."""
 
-from slotwise import raw_ops
+from slotwise import optimizers, raw_ops
+from slotwise._autodiff import GradientTape
 from slotwise._runtime import (
     active_target,
     get_config,
@@ -20,12 +21,16 @@ from slotwise._tables import (
     gather_pooled,
     zeros,
 )
+from slotwise._variable import Variable
+from slotwise.optimizers._support import support_matrix
 
 __version__: str = get_config()["version"]
 
 __all__ = [
+    "GradientTape",
     "IndexedSlices",
     "RowPlan",
+    "Variable",
     "__version__",
     "active_target",
     "coalesce",
@@ -35,10 +40,12 @@ __all__ = [
     "gather_pooled",
     "get_config",
     "get_num_threads",
+    "optimizers",
     "raw_ops",
     "set_num_threads",
     "set_target",
     "show_config",
+    "support_matrix",
     "targets",
     "zeros",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from slotwise import _core
+from slotwise._variable import Variable, _recorder
 
 Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
 Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
@@ -83,8 +84,11 @@ def _row_count(op: str, num_rows: int) -> int:
 def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
     """Copy rows of a table: ``table[ids]``, by threads that fetch ahead.
 
+    Inside a `GradientTape`, the gradient of a `Variable` that was only gathered from is
+    `IndexedSlices`.
+
     Args:
-        table: C-contiguous, shape ``(rows, ...)``, any dtype of numbers.
+        table: C-contiguous, shape ``(rows, ...)``, any dtype of numbers; or a `Variable`.
         ids: int32 or int64 of any shape, each in ``[0, rows)``.
         out: where to put the result; C-contiguous, shape ``ids.shape + table.shape[1:]``.
 
@@ -99,6 +103,12 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
         >>> slotwise.gather(np.array([[1, 2], [3, 4], [5, 6]]), np.array([2, 0])).tolist()
         [[5, 6], [1, 2]]
     """
+    if isinstance(table, Variable):
+        table = table.read()
+    recorder = _recorder.get()
+    if recorder is not None and recorder.is_recorded(table):
+        rows: NDArray[Any] = recorder.gather(table, ids)
+        return rows
     return _core.gather(table, ids, out)
 
 

@@ -1,0 +1,59 @@
+"""Adadelta."""
+
+from __future__ import annotations
+
+from slotwise.optimizers._description import Description, Kind, Parameter, Slot, Update
+from slotwise.optimizers.legacy._described import Described, constructor
+
+DESCRIPTION = Description(
+    name="Adadelta",
+    parameters=(
+        Parameter("learning_rate", 0.001),
+        Parameter("rho", 0.95),
+        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
+    ),
+    slots=(Slot("accum_grad"), Slot("accum_var")),
+    update=lambda opt: Update("Adadelta", ("accum_grad", "accum_var"), "rows"),
+    coefficients=lambda x: {"lr": x.lr, "rho": x["rho"], "epsilon": x["epsilon"]},
+    config=("learning_rate", "decay", "rho", "epsilon"),
+    optional_iterations=True,
+)
+
+
+class Adadelta(Described):
+    """Adadelta: steps scaled by the root mean square of past steps over that of past gradients.
+
+        accum_grad = rho * accum_grad + (1 - rho) * grad^2
+        step       = sqrt(accum_var + epsilon) / sqrt(accum_grad + epsilon) * grad
+        var       -= learning_rate * step
+        accum_var  = rho * accum_var + (1 - rho) * step^2
+
+    Args:
+        learning_rate: a number, a schedule, a callable or an array.
+        rho: decay of both running means.
+        epsilon: added under both roots; 0 and None mean 1e-7.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
+            `slotwise.support_matrix`.
+        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
+            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+
+    Slots:
+        ``accum_grad``, ``accum_var``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.Adadelta(learning_rate=1.0, rho=0.75, epsilon=1.0)
+        >>> var = slotwise.Variable(2.0)
+        >>> _ = opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> round(float(var), 6)                             # 2 - 2 / sqrt(2)
+        0.585786
+
+    Source: Zeiler, "ADADELTA: an adaptive learning rate method", 2012.
+    """
+
+    description = DESCRIPTION
+    __init__ = constructor(DESCRIPTION)

@@ -1,0 +1,72 @@
+"""Adagrad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotwise.optimizers._description import Description, Kind, Parameter, Slot, Update
+from slotwise.optimizers.legacy._described import Described, constructor
+
+
+def _not_negative(name: str, value: Any) -> None:
+    if value < 0:
+        raise ValueError(f"{name} must be non-negative: {value}")
+
+
+DESCRIPTION = Description(
+    name="Adagrad",
+    parameters=(
+        Parameter("learning_rate", 0.001),
+        Parameter(
+            "initial_accumulator_value",
+            0.1,
+            Kind.NUMBER,
+            through_float32=False,
+            check=_not_negative,
+        ),
+        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
+    ),
+    slots=(Slot("accumulator", initial="initial_accumulator_value"),),
+    update=lambda opt: Update("AdagradV2", ("accumulator",), "rows", (True,)),
+    coefficients=lambda x: {"lr": x.lr, "epsilon": x["epsilon"]},
+    config=("learning_rate", "decay", "initial_accumulator_value", "epsilon"),
+    optional_iterations=True,
+)
+
+
+class Adagrad(Described):
+    """Adagrad: steps scaled by the root of the sum of squared gradients.
+
+        accumulator += grad^2
+        var         -= learning_rate * grad / (sqrt(accumulator) + epsilon)
+
+    Args:
+        learning_rate: a number, a schedule, a callable or an array.
+        initial_accumulator_value: what the accumulators begin with, at least 0.
+        epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
+            `slotwise.support_matrix`.
+        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
+            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+
+    Slots:
+        ``accumulator``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.Adagrad(1.0, initial_accumulator_value=0.0)
+        >>> var = slotwise.Variable(10.0)
+        >>> _ = opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> round(float(var), 6)                             # the first step has unit length
+        9.0
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+        stochastic optimization", 2011.
+    """
+
+    description = DESCRIPTION
+    __init__ = constructor(DESCRIPTION)

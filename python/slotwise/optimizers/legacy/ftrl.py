@@ -1,0 +1,126 @@
+"""Ftrl."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from slotwise.optimizers._description import (
+    Description,
+    Kind,
+    Parameter,
+    Slot,
+    Update,
+    not_negative,
+    not_positive,
+)
+from slotwise.optimizers.legacy._described import Described, constructor
+
+_SHRINKAGE = "l2_shrinkage_regularization_strength"
+
+
+def _update(opt: Any) -> Update:
+    rule = "FtrlV2" if getattr(opt, _SHRINKAGE) > 0 else "Ftrl"
+    multiply_linear_by_lr = (False,)
+    return Update(rule, ("accumulator", "linear"), "rows", multiply_linear_by_lr)
+
+
+def _coefficients(x: Any) -> dict[str, Any]:
+    lr = x.lr
+    l2 = x["l2_regularization_strength"]
+    return {
+        "lr": lr,
+        "l1": x["l1_regularization_strength"],
+        "l2": l2 if lr == 0 else l2 + x["beta"] / (2 * lr),  # with a rate of 0 nothing changes
+        "l2_shrinkage": x[_SHRINKAGE],
+        "lr_power": x["learning_rate_power"],
+    }
+
+
+DESCRIPTION = Description(
+    name="Ftrl",
+    parameters=(
+        Parameter("learning_rate", 0.001),
+        Parameter("learning_rate_power", -0.5, check=not_positive),
+        Parameter(
+            "initial_accumulator_value",
+            0.1,
+            Kind.NUMBER,
+            through_float32=False,
+            check=not_negative,
+        ),
+        Parameter("l1_regularization_strength", 0.0, check=not_negative),
+        Parameter("l2_regularization_strength", 0.0, check=not_negative),
+        Parameter(_SHRINKAGE, 0.0, Kind.NUMBER, check=not_negative),
+        Parameter("beta", 0.0),
+    ),
+    slots=(Slot("accumulator", initial="initial_accumulator_value"), Slot("linear")),
+    update=_update,
+    coefficients=_coefficients,
+    config=(
+        "learning_rate",
+        "decay",
+        "initial_accumulator_value",
+        "learning_rate_power",
+        "l1_regularization_strength",
+        "l2_regularization_strength",
+        "beta",
+        _SHRINKAGE,
+    ),
+    name_before=_SHRINKAGE,
+    interleaved=True,
+)
+
+
+class Ftrl(Described):
+    """Follow the regularized leader, for sparse linear models.
+
+        l2'     = l2 + beta / (2 * learning_rate)
+        n       = accumulator + grad^2
+        linear += grad + 2 * l2_shrinkage * var
+                  - (n^-p - accumulator^-p) / learning_rate * var
+        var     = (l1 * sign(linear) - linear) / (n^-p / learning_rate + 2 * l2')
+                                                                 if |linear| > l1, else 0
+        accumulator = n
+
+    with p = learning_rate_power, and the strengths of regularization l1, l2, l2_shrinkage.
+
+    Args:
+        learning_rate: a number, a schedule, a callable or an array.
+        learning_rate_power: at most 0; 0 for a rate that does not decay.
+        initial_accumulator_value: what the accumulators begin with, at least 0.
+        l1_regularization_strength: at least 0.
+        l2_regularization_strength: at least 0.
+        l2_shrinkage_regularization_strength: at least 0; l2 on the gradient alone.
+        beta: the paper's beta.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
+            `slotwise.support_matrix`.
+        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
+            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+            ``lr`` is ignored.
+
+    Slots:
+        ``accumulator``, ``linear``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.Ftrl(1.0, l1_regularization_strength=100.0)
+        >>> var = slotwise.Variable(10.0)
+        >>> _ = opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> float(var)                                       # too little evidence for a weight
+        0.0
+
+    Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013.
+    """
+
+    description = DESCRIPTION
+    __init__ = constructor(DESCRIPTION)
+
+    def _chosen_rate(self, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
+        if "lr" in kwargs:
+            warnings.warn("Ftrl ignores `lr`; use `learning_rate`.", UserWarning, stacklevel=4)
+        return learning_rate

@@ -1,0 +1,157 @@
+"""Nadam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from slotwise._variable import Variable
+from slotwise.optimizers._description import (
+    Description,
+    Float,
+    Kind,
+    Parameter,
+    Slot,
+    Update,
+    compute_type,
+    power,
+)
+from slotwise.optimizers._plan import Plan
+from slotwise.optimizers.legacy._described import Described, Numbers, constructor
+from slotwise.optimizers.legacy.optimizer import _is_schedule, _rounded
+
+_NO_SCHEDULE = (
+    "The Nadam optimizer does not support tf.keras.optimizers.LearningRateSchedules as the "
+    "learning rate."
+)
+
+
+def _decay_of_step(x: Numbers, step: int) -> Float:
+    """beta_1 as scheduled for a step: beta_1 * (1 - 0.5 * 0.96^(schedule_decay * step))."""
+    exponent = x.type(x.optimizer._initial_decay) * x.type(step)
+    warm = x.type(0.5) * power(_rounded(0.96, x.type), exponent)
+    return x["beta_1"] * (1 - warm)
+
+
+def _coefficients(x: Any) -> dict[str, Any]:
+    momentum = _decay_of_step(x, x.step)
+    return {
+        "beta2_power": x.power("beta_2"),
+        "lr": x.lr,
+        "beta1": x["beta_1"],
+        "beta2": x["beta_2"],
+        "epsilon": x["epsilon"],
+        "momentum": momentum,
+        "momentum_next": _decay_of_step(x, x.step + 1),
+        "momentum_product": x.type(x.optimizer._product_before()) * momentum,
+    }
+
+
+DESCRIPTION = Description(
+    name="Nadam",
+    parameters=(
+        Parameter("learning_rate", 0.001),
+        Parameter("beta_1", 0.9),
+        Parameter("beta_2", 0.999),
+        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
+        Parameter("schedule_decay", 0.004, Kind.NUMBER, through_float32=False, keyword_only=True),
+    ),
+    slots=(Slot("m"), Slot("v")),
+    update=lambda opt: Update("Nadam", ("m", "v"), "slots"),
+    coefficients=_coefficients,
+    config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon"),
+)
+
+
+class Nadam(Described):
+    """Nadam: Adam with Nesterov momentum that is warmed up.
+
+        t    = iterations + 1
+        mu_t = beta_1 * (1 - 0.5 * 0.96^(schedule_decay * t))
+        P    = momentum_cache * mu_t, which momentum_cache becomes
+        m   += (grad - m) * (1 - beta_1)
+        v   += (grad^2 - v) * (1 - beta_2)
+        bar  = (1 - mu_t) * grad / (1 - P) + mu_(t+1) * m / (1 - P * mu_(t+1))
+        var -= learning_rate * bar / (sqrt(v / (1 - beta_2^t)) + epsilon)
+
+    Args:
+        learning_rate: a number, a callable or an array; no schedule.
+        beta_1: decay of m.
+        beta_2: decay of v.
+        epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
+        schedule_decay: how fast momentum is warmed up. It is ``decay`` in the config.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
+            `slotwise.support_matrix`.
+        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
+            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+
+    Slots:
+        ``m``, ``v``; and one number, ``momentum_cache``, after `iterations` in `weights`.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.Nadam(learning_rate=0.2)
+        >>> var = slotwise.Variable(10.0)
+        >>> _ = opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> f"{float(var):.1f}"
+        '9.8'
+
+    Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
+    """
+
+    description = DESCRIPTION
+    __init__ = constructor(DESCRIPTION)
+
+    _cache: Variable | None = None
+    _step: tuple[int, float, float] | None = None  # iterations, the cache before and after
+
+    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        if _is_schedule(arguments["learning_rate"]):
+            raise ValueError(_NO_SCHEDULE)
+        super()._set_up(arguments, {**kwargs, "decay": arguments["schedule_decay"]})
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type[Any]] | None = None
+    ) -> Any:
+        arguments = dict(config)
+        if "decay" in arguments:
+            arguments.setdefault("schedule_decay", arguments.pop("decay"))
+        return super().from_config(arguments, custom_objects)
+
+    def _decayed_lr(self, var_dtype: DTypeLike) -> Float:
+        rate = self._get_hyper("learning_rate")
+        if _is_schedule(rate):
+            raise ValueError(_NO_SCHEDULE)
+        return _rounded(rate, compute_type(np.dtype(var_dtype)))  # decay is schedule_decay here
+
+    def _create_slots(self, var_list: Sequence[Variable]) -> None:
+        if self._cache is None and var_list:
+            dtype = compute_type(var_list[0].dtype)
+            self._cache = Variable(np.ones((), dtype), trainable=False, name="momentum_cache")
+            self._weights.append(self._cache)
+        super()._create_slots(var_list)
+
+    def _product_before(self) -> float:
+        """momentum_cache as it was at the start of this step."""
+        assert self._cache is not None
+        value, step = float(self._cache), self._step_count()
+        if self._step is None or self._step[0] != step or value not in self._step[1:]:
+            self._step = (step, value, value)
+        return self._step[1]
+
+    def _finish(self, plan: Plan) -> None:
+        assert self._cache is not None
+        kind = compute_type(self._cache.dtype)
+        if kind in plan.types:
+            product = _coefficients(Numbers(self, kind))["momentum_product"]
+            self._cache.assign(product)
+            assert self._step is not None
+            self._step = (*self._step[:2], float(product))

@@ -1,0 +1,647 @@
+"""The base class of the legacy API: hyperparameters, state, and the steps of an update."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from slotwise import _autodiff
+from slotwise._tables import IndexedSlices, coalesce
+from slotwise._variable import Variable
+from slotwise.optimizers import _gradients, schedules
+from slotwise.optimizers._description import Float, compute_type
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._state import Variables, initial, unique_name
+
+ApplyState = dict[tuple[str, np.dtype[Any]], dict[str, Any]]
+
+_KEYWORDS = ("clipnorm", "clipvalue", "global_clipnorm", "lr", "decay")
+_CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+
+
+class Optimizer:
+    """Base class of the optimizers, and of your own.
+
+    Derive from it to write an optimizer: create slots in ``_create_slots``, update a variable in
+    ``_resource_apply_dense`` and, for gradients of rows, ``_resource_apply_sparse``.
+    Hyperparameters that may change are kept by ``_set_hyper`` and read by ``_get_hyper``;
+    ``_decayed_lr`` is the learning rate of the step.
+
+    Args:
+        name: what errors call the optimizer; None or "" for one made from the class.
+        gradient_aggregator: a function of a list of (gradient, variable) pairs that returns such a
+            list; the first thing that is done to gradients.
+        gradient_transformers: functions of the same kind; the last thing.
+        kwargs: ``clipvalue`` limits each element of a gradient, ``clipnorm`` the norm of each
+            gradient, ``global_clipnorm`` that of all together, in this order; ``decay`` divides the
+            learning rate by 1 + decay * iterations; ``lr`` is an old name of ``learning_rate``.
+
+    Raises:
+        TypeError: an unknown keyword.
+        ValueError: a negative keyword, both norms at once, or clipping beside
+            ``gradient_transformers``.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> class Signs(slotwise.optimizers.legacy.Optimizer):
+        ...     def __init__(self, learning_rate=0.5, name="Signs", **kwargs):
+        ...         super().__init__(name, **kwargs)
+        ...         self._set_hyper("learning_rate", learning_rate)
+        ...     def _create_slots(self, var_list):
+        ...         for var in var_list:
+        ...             self.add_slot(var, "sum")
+        ...     def _resource_apply_dense(self, grad, var, apply_state=None):
+        ...         self.get_slot(var, "sum").assign_add(grad)
+        ...         var.assign_sub(self._decayed_lr(var.dtype) * np.sign(grad))
+        ...     def _resource_apply_sparse(self, grad, var, indices, apply_state=None):
+        ...         var.value[indices] -= self._decayed_lr(var.dtype) * np.sign(grad)
+        ...     def get_config(self):
+        ...         config = super().get_config()
+        ...         config["learning_rate"] = self._serialize_hyperparameter("learning_rate")
+        ...         return config
+        >>> var = slotwise.Variable(np.array([1.0, 2.0]))
+        >>> opt = Signs()
+        >>> int(opt.apply_gradients([(np.array([3.0, -4.0]), var)]))
+        1
+        >>> var.numpy(), opt.get_slot(var, "sum").numpy()
+        (array([0.5, 2.5]), array([ 3., -4.]))
+    """
+
+    _HAS_AGGREGATE_GRAD = True  # apply_gradients has experimental_aggregate_gradients
+
+    def __init__(
+        self,
+        name: str | None = None,
+        gradient_aggregator: Callable[[Any], Any] | None = None,
+        gradient_transformers: Sequence[Callable[[Any], Any]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for key, value in kwargs.items():
+            if key not in _KEYWORDS:
+                raise TypeError(
+                    f"Unexpected keyword argument passed to optimizer: {key}. Allowed kwargs are "
+                    f"{set(_KEYWORDS)}."
+                )
+            if value is not None and value < 0:
+                raise ValueError(f"Expected {key} >= 0, received: {value}")
+            if key == "lr":
+                message = "The `lr` argument is deprecated, use `learning_rate` instead."
+                warnings.warn(message, UserWarning, stacklevel=3)
+        decay = kwargs.get("decay", 0.0)
+        if decay is None:
+            raise TypeError("decay: expected a number, got None")
+        self._hyper: dict[str, Any] = {}
+        self._hypers_created = False
+        self._initial_decay = decay
+        self._name = name or unique_name(type(self).__name__)
+        self._variables = Variables()
+        self._slots: dict[int, dict[str, Variable]] = {}
+        self._slot_names: list[str] = []
+        self._weights: list[Variable] = []
+        self._iterations: Variable | None = None
+        self._clips: dict[str, Any] = dict.fromkeys(_CLIPS)
+        self.gradient_aggregator = gradient_aggregator
+        self.gradient_transformers = list(gradient_transformers or ())
+        clipnorm, global_clipnorm = kwargs.get("clipnorm"), kwargs.get("global_clipnorm")
+        self.clipnorm = clipnorm
+        self.global_clipnorm = global_clipnorm
+        if clipnorm is not None and global_clipnorm is not None:
+            raise ValueError(
+                "Cannot accept both `clipnorm` and `global_clipnorm`. Received: "
+                f"`clipnorm`={clipnorm}, `global_clipnorm`={global_clipnorm}."
+            )
+        self.clipvalue = kwargs.get("clipvalue")
+
+    # ----- clipping ------------------------------------------------------------------------------
+
+    def _set_clip(self, name: str, value: Any) -> None:
+        if value is not None and self.gradient_transformers:
+            raise ValueError(
+                f"`{name}` cannot be set when `gradient_transformers` is set. Instead, use the "
+                "`gradient_transformers` to specify clipping and other transformations. Received: "
+                f"val={value}, gradient_transformers={self.gradient_transformers}."
+            )
+        self._clips[name] = value
+
+    @property
+    def clipnorm(self) -> Any:
+        """The largest norm of each gradient, or None."""
+        return self._clips["clipnorm"]
+
+    @clipnorm.setter
+    def clipnorm(self, value: Any) -> None:
+        self._set_clip("clipnorm", value)
+
+    @property
+    def clipvalue(self) -> Any:
+        """The largest magnitude of each element of a gradient, or None."""
+        return self._clips["clipvalue"]
+
+    @clipvalue.setter
+    def clipvalue(self, value: Any) -> None:
+        self._set_clip("clipvalue", value)
+
+    @property
+    def global_clipnorm(self) -> Any:
+        """The largest norm of all gradients together, or None."""
+        return self._clips["global_clipnorm"]
+
+    @global_clipnorm.setter
+    def global_clipnorm(self, value: Any) -> None:
+        self._set_clip("global_clipnorm", value)
+
+    # ----- hyperparameters -----------------------------------------------------------------------
+
+    def _set_hyper(self, name: str, value: Any) -> None:
+        """Keep a hyperparameter; a number that was read already is written to in place."""
+        previous = self._hyper.get(name)
+        if isinstance(previous, Variable) and not _is_schedule(value):
+            if callable(value):
+                raise TypeError(f"{name}: expected a number, got a callable")
+            previous.assign(value)
+        else:
+            self._hyper[name] = value
+
+    def _get_hyper(self, name: str, dtype: DTypeLike | None = None) -> Any:
+        """A hyperparameter's value: a variable, an array, a schedule or what a callable returns.
+
+        With a dtype, as a number of the type that such arrays are computed in.
+        """
+        self._create_hypers()
+        value = self._hyper[name]
+        if callable(value) and not _is_schedule(value):
+            value = value()
+        return value if dtype is None else _rounded(value, compute_type(np.dtype(dtype)))
+
+    def _create_hypers(self) -> None:
+        if self._hypers_created:
+            return
+        for name, value in self._hyper.items():
+            if not (callable(value) or isinstance(value, (Variable, np.ndarray))):
+                is_double = getattr(value, "dtype", None) == np.float64
+                dtype = np.float64 if is_double else np.float32
+                self._hyper[name] = Variable(np.array(value, dtype), trainable=False, name=name)
+        self._hypers_created = True
+
+    def _serialize_hyperparameter(self, name: str) -> Any:
+        """A hyperparameter as plain data, for `get_config`."""
+        value = self._hyper[name]
+        if _is_schedule(value):
+            return schedules.serialize(value)
+        if callable(value):
+            value = value()
+        if isinstance(value, (Variable, np.ndarray, np.generic)):
+            array = np.asarray(value)
+            return array[()] if array.dtype == np.float64 else array.item()
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        hyper = self.__dict__.get("_hyper", {})
+        key = "learning_rate" if name == "lr" else name
+        if key in hyper:
+            return self._get_hyper(key)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        key = "learning_rate" if name == "lr" else name
+        if key in self.__dict__.get("_hyper", ()):
+            self._set_hyper(key, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def __dir__(self) -> Iterable[str]:
+        aliases = ["lr"] if "learning_rate" in self._hyper else []
+        return sorted({*super().__dir__(), *self._hyper, *aliases})
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError(
+            "copy.deepcopy of an optimizer: expected from_config(get_config()) and set_weights, "
+            "since slots belong to the variables that it has met"
+        )
+
+    def _decayed_lr(self, var_dtype: DTypeLike) -> Float:
+        """The learning rate of this step, in the type that arrays of a dtype are computed in."""
+        kind = compute_type(np.dtype(var_dtype))
+        rate = self._get_hyper("learning_rate")
+        step = kind(self._step_count())
+        if _is_schedule(rate):
+            rate = rate(step)
+        rounded = _rounded(rate, kind)
+        if self._initial_decay > 0:
+            rounded = rounded / (1 + _rounded(self._initial_decay, kind) * step)
+        return rounded
+
+    # ----- state ---------------------------------------------------------------------------------
+
+    @property
+    def iterations(self) -> Variable:
+        """How many times gradients were applied: an int64 variable, the first of `weights`."""
+        if self._iterations is None:
+            self._iterations = Variable(np.zeros((), np.int64), trainable=False, name="iter")
+            self._weights.append(self._iterations)
+        return self._iterations
+
+    @iterations.setter
+    def iterations(self, variable: Variable) -> None:
+        if self._iterations is not None:
+            raise RuntimeError(
+                "Cannot set `iterations` to a new Variable after the Optimizer weights have been "
+                f"created. Here it is attempting to set `iterations` to {variable!r}."
+            )
+        if not isinstance(variable, Variable):
+            got = type(variable).__name__
+            raise TypeError(f"iterations: expected a slotwise.Variable, got {got}")
+        self._iterations = variable
+        self._weights.append(variable)
+
+    def _step_count(self) -> int:
+        return int(self.iterations.value)
+
+    def add_slot(
+        self,
+        var: Any,
+        slot_name: str,
+        initializer: Any = "zeros",
+        shape: tuple[int, ...] | None = None,
+    ) -> Variable:
+        """The slot of this name beside a variable; made if there is none yet.
+
+        Args:
+            var: the variable.
+            slot_name: the slot's name.
+            initializer: "zeros" or "ones", a function of shape and dtype, or a value.
+            shape: the slot's shape; the variable's by default.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable([1.0, 2.0], name="w")
+            >>> slotwise.optimizers.legacy.SGD().add_slot(var, "best").name
+            'w/best'
+        """
+        variable = self._variables.find(var)
+        slots = self._slots.setdefault(id(variable), {})
+        if slot_name not in slots:
+            size = variable.shape if shape is None else tuple(shape)
+            array = initial(initializer, size, variable.dtype)
+            slots[slot_name] = Variable(array, trainable=False, name=f"{variable.name}/{slot_name}")
+            self._weights.append(slots[slot_name])
+        if slot_name not in self._slot_names:
+            self._slot_names.append(slot_name)
+        return slots[slot_name]
+
+    def get_slot(self, var: Any, slot_name: str) -> Variable:
+        """The slot of this name beside a variable.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._slots[id(self._variables.find(var))][slot_name]
+
+    def get_slot_names(self) -> list[str]:
+        """The names of slots, in the order in which the first of each was made."""
+        return list(self._slot_names)
+
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None = None,
+        initializer: Any = "zeros",
+        trainable: bool | None = None,
+        **ignored: Any,
+    ) -> Variable:
+        """A variable for an optimizer's own use; it is not among `weights`."""
+        array = initial(initializer, tuple(shape), np.dtype(dtype or np.float32))
+        return Variable(array, trainable=trainable is not False, name=name)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All state: the count of iterations, then slots in the order in which they were made."""
+        return list(self._weights)
+
+    def variables(self) -> list[Variable]:
+        """The same as `weights`."""
+        return self.weights
+
+    def get_weights(self) -> list[Any]:
+        """Copies of the values of `weights`."""
+        return [weight.numpy() for weight in self._weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Write values into `weights`.
+
+        Args:
+            weights: as many arrays, of the same shapes; converted to the weights' dtypes.
+
+        Raises:
+            ValueError: another number of arrays, or another shape. Nothing was written.
+        """
+        given = self._compatible_weights(list(weights))
+        if len(given) != len(self._weights):
+            raise ValueError(
+                f"You called `set_weights(weights)` on optimizer {self._name} with a  weight list "
+                f"of length {len(given)}, but the optimizer was expecting {len(self._weights)} "
+                f"weights. Provided weights: {str(given)[:50]}..."
+            )
+        arrays = [np.asarray(value) for value in given]
+        for weight, array in zip(self._weights, arrays, strict=True):
+            if weight.shape != array.shape:
+                raise ValueError(
+                    f"Optimizer weight shape {weight.shape} not compatible with provided weight "
+                    f"shape {array.shape}."
+                )
+        for weight, array in zip(self._weights, arrays, strict=True):
+            weight.assign(array)
+
+    def _compatible_weights(self, weights: list[Any]) -> list[Any]:
+        """The list, in today's layout if it is in an older one."""
+        return weights
+
+    def _create_all_weights(self, var_list: Sequence[Variable]) -> None:
+        _ = self.iterations
+        self._create_hypers()
+        self._create_slots(var_list)
+
+    # ----- config --------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a dict of plain data."""
+        set_clips = {name: value for name, value in self._clips.items() if value is not None}
+        return {"name": self._name, **set_clips}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type[Any]] | None = None
+    ) -> Any:
+        """The optimizer with these constructor's arguments.
+
+        Args:
+            config: what `get_config` returned; not changed.
+            custom_objects: classes of schedules of your own, by name.
+
+        Example:
+            >>> from slotwise.optimizers import legacy
+            >>> config = legacy.SGD(0.5, momentum=0.25).get_config()
+            >>> legacy.SGD.from_config(config).get_config() == config
+            True
+        """
+        arguments = dict(config)
+        if "lr" in arguments:
+            arguments["learning_rate"] = arguments.pop("lr")
+        if isinstance(arguments.get("learning_rate"), dict):
+            arguments["learning_rate"] = schedules.deserialize(
+                arguments["learning_rate"], custom_objects
+            )
+        return cls(**arguments)
+
+    # ----- a step --------------------------------------------------------------------------------
+
+    def minimize(
+        self,
+        loss: Any,
+        var_list: Any,
+        grad_loss: Any = None,
+        name: str | None = None,
+        tape: _autodiff.GradientTape | None = None,
+    ) -> Variable | None:
+        """Compute the gradients of a loss, and apply them.
+
+        Args:
+            loss: a function of no arguments, or a value with the ``tape`` that recorded it.
+            var_list: variables, in any nesting of lists and dicts, or a function that returns them.
+            grad_loss: the gradient with respect to the loss; ones by default.
+            name: accepted for compatibility.
+            tape: a `GradientTape`.
+
+        Returns:
+            What `apply_gradients` returns.
+
+        Raises:
+            ImportError: the autograd package is not installed.
+            ValueError: a value without a tape; no variable has a gradient.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable(1.0)
+            >>> opt = slotwise.optimizers.legacy.SGD(learning_rate=0.5)
+            >>> int(opt.minimize(lambda: var * var / 2, [var])), float(var)
+            (1, 0.5)
+        """
+        pairs = self._compute_gradients(loss, var_list, grad_loss, tape)
+        return self.apply_gradients(pairs, name=name)
+
+    def _compute_gradients(
+        self,
+        loss: Any,
+        var_list: Any,
+        grad_loss: Any = None,
+        tape: _autodiff.GradientTape | None = None,
+    ) -> list[Pair]:
+        if not callable(loss) and tape is None:
+            raise ValueError(
+                "`tape` is required when a `Tensor` loss is passed. "
+                f"Received: loss={loss}, tape={tape}."
+            )
+        tape = _autodiff.GradientTape() if tape is None else tape
+        with tape:
+            if callable(loss):
+                if not callable(var_list):
+                    tape.watch(_flatten(var_list))
+                loss = loss()
+                if callable(var_list):
+                    var_list = var_list()
+            loss = self._transform_loss(loss)
+        pairs = self._get_gradients(tape, loss, _flatten(var_list), grad_loss)
+        for grad, var in pairs:
+            if grad is not None and not np.issubdtype(var.dtype, np.inexact):
+                raise ValueError(f"Invalid type {var.dtype} for {var.name}, expected: a float.")
+        return pairs
+
+    def _transform_loss(self, loss: Any) -> Any:
+        """Hook: the loss that is differentiated."""
+        return loss
+
+    def _get_gradients(
+        self, tape: _autodiff.GradientTape, loss: Any, var_list: list[Any], grad_loss: Any = None
+    ) -> list[Pair]:
+        """Hook: the gradients of a loss."""
+        return list(zip(tape.gradient(loss, var_list, grad_loss), var_list, strict=True))
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Iterable[Any],
+        name: str | None = None,
+        experimental_aggregate_gradients: bool = True,
+    ) -> Variable | None:
+        """Update variables by their gradients.
+
+        Args:
+            grads_and_vars: pairs of a gradient, an array or `slotwise.IndexedSlices` of the
+                variable's dtype, and a `slotwise.Variable` or a bare array (one array is one
+                variable, whenever it is passed again). Pairs whose gradient is None are left out.
+            name: accepted for compatibility.
+            experimental_aggregate_gradients: whether ``gradient_aggregator`` is called.
+
+        Returns:
+            `iterations`, which is one more; None if there are no pairs.
+
+        Raises:
+            ValueError: no variable has a gradient; an argument that does not fit.
+            TypeError: a dtype that does not fit.
+            RuntimeError: a sparse gradient of a variable with a constraint.
+            Whatever the error, nothing was updated.
+
+        Example:
+            >>> import numpy as np, slotwise
+            >>> table = np.zeros((3, 1))
+            >>> grad = slotwise.IndexedSlices(np.ones((2, 1)), np.array([2, 2]), (3, 1))
+            >>> opt = slotwise.optimizers.legacy.SGD(0.5)
+            >>> int(opt.apply_gradients([(grad, table)])), table[:, 0]
+            (1, array([ 0.,  0., -1.]))
+        """
+        pairs = [
+            (grad, self._variables.find(var)) for grad, var in _gradients.present(grads_and_vars)
+        ]
+        variables = [var for _, var in pairs]
+        self._create_all_weights(variables)
+        if not pairs:
+            return None
+        apply_state = self._prepare(variables)
+        if experimental_aggregate_gradients:
+            pairs = self._transform_unaggregated_gradients(pairs)
+            pairs = self._aggregate_gradients(pairs)
+        pairs = list(self._transform_gradients(pairs))
+        refuse_sparse_constraints(pairs)
+        self._apply(pairs, apply_state)
+        return self.iterations.assign_add(1)
+
+    def _transform_unaggregated_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
+        """Hook: what is done before aggregation."""
+        return grads_and_vars
+
+    def _aggregate_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
+        """Hook: aggregation."""
+        if self.gradient_aggregator is None:
+            return grads_and_vars
+        return list(self.gradient_aggregator(tuple(grads_and_vars)))
+
+    def _transform_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
+        """Hook: clipping, then the transformers."""
+        if any(value is not None for value in self._clips.values()):
+            grads_and_vars = _gradients.clip(grads_and_vars, **self._clips)
+        for transformer in self.gradient_transformers:
+            grads_and_vars = transformer(grads_and_vars)
+        return grads_and_vars
+
+    def _prepare(self, var_list: Sequence[Variable]) -> ApplyState:
+        """What is the same for all variables of a dtype, by device and dtype."""
+        apply_state: ApplyState = {}
+        for key in {(var.device, var.dtype) for var in var_list}:
+            apply_state[key] = {}
+            self._prepare_local(*key, apply_state)
+        return apply_state
+
+    def _prepare_local(
+        self, var_device: str, var_dtype: np.dtype[Any], apply_state: ApplyState
+    ) -> None:
+        """Hook: fill ``apply_state[var_device, var_dtype]``, once a step."""
+        if "learning_rate" in self._hyper:
+            apply_state[var_device, var_dtype]["lr_t"] = self._decayed_lr(var_dtype)
+
+    def _fallback_apply_state(self, var_device: str, var_dtype: np.dtype[Any]) -> dict[str, Any]:
+        """The same for a variable that was not prepared."""
+        apply_state: ApplyState = {(var_device, var_dtype): {}}
+        self._prepare_local(var_device, var_dtype, apply_state)
+        return apply_state[var_device, var_dtype]
+
+    def _apply(self, pairs: Sequence[Pair], apply_state: ApplyState) -> None:
+        for grad, var in pairs:
+            if isinstance(grad, IndexedSlices):
+                self._call(
+                    self._resource_apply_sparse_duplicate_indices,
+                    apply_state,
+                    grad.values,
+                    var,
+                    grad.indices,
+                )
+            else:
+                self._call(self._resource_apply_dense, apply_state, np.asarray(grad), var)
+                constrain(var)
+
+    @staticmethod
+    def _call(hook: Callable[..., Any], apply_state: ApplyState, *args: Any) -> None:
+        """Calls a hook, which need not have the argument `apply_state`."""
+        parameters = inspect.signature(hook).parameters.values()
+        takes_state = any(
+            p.name == "apply_state" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
+        )
+        hook(*args, **({"apply_state": apply_state} if takes_state else {}))
+
+    # ----- what an optimizer of your own defines -------------------------------------------------
+
+    def _create_slots(self, var_list: Sequence[Variable]) -> None:
+        """Hook: call `add_slot` for variables that are about to be updated."""
+
+    def _resource_apply_dense(self, grad: Any, var: Variable, apply_state: ApplyState) -> Any:
+        """Hook: update a variable by a gradient."""
+        raise NotImplementedError("Must be implemented in subclasses: _resource_apply_dense")
+
+    def _resource_apply_sparse(
+        self, grad: Any, var: Variable, indices: Any, apply_state: ApplyState
+    ) -> Any:
+        """Hook: update rows of a variable by their gradients; no row is named twice."""
+        raise NotImplementedError("Must be implemented in subclasses: _resource_apply_sparse")
+
+    def _resource_apply_sparse_duplicate_indices(
+        self, grad: Any, var: Variable, indices: Any, **kwargs: Any
+    ) -> Any:
+        """Hook: the same, where rows may be named repeatedly; sums their gradients first."""
+        unique, summed = coalesce(indices, grad, var.shape[0])
+        if "apply_state" not in inspect.signature(self._resource_apply_sparse).parameters:
+            kwargs = {}
+        return self._resource_apply_sparse(summed, var, unique, **kwargs)
+
+
+def constrain(var: Variable) -> None:
+    """Give a variable the value that its constraint, if it has one, makes of it."""
+    if var.constraint is not None:
+        var.assign(var.constraint(var))
+
+
+def refuse_sparse_constraints(pairs: Iterable[Pair]) -> None:
+    for grad, var in pairs:
+        if isinstance(grad, IndexedSlices) and getattr(var, "constraint", None) is not None:
+            raise RuntimeError(
+                "Cannot use a constraint function on a sparse variable. "
+                f"Received: grad={grad}, var.constraint={var.constraint}."
+            )
+
+
+def _is_schedule(value: Any) -> bool:
+    return isinstance(value, schedules.LearningRateSchedule)
+
+
+def _rounded(value: Any, kind: type[Float]) -> Float:
+    """A hyperparameter in the type that is computed in.
+
+    It goes through float32, which Keras keeps it in, unless it is a NumPy float64.
+    """
+    array = np.asarray(value)
+    if array.shape != ():
+        raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {array.shape}")
+    is_double = array.dtype == np.float64 and hasattr(value, "dtype")
+    return kind(array[()] if is_double else np.float32(array[()]))
+
+
+def _flatten(variables: Any) -> list[Any]:
+    """The variables in nested lists and dicts, the latter by their sorted keys."""
+    if isinstance(variables, dict):
+        return [v for key in sorted(variables) for v in _flatten(variables[key])]
+    if isinstance(variables, (list, tuple)):
+        return [v for item in variables for v in _flatten(item)]
+    return [variables]

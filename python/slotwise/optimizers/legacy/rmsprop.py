@@ -1,0 +1,98 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotwise.optimizers._description import (
+    Description,
+    Kind,
+    Parameter,
+    Slot,
+    Update,
+    momentum_in_range,
+)
+from slotwise.optimizers.legacy._described import Described, constructor
+
+
+def _update(opt: Any) -> Update:
+    if opt._momentum:
+        if opt.centered:
+            return Update("CenteredRMSProp", ("mg", "rms", "momentum"), "rows")
+        return Update("RMSProp", ("rms", "momentum"), "rows")
+    epsilon_in_root = (False,)
+    if opt.centered:
+        return Update("KerasCenteredRMSProp", ("rms", "mg"), "slots", epsilon_in_root)
+    return Update("KerasRMSProp", ("rms",), "slots", epsilon_in_root)
+
+
+def _coefficients(x: Any) -> dict[str, Any]:
+    return {"lr": x.lr, **{name: x[name] for name in ("rho", "momentum", "epsilon")}}
+
+
+DESCRIPTION = Description(
+    name="RMSprop",
+    parameters=(
+        Parameter("learning_rate", 0.001),
+        Parameter("rho", 0.9),
+        Parameter("momentum", 0.0, check=momentum_in_range),
+        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
+        Parameter("centered", False, Kind.FLAG),
+    ),
+    slots=(
+        Slot("rms"),
+        Slot("momentum", exists=lambda opt: opt._momentum),
+        Slot("mg", exists=lambda opt: opt.centered),
+    ),
+    update=_update,
+    coefficients=_coefficients,
+    config=("learning_rate", "decay", "rho", "momentum", "epsilon", "centered"),
+    optional_iterations=True,
+)
+
+
+class RMSprop(Described):
+    """RMSprop: steps scaled by the root mean square of recent gradients.
+
+        rms  = rho * rms + (1 - rho) * grad^2
+        mg   = rho * mg + (1 - rho) * grad                       with centered
+        d    = rms                                               or, with centered,
+        d    = rms - mg^2
+        var -= learning_rate * grad / (sqrt(d) + epsilon)        without momentum, else
+
+        momentum_slot = momentum * momentum_slot + learning_rate * grad / sqrt(d + epsilon)
+        var          -= momentum_slot
+
+    Args:
+        learning_rate: a number, a schedule, a callable or an array.
+        rho: decay of the running means.
+        momentum: in [0, 1]; 0 for none. Whether there is momentum is settled by the constructor.
+        epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
+        centered: whether to scale by the variance of gradients.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
+            `slotwise.support_matrix`.
+        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
+            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+
+    Slots:
+        ``rms``, ``momentum`` with momentum, ``mg`` with centered.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.RMSprop(learning_rate=0.1)
+        >>> var = slotwise.Variable(10.0)
+        >>> loss = lambda: (var**2) / 2.0                    # d(loss) / d(var) = var
+        >>> _ = opt.minimize(loss, [var])
+        >>> round(float(var), 6)
+        9.683772
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture 6e,
+        2012.
+    """
+
+    description = DESCRIPTION
+    __init__ = constructor(DESCRIPTION)

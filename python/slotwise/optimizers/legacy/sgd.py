@@ -1,0 +1,93 @@
+"""Gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotwise.optimizers._description import (
+    Description,
+    Kind,
+    Parameter,
+    Slot,
+    Update,
+    momentum_in_range,
+)
+from slotwise.optimizers.legacy._described import Described, constructor
+
+
+def _update(opt: Any) -> Update:
+    if opt._momentum:
+        return Update("KerasMomentum", ("momentum",), "rows", (bool(opt.nesterov),))
+    return Update("GradientDescent", (), "rows")
+
+
+def _coefficients(x: Any) -> dict[str, Any]:
+    lr = x.lr
+    return {"alpha": lr, "lr": lr, "momentum": x["momentum"]}
+
+
+DESCRIPTION = Description(
+    name="SGD",
+    parameters=(
+        Parameter("learning_rate", 0.01),
+        Parameter("momentum", 0.0, check=momentum_in_range),
+        Parameter("nesterov", False, Kind.FLAG),
+    ),
+    slots=(Slot("momentum", exists=lambda opt: opt._momentum),),
+    update=_update,
+    coefficients=_coefficients,
+    config=("learning_rate", "decay", "momentum", "nesterov"),
+)
+
+
+class SGD(Described):
+    """Gradient descent, with momentum.
+
+        var -= learning_rate * grad                              without momentum
+
+        velocity = momentum * velocity - learning_rate * grad
+        var     += velocity                                      or, with nesterov,
+        var     += momentum * velocity - learning_rate * grad
+
+    Args:
+        learning_rate: a number, a schedule, a callable or an array.
+        momentum: in [0, 1]; 0 for none. Whether there is momentum is settled by the constructor.
+        nesterov: whether to look ahead.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
+            `slotwise.support_matrix`.
+        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
+            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+
+    Slots:
+        ``momentum``: the velocity.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.SGD(learning_rate=0.1)
+        >>> var = slotwise.Variable(1.0)
+        >>> loss = lambda: (var**2) / 2.0                    # d(loss) / d(var) = var
+        >>> _ = opt.minimize(loss, [var])
+        >>> round(float(var), 6)                             # step: -learning_rate * grad
+        0.9
+
+        >>> opt = slotwise.optimizers.legacy.SGD(learning_rate=0.1, momentum=0.9)
+        >>> var = slotwise.Variable(1.0)
+        >>> before = float(var)
+        >>> _ = opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> middle = float(var)
+        >>> round(before - middle, 6)                        # first step: learning_rate * grad
+        0.1
+        >>> _ = opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> round(middle - float(var), 6)                    # the second one is larger
+        0.18
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning",
+        2013.
+    """
+
+    description = DESCRIPTION
+    __init__ = constructor(DESCRIPTION)

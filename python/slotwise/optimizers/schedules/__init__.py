@@ -1,0 +1,79 @@
+"""Learning rates that depend on the step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotwise.optimizers import _serialization
+from slotwise.optimizers.schedules.base import LearningRateSchedule
+from slotwise.optimizers.schedules.cosine import CosineDecay, CosineDecayRestarts
+from slotwise.optimizers.schedules.exponential import ExponentialDecay
+from slotwise.optimizers.schedules.inverse_time import InverseTimeDecay
+from slotwise.optimizers.schedules.piecewise import PiecewiseConstantDecay
+from slotwise.optimizers.schedules.polynomial import PolynomialDecay
+
+__all__ = [
+    "CosineDecay",
+    "CosineDecayRestarts",
+    "ExponentialDecay",
+    "InverseTimeDecay",
+    "LearningRateSchedule",
+    "PiecewiseConstantDecay",
+    "PolynomialDecay",
+    "deserialize",
+    "serialize",
+]
+
+_BUILT_IN: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        CosineDecay,
+        CosineDecayRestarts,
+        ExponentialDecay,
+        InverseTimeDecay,
+        PiecewiseConstantDecay,
+        PolynomialDecay,
+    )
+}
+_MODULE = "keras.optimizers.schedules"
+
+
+def serialize(schedule: LearningRateSchedule, use_legacy_format: bool = False) -> dict[str, Any]:
+    """A schedule as plain data, for JSON.
+
+    Args:
+        schedule: the schedule.
+        use_legacy_format: whether to write Keras's older format, ``class_name`` and ``config``.
+
+    Example:
+        >>> from slotwise.optimizers import schedules
+        >>> data = schedules.serialize(schedules.PiecewiseConstantDecay([10], [1.0, 0.5]))
+        >>> data["class_name"], data["config"]
+        ('PiecewiseConstantDecay', {'boundaries': [10], 'values': [1.0, 0.5], 'name': None})
+    """
+    module = _MODULE if type(schedule) in _BUILT_IN.values() else None
+    return _serialization.serialize(schedule, module, use_legacy_format)
+
+
+def deserialize(
+    config: dict[str, Any],
+    custom_objects: dict[str, type[Any]] | None = None,
+    use_legacy_format: bool = False,
+) -> Any:
+    """The schedule that `serialize` wrote, in either format.
+
+    Args:
+        config: what `serialize` returned; not changed.
+        custom_objects: classes of your own, by name.
+        use_legacy_format: accepted for compatibility; either format is read.
+
+    Raises:
+        ValueError: the name of the class is unknown.
+
+    Example:
+        >>> from slotwise.optimizers import schedules
+        >>> data = schedules.serialize(schedules.PiecewiseConstantDecay([10], [1.0, 0.5]))
+        >>> float(schedules.deserialize(data)(11))
+        0.5
+    """
+    return _serialization.deserialize(config, _BUILT_IN, custom_objects, "decay")

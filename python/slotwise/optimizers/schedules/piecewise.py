@@ -1,0 +1,57 @@
+"""Piecewise constant rates."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from slotwise.optimizers.schedules.base import ConfiguredSchedule, Float, number
+
+
+class PiecewiseConstantDecay(ConfiguredSchedule):
+    """A rate that changes after given steps.
+
+        rate = values[k], k = the number of boundaries below step
+
+    so that a boundary itself still has the value to its left.
+
+    Args:
+        boundaries: ascending steps.
+        values: rates, one more than boundaries.
+        name: kept in the config.
+
+    Raises:
+        ValueError: the lengths do not fit, or the boundaries do not ascend.
+
+    Example:
+        >>> from slotwise.optimizers import schedules
+        >>> rate = schedules.PiecewiseConstantDecay([100, 200], [1.0, 0.5, 0.25])
+        >>> float(rate(100)), float(rate(101)), float(rate(1000))
+        (1.0, 0.5, 0.25)
+
+    Source: Keras, ``keras.optimizers.schedules.PiecewiseConstantDecay``.
+    """
+
+    _keys = ("boundaries", "values", "name")
+
+    def __init__(
+        self, boundaries: Sequence[Any], values: Sequence[Any], name: str | None = None
+    ) -> None:
+        if len(boundaries) != len(values) - 1:
+            raise ValueError(
+                "The length of boundaries should be 1 less than the length of values. Received: "
+                f"boundaries={boundaries} of length {len(boundaries)}, and values={values} of "
+                f"length {len(values)}."
+            )
+        if any(left >= right for left, right in itertools.pairwise(boundaries)):
+            raise ValueError(
+                "PiecewiseConstantDecay: boundaries: expected ascending steps, "
+                f"got {list(boundaries)}"
+            )
+        self.boundaries = boundaries
+        self.values = values
+        self.name = name
+
+    def __call__(self, step: Any) -> Float:
+        return number(self.values[sum(boundary < step for boundary in self.boundaries)])
