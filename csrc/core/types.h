@@ -99,7 +99,7 @@ struct SweepCall {
   void* var;
   void* slots[kMaxSlots];
   const RowSet* except;  // rows that are left alone
-  bool slots_only;       // var is left alone, too
+  bool slots_only;       // var is left alone, too; for rules whose slots do not depend on it
   const double* hypers;
   const bool* attrs;
 };

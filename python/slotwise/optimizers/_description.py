@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -91,8 +93,9 @@ class Description:
     optional_iterations: bool = False  # a list of weights may lack the count of iterations
     spare_slots: int = 0  # a list of weights may have so many more slots (older formats)
 
-    def parameter(self, name: str) -> Parameter:
-        return next(p for p in self.parameters if p.name == name)
+    @cached_property
+    def by_name(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
 
 
 def momentum_in_range(name: str, value: Any) -> None:
@@ -115,8 +118,10 @@ def not_positive(name: str, value: Any) -> None:
 
 def power(base: Float, exponent: float | Float) -> Float:
     """base^exponent, computed in float64 and rounded once."""
-    with np.errstate(all="ignore"):
-        return type(base)(np.float64(base) ** np.float64(exponent))
+    try:
+        return type(base)(math.pow(base, exponent))
+    except OverflowError:
+        return type(base)(math.inf)
 
 
 def compute_type(dtype: np.dtype[Any]) -> type[Float]:

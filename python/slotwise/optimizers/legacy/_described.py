@@ -101,7 +101,7 @@ class Numbers:
         return self.optimizer._decayed_lr(np.dtype(self.type))
 
     def __getitem__(self, name: str) -> Float:
-        parameter = self.optimizer.description.parameter(name)
+        parameter = self.optimizer.description.by_name[name]
         if parameter.kind is Kind.HYPER:
             return _rounded(self.optimizer._get_hyper(name), self.type)
         value = getattr(self.optimizer, name)

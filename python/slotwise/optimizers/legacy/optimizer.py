@@ -631,11 +631,13 @@ def _rounded(value: Any, kind: type[Float]) -> Float:
 
     It goes through float32, which Keras keeps it in, unless it is a NumPy float64.
     """
-    array = np.asarray(value)
-    if array.shape != ():
-        raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {array.shape}")
-    is_double = array.dtype == np.float64 and hasattr(value, "dtype")
-    return kind(array[()] if is_double else np.float32(array[()]))
+    if isinstance(value, Variable):
+        value = value.value
+    is_double = getattr(value, "dtype", None) == np.float64
+    if np.ndim(value) != 0:
+        shape = np.shape(value)
+        raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {shape}")
+    return kind(value if is_double else np.float32(value))
 
 
 def _flatten(variables: Any) -> list[Any]:
