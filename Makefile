@@ -96,7 +96,7 @@ $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
 $(PARITY)/.tools: pyproject.toml $(VENV)/.created
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python scripts/requirements.py test bench >$@.txt
-	$(PARITY)/bin/python $(PIP) install -r $@.txt 'tensorflow-cpu==2.21.*'
+	$(PARITY)/bin/python $(PIP) install -r $@.txt 'tensorflow-cpu==2.21.*' 'tf_keras==2.21.*'
 	@touch $@
 
 $(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
