@@ -16,6 +16,7 @@ MODULES = [
     if found.name != "slotwise._core"
 ]
 ROOT = Path(__file__).parents[1]
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def public_functions() -> list:
@@ -29,8 +30,12 @@ def public_functions() -> list:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_examples_run(module):
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    failed, _ = doctest.testmod(module, optionflags=flags)
+    failed, _ = doctest.testmod(module, optionflags=FLAGS)
+    assert failed == 0
+
+
+def test_the_page_for_keras_users_runs():
+    failed, _ = doctest.testfile(str(ROOT / "docs" / "keras.md"), False, optionflags=FLAGS)
     assert failed == 0
 
 

@@ -181,6 +181,8 @@ def test_minimize() -> None:
         opt.minimize(3.0, [a])
     with pytest.raises(ValueError, match="No gradients provided for any variable"):
         opt.minimize(lambda: a * 1.0, [b])
+    with pytest.raises(TypeError, match=r"var_list: expected slotwise.Variables, got ndarray"):
+        opt.minimize(lambda: a * 1.0, [np.ones(1)])
 
 
 def test_minimize_on_rows() -> None:

@@ -214,6 +214,7 @@ class UpdatePlan {
 
     size_t entry;
     ArrayArgument values;
+    py::object ids;  // kept alive: a plan among them is not copied
     RowsArgument rows;
   };
 
@@ -304,8 +305,9 @@ class UpdatePlan {
       for (size_t s = 0; s < entry.arrays->slot_count(); ++s) {
         entry.arrays->slot(s).RequireUpdatable();
       }
-      const bool is_slices = PyArray_Check(grad.ptr()) == 0 && py::hasattr(grad, "indices") &&
-                             py::hasattr(grad, "values");
+      // (A torch tensor has methods of these names.)
+      const bool is_slices = PyArray_Check(grad.ptr()) == 0 && !py::hasattr(grad, "__dlpack__") &&
+                             py::hasattr(grad, "indices") && py::hasattr(grad, "values");
       if (is_slices) {
         TakeSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
         return;

@@ -36,6 +36,7 @@ struct BlockNorm {
     for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
       auto sum = hn::Zero(d);
       for (size_t i = lane; i < whole; i += kPartials) {
+        FetchAhead(in + i);
         const auto g = LoadWide<Codec>(d, in + i);
         sum = hn::Add(sum, hn::Mul(g, g));
       }

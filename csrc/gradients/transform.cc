@@ -22,6 +22,7 @@ struct Transformed {
 
   template <class D>
   HWY_INLINE void operator()(D d, size_t i) const {
+    FetchAhead(in + i);
     auto g = Codec::Load(d, in + i);
     using V = decltype(g);
     if (transform.clamps) {

@@ -47,15 +47,6 @@ class Span {
  private:
   static constexpr size_t kMinToAlign = 16 * kLine;
 
-  // Bytes ahead of a vector that are fetched: keeps memory busy over page ends, where the
-  // hardware's own prefetching stops, and while a division holds up the loop.
-  static constexpr size_t kBytesAhead = 2048;
-
-  // The address may lie past the array, where no pointer may point.
-  static HWY_INLINE void FetchAhead(const Stored* from) {
-    hwy::Prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) + kBytesAhead));
-  }
-
   // The body of the walk: everything lies in memory as var does.
   template <bool kVar>
   struct Body {

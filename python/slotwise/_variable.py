@@ -58,7 +58,7 @@ class Variable(NDArrayOperatorsMixin):
         (np.float32(6.0), np.float32(12.0), True)
     """
 
-    __slots__ = ("__weakref__", "_name", "_value", "constraint", "trainable")
+    __slots__ = ("__weakref__", "_constraint", "_name", "_trainable", "_value")
 
     def __init__(
         self,
@@ -74,8 +74,8 @@ class Variable(NDArrayOperatorsMixin):
         value = initial_value() if callable(initial_value) else initial_value
         self._value: NDArray[Any] = _held(value, dtype)
         self._name = "Variable" if name is None else name
-        self.trainable = trainable
-        self.constraint = constraint
+        self._trainable = trainable
+        self._constraint = constraint
 
     @property
     def value(self) -> NDArray[Any]:
@@ -84,6 +84,14 @@ class Variable(NDArrayOperatorsMixin):
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @property
+    def constraint(self) -> Callable[[Variable], Any] | None:
+        return self._constraint
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -57,7 +57,12 @@ def with_values(gradient: Any, values: Any) -> Any:
 
 
 def clip(pairs: Sequence[Pair], clipvalue: Any, clipnorm: Any, global_clipnorm: Any) -> list[Pair]:
-    """New gradients, clipped by value, then each by its norm, then all by the global norm."""
+    """New gradients, clipped by value, then each by its norm, then all by the global norm.
+
+    None means not clipped that way.
+    """
+    if clipvalue is None and clipnorm is None and global_clipnorm is None:
+        return list(pairs)
     values = [values_of(grad) for grad, _ in pairs]
     clipped = _core.clip(values, clipvalue, clipnorm, global_clipnorm)
     return [(with_values(grad, new), var) for (grad, var), new in zip(pairs, clipped, strict=True)]

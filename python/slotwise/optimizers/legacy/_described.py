@@ -22,6 +22,7 @@ from slotwise.optimizers._description import (
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers.legacy.optimizer import (
+    NO_CLIPS,
     ApplyState,
     Optimizer,
     _rounded,
@@ -116,6 +117,7 @@ class Described(Optimizer):
 
     description: Description
     sparse: str
+    _frames_to_caller = 4
     _does_more = False  # a hook is overridden
     _applies_itself = False  # one of those that update a variable
 
@@ -212,7 +214,7 @@ class Described(Optimizer):
         if self._applies_itself:
             super()._apply(pairs, apply_state)
         else:
-            self._update(pairs, {})
+            self._update(pairs, NO_CLIPS)
 
     def _update(self, pairs: Sequence[Pair], clips: dict[str, Any]) -> None:
         """One step of these variables, by a plan for just them."""
@@ -222,10 +224,8 @@ class Described(Optimizer):
         if plan is None:
             plan = self._new_plan(given)
         if plan.repeats and plan.constrained:  # each update sees what the constraint made before
-            if any(value is not None for value in clips.values()):
-                pairs = _gradients.clip(pairs, **clips)
-            for pair in pairs:
-                self._update([pair], {})
+            for pair in _gradients.clip(pairs, **clips):
+                self._update([pair], NO_CLIPS)
             return
         if not self._run(plan, pairs, clips):
             raise TypeError(f"{self._name}: expected pairs of a gradient and a variable")
@@ -255,9 +255,9 @@ class Described(Optimizer):
             pairs,
             hypers,
             plan.update.attrs,
-            clips.get("clipvalue"),
-            clips.get("clipnorm"),
-            clips.get("global_clipnorm"),
+            clips["clipvalue"],
+            clips["clipnorm"],
+            clips["global_clipnorm"],
             scope,
         )
         if applied:
@@ -291,7 +291,7 @@ class Described(Optimizer):
 
     def _update_one(self, grad: Any, var: Variable) -> None:
         plan = self._plans.find(self._current_update(), [var]) or self._new_plan([var])
-        self._run(plan, [(grad, var)], {})
+        self._run(plan, [(grad, var)], NO_CLIPS)
 
 
 def _is_on(momentum: Any) -> bool:

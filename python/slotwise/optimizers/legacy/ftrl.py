@@ -122,5 +122,9 @@ class Ftrl(Described):
 
     def _chosen_rate(self, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
         if "lr" in kwargs:
-            warnings.warn("Ftrl ignores `lr`; use `learning_rate`.", UserWarning, stacklevel=4)
+            warnings.warn(
+                "Ftrl ignores `lr`; use `learning_rate`.",
+                UserWarning,
+                stacklevel=self._frames_to_caller,
+            )
         return learning_rate

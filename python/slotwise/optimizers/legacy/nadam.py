@@ -36,17 +36,21 @@ def _decay_of_step(x: Numbers, step: int) -> Float:
     return x["beta_1"] * (1 - warm)
 
 
+def _product(x: Any) -> Float:
+    """The product of the decays up to this step."""
+    return x.type(x.optimizer._product_before()) * _decay_of_step(x, x.step)
+
+
 def _coefficients(x: Any) -> dict[str, Any]:
-    momentum = _decay_of_step(x, x.step)
     return {
         "beta2_power": x.power("beta_2"),
         "lr": x.lr,
         "beta1": x["beta_1"],
         "beta2": x["beta_2"],
         "epsilon": x["epsilon"],
-        "momentum": momentum,
+        "momentum": _decay_of_step(x, x.step),
         "momentum_next": _decay_of_step(x, x.step + 1),
-        "momentum_product": x.type(x.optimizer._product_before()) * momentum,
+        "momentum_product": _product(x),
     }
 
 
@@ -151,7 +155,7 @@ class Nadam(Described):
         assert self._cache is not None
         kind = compute_type(self._cache.dtype)
         if kind in plan.types:
-            product = _coefficients(Numbers(self, kind))["momentum_product"]
+            product = _product(Numbers(self, kind))
             self._cache.assign(product)
             assert self._step is not None
             self._step = (*self._step[:2], float(product))

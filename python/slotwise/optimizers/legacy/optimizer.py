@@ -21,7 +21,7 @@ from slotwise.optimizers._state import Variables, initial, unique_name
 ApplyState = dict[tuple[str, np.dtype[Any]], dict[str, Any]]
 
 _KEYWORDS = ("clipnorm", "clipvalue", "global_clipnorm", "lr", "decay")
-_CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
+NO_CLIPS: dict[str, Any] = dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"))
 
 
 class Optimizer:
@@ -73,6 +73,7 @@ class Optimizer:
     """
 
     _HAS_AGGREGATE_GRAD = True  # apply_gradients has experimental_aggregate_gradients
+    _frames_to_caller = 3  # of a constructor that calls this class's
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class Optimizer:
                 raise ValueError(f"Expected {key} >= 0, received: {value}")
             if key == "lr":
                 message = "The `lr` argument is deprecated, use `learning_rate` instead."
-                warnings.warn(message, UserWarning, stacklevel=3)
+                warnings.warn(message, UserWarning, stacklevel=self._frames_to_caller)
         decay = kwargs.get("decay", 0.0)
         if decay is None:
             raise TypeError("decay: expected a number, got None")
@@ -104,7 +105,7 @@ class Optimizer:
         self._slot_names: list[str] = []
         self._weights: list[Variable] = []
         self._iterations: Variable | None = None
-        self._clips: dict[str, Any] = dict.fromkeys(_CLIPS)
+        self._clips = dict(NO_CLIPS)
         self.gradient_aggregator = gradient_aggregator
         self.gradient_transformers = list(gradient_transformers or ())
         clipnorm, global_clipnorm = kwargs.get("clipnorm"), kwargs.get("global_clipnorm")
@@ -300,7 +301,11 @@ class Optimizer:
         Raises:
             KeyError: there is none.
         """
-        return self._slots[id(self._variables.find(var))][slot_name]
+        variable = self._variables.find(var)
+        slots = self._slots.get(id(variable), {})
+        if slot_name not in slots:
+            raise KeyError(f"'{variable.name}' has no slot {slot_name!r}, but {list(slots)}")
+        return slots[slot_name]
 
     def get_slot_names(self) -> list[str]:
         """The names of slots, in the order in which the first of each was made."""
@@ -456,7 +461,12 @@ class Optimizer:
                 if callable(var_list):
                     var_list = var_list()
             loss = self._transform_loss(loss)
-        pairs = self._get_gradients(tape, loss, _flatten(var_list), grad_loss)
+        variables = _flatten(var_list)
+        for var in variables:
+            if not isinstance(var, Variable):
+                got = type(var).__name__
+                raise TypeError(f"minimize: var_list: expected slotwise.Variables, got {got}")
+        pairs = self._get_gradients(tape, loss, variables, grad_loss)
         for grad, var in pairs:
             if grad is not None and not np.issubdtype(var.dtype, np.inexact):
                 raise ValueError(f"Invalid type {var.dtype} for {var.name}, expected: a float.")
@@ -532,8 +542,7 @@ class Optimizer:
 
     def _transform_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
         """Hook: clipping, then the transformers."""
-        if any(value is not None for value in self._clips.values()):
-            grads_and_vars = _gradients.clip(grads_and_vars, **self._clips)
+        grads_and_vars = _gradients.clip(grads_and_vars, **self._clips)
         for transformer in self.gradient_transformers:
             grads_and_vars = transformer(grads_and_vars)
         return grads_and_vars
@@ -574,13 +583,13 @@ class Optimizer:
                 constrain(var)
 
     @staticmethod
-    def _call(hook: Callable[..., Any], apply_state: ApplyState, *args: Any) -> None:
+    def _call(hook: Callable[..., Any], apply_state: ApplyState, *args: Any) -> Any:
         """Calls a hook, which need not have the argument `apply_state`."""
         parameters = inspect.signature(hook).parameters.values()
         takes_state = any(
             p.name == "apply_state" or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters
         )
-        hook(*args, **({"apply_state": apply_state} if takes_state else {}))
+        return hook(*args, **({"apply_state": apply_state} if takes_state else {}))
 
     # ----- what an optimizer of your own defines -------------------------------------------------
 
@@ -602,9 +611,8 @@ class Optimizer:
     ) -> Any:
         """Hook: the same, where rows may be named repeatedly; sums their gradients first."""
         unique, summed = coalesce(indices, grad, var.shape[0])
-        if "apply_state" not in inspect.signature(self._resource_apply_sparse).parameters:
-            kwargs = {}
-        return self._resource_apply_sparse(summed, var, unique, **kwargs)
+        state = kwargs.get("apply_state", {})
+        return self._call(self._resource_apply_sparse, state, summed, var, unique)
 
 
 def constrain(var: Variable) -> None:
