@@ -109,6 +109,33 @@ def test_gradients_are_read_before_variables_are_written() -> None:
     assert b.tolist() == [10 - 0.3 * 1]
 
 
+class Tensor:
+    """As a dense torch tensor, which has methods of these names."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self.array.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    def indices(self) -> Any:
+        raise AssertionError("not sparse")
+
+    values = indices
+
+
+def test_gradients_of_other_libraries() -> None:
+    a, g = np.zeros(2), np.ones(2)
+    one = plan(SGD, [{"var": a}])
+    for gradient in (memoryview(g), Tensor(g)):
+        a[:] = 0
+        assert apply(SGD, one, [(gradient, a)])
+        assert a.tolist() == [-0.3, -0.3]
+
+
 def test_a_variable_that_is_its_own_gradient() -> None:
     a = np.array([1.0, 2.0])
     assert apply(SGD, plan(SGD, [{"var": a}]), [(a, a)])

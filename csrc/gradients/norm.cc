@@ -94,7 +94,7 @@ double SumOfBlock(const Measured& gradient, size_t block) {
     const void* in = static_cast<const unsigned char*>(grad.data) + begin * SizeOf(gradient.dtype);
     return kTable[TargetIndex()](gradient.dtype, count, in);
   }
-  double copy[kBlock];
+  alignas(64) unsigned char copy[kBlock * sizeof(double)];
   ReadGradient(gradient.dtype, grad, gradient.transform, begin, count, copy);
   return kTable[TargetIndex()](gradient.dtype, count, copy);
 }
