@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotwise.optimizers._description import Description, Kind, Parameter, Slot, Update
+from slotwise.optimizers._description import (
+    Description,
+    Kind,
+    Numbers,
+    Parameter,
+    Slot,
+    Update,
+)
 from slotwise.optimizers.legacy._described import Described, constructor
 
 
@@ -15,7 +22,7 @@ def _update(opt: Any) -> Update:
     return Update("Adam", ("m", "v"), "whole", use_nesterov)
 
 
-def _coefficients(x: Any) -> dict[str, Any]:
+def _coefficients(x: Numbers) -> dict[str, Any]:
     return {
         "beta1_power": x.power("beta_1"),
         "beta2_power": x.power("beta_2"),

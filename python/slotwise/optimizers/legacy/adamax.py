@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotwise.optimizers._description import Description, Kind, Parameter, Slot, Update
+from slotwise.optimizers._description import (
+    Description,
+    Kind,
+    Numbers,
+    Parameter,
+    Slot,
+    Update,
+)
 from slotwise.optimizers.legacy._described import Described, constructor
 
 
-def _coefficients(x: Any) -> dict[str, Any]:
+def _coefficients(x: Numbers) -> dict[str, Any]:
     return {
         "beta1_power": x.power("beta_1"),
         "lr": x.lr,

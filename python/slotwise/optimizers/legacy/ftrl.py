@@ -8,6 +8,7 @@ from typing import Any
 from slotwise.optimizers._description import (
     Description,
     Kind,
+    Numbers,
     Parameter,
     Slot,
     Update,
@@ -25,7 +26,7 @@ def _update(opt: Any) -> Update:
     return Update(rule, ("accumulator", "linear"), "rows", multiply_linear_by_lr)
 
 
-def _coefficients(x: Any) -> dict[str, Any]:
+def _coefficients(x: Numbers) -> dict[str, Any]:
     lr = x.lr
     l2 = x["l2_regularization_strength"]
     return {

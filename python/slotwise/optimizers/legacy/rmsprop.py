@@ -7,6 +7,7 @@ from typing import Any
 from slotwise.optimizers._description import (
     Description,
     Kind,
+    Numbers,
     Parameter,
     Slot,
     Update,
@@ -26,7 +27,7 @@ def _update(opt: Any) -> Update:
     return Update("KerasRMSProp", ("rms",), "slots", epsilon_in_root)
 
 
-def _coefficients(x: Any) -> dict[str, Any]:
+def _coefficients(x: Numbers) -> dict[str, Any]:
     return {"lr": x.lr, **{name: x[name] for name in ("rho", "momentum", "epsilon")}}
 
 

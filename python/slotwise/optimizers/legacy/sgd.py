@@ -7,6 +7,7 @@ from typing import Any
 from slotwise.optimizers._description import (
     Description,
     Kind,
+    Numbers,
     Parameter,
     Slot,
     Update,
@@ -21,7 +22,7 @@ def _update(opt: Any) -> Update:
     return Update("GradientDescent", (), "rows")
 
 
-def _coefficients(x: Any) -> dict[str, Any]:
+def _coefficients(x: Numbers) -> dict[str, Any]:
     lr = x.lr
     return {"alpha": lr, "lr": lr, "momentum": x["momentum"]}
 
