@@ -51,16 +51,17 @@ class RowPlan:
 
 class UpdatePlan:
     def __init__(self, op: str, rule: str, entries: list[tuple[Any, ...]]) -> None: ...
+    def matches(self, pairs: list[Any]) -> bool: ...
     def apply(
         self,
-        pairs: Any,
+        pairs: list[Any],
         hypers: tuple[tuple[Any, ...] | None, ...],
         attrs: tuple[bool, ...],
         clipvalue: Any,
         clipnorm: Any,
         global_clipnorm: Any,
         scope: str,
-    ) -> bool: ...
+    ) -> None: ...
 
 '''
 

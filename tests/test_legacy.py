@@ -90,6 +90,10 @@ def test_rates_of_every_kind() -> None:
         legacy.SGD(kind).apply_gradients([(np.ones(3), var)])
         assert np.array_equal(var, np.full(3, 0.5))
     assert len(calls) == 1
+    opt, both = legacy.SGD(rate), [variable(), variable()]
+    for count in (1, 2, 1, 2):  # lists that differ from the one before
+        opt.apply_gradients([(np.ones(3), var) for var in both[:count]])
+    assert len(calls) == 5
     opt, var = legacy.SGD(held), variable()
     held.assign(0.25)
     opt.apply_gradients([(np.ones(3), var)])

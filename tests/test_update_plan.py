@@ -36,7 +36,10 @@ def apply(
 ) -> bool:
     hypers = tuple(op.hyper[name] for name in rule_of(op)["hypers"])
     attrs = tuple(op.attrs[name] for name in rule_of(op)["attrs"])
-    return plan.apply(pairs, (hypers, hypers), attrs, *clips, scope)
+    if not plan.matches(pairs):
+        return False
+    plan.apply(pairs, (hypers, hypers), attrs, *clips, scope)
+    return True
 
 
 def copies(tables: list[dict[str, Array]]) -> list[dict[str, Array]]:
@@ -167,6 +170,8 @@ def test_other_pairs_are_refused() -> None:
     g = np.ones(2)
     for pairs in ([], [(g, b)], [(None, a)], [(g, a), (g, a)], [[g, a]], [(g,)], ["ab"]):
         assert not apply(SGD, one, pairs)
+        with pytest.raises(TypeError, match="step: pairs: expected"):
+            one.apply(pairs, ((0.3,), (0.3,)), (), None, None, None, "rows")
     assert not a.any()
 
 

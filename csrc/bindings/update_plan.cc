@@ -174,23 +174,37 @@ class UpdatePlan {
     written_ = WrittenMemory(std::move(intervals));
   }
 
-  // Updates every variable by its gradient, or does nothing and returns false if `pairs` are not
-  // gradients (an array or IndexedSlices each) of just these variables.
+  // Whether `pairs`, a list of tuples, are gradients of just these variables, none of them None.
+  bool Matches(const py::list& pairs) const {
+    if (pairs.size() != entries_.size()) return false;
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
+      if (PyTuple_Check(pair) == 0 || PyTuple_GET_SIZE(pair) != 2) return false;
+      if (PyTuple_GET_ITEM(pair, 1) != entries_[i].key.ptr()) return false;
+      if (PyTuple_GET_ITEM(pair, 0) == Py_None) return false;
+    }
+    return true;
+  }
+
+  // Updates every variable by its gradient, an array or IndexedSlices, in `pairs` that match.
   //
   // `hypers` are those of float32 (and 16-bit types) and of float64, None for a type that no
   // variable has.
-  bool Apply(py::handle pairs_object, const py::tuple& hypers, const py::tuple& attrs,
+  void Apply(const py::list& pairs, const py::tuple& hypers, const py::tuple& attrs,
              const py::object& clipvalue, const py::object& clipnorm,
              const py::object& global_clipnorm, const std::string& scope) const {
-    const auto pairs = py::reinterpret_steal<py::object>(
-        PySequence_Fast(pairs_object.ptr(), "expected a sequence of (gradient, variable) pairs"));
-    if (!pairs) throw py::error_already_set();
+    if (!Matches(pairs)) {
+      Fail(PyExc_TypeError, op_.c_str(), "pairs", "a gradient and a variable of the plan each",
+           "others");
+    }
     Step step(*this);
-    if (!step.Take(pairs.ptr())) return false;
+    for (size_t i = 0; i < entries_.size(); ++i) {
+      const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
+      step.TakeGradient(i, PyTuple_GET_ITEM(pair, 0));
+    }
     step.Prepare(hypers, attrs, {clipvalue, clipnorm, global_clipnorm},
                  ParseUntouched(op_.c_str(), scope));
     step.Run();
-    return true;
   }
 
  private:
@@ -221,24 +235,31 @@ class UpdatePlan {
   // One call of Apply.
   class Step {
    public:
-    explicit Step(const UpdatePlan& plan) : plan_(plan) {}
+    explicit Step(const UpdatePlan& plan) : plan_(plan) { dense_.reserve(plan.entries_.size()); }
 
-    // Checks all gradients; false if the pairs are not those of the plan.
-    bool Take(PyObject* pairs) {
-      const std::vector<Entry>& entries = plan_.entries_;
-      if (static_cast<size_t>(PySequence_Fast_GET_SIZE(pairs)) != entries.size()) return false;
-      PyObject** const items = PySequence_Fast_ITEMS(pairs);
-      for (size_t i = 0; i < entries.size(); ++i) {
-        PyObject* const pair = items[i];
-        if (PyTuple_Check(pair) == 0 || PyTuple_GET_SIZE(pair) != 2) return false;
-        PyObject* const grad = PyTuple_GET_ITEM(pair, 0);
-        if (PyTuple_GET_ITEM(pair, 1) != entries[i].key.ptr() || grad == Py_None) return false;
+    // Checks the gradient of an entry.
+    void TakeGradient(size_t i, py::handle grad) {
+      const Entry& entry = plan_.entries_[i];
+      const ArrayArgument& var = entry.arrays->var();
+      const char* const op = plan_.op_.c_str();
+      var.RequireUpdatable();
+      for (size_t s = 0; s < entry.arrays->slot_count(); ++s) {
+        entry.arrays->slot(s).RequireUpdatable();
       }
-      dense_.reserve(entries.size());
-      for (size_t i = 0; i < entries.size(); ++i) {
-        TakeGradient(i, PyTuple_GET_ITEM(items[i], 0));
+      // (A torch tensor has methods of these names.)
+      const bool is_slices = PyArray_Check(grad.ptr()) == 0 && !py::hasattr(grad, "__dlpack__") &&
+                             py::hasattr(grad, "indices") && py::hasattr(grad, "values");
+      if (is_slices) {
+        TakeSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
+        return;
       }
-      return true;
+      DenseItem& item = dense_.emplace_back(DenseItem{i, ArrayArgument(op, entry.grad_name, grad)});
+      item.grad.RequireDTypeOf(var);
+      item.grad.RequireShapeOf(var);
+      // A gradient is read before anything is written, but for the very memory of its variable.
+      const bool is_var = item.grad.IsSameMemoryAs(var) && !plan_.written_.has_overlaps();
+      if (!is_var && plan_.written_.Overlaps(item.grad.Extent())) item.grad.Copy();
+      bytes_ += var.bytes() * (2 + entry.arrays->slot_count());
     }
 
     void Prepare(const py::tuple& hypers, const py::tuple& attrs, const Clipping& clipping,
@@ -295,30 +316,6 @@ class UpdatePlan {
    private:
     static Measured Measure(const ArrayArgument& gradient) {
       return {gradient.dtype(), gradient.count(), gradient.strided(), nullptr};
-    }
-
-    void TakeGradient(size_t i, py::handle grad) {
-      const Entry& entry = plan_.entries_[i];
-      const ArrayArgument& var = entry.arrays->var();
-      const char* const op = plan_.op_.c_str();
-      var.RequireUpdatable();
-      for (size_t s = 0; s < entry.arrays->slot_count(); ++s) {
-        entry.arrays->slot(s).RequireUpdatable();
-      }
-      // (A torch tensor has methods of these names.)
-      const bool is_slices = PyArray_Check(grad.ptr()) == 0 && !py::hasattr(grad, "__dlpack__") &&
-                             py::hasattr(grad, "indices") && py::hasattr(grad, "values");
-      if (is_slices) {
-        TakeSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
-        return;
-      }
-      DenseItem& item = dense_.emplace_back(DenseItem{i, ArrayArgument(op, entry.grad_name, grad)});
-      item.grad.RequireDTypeOf(var);
-      item.grad.RequireShapeOf(var);
-      // A gradient is read before anything is written, but for the very memory of its variable.
-      const bool is_var = item.grad.IsSameMemoryAs(var) && !plan_.written_.has_overlaps();
-      if (!is_var && plan_.written_.Overlaps(item.grad.Extent())) item.grad.Copy();
-      bytes_ += var.bytes() * (2 + entry.arrays->slot_count());
     }
 
     void TakeSlices(size_t i, const py::object& values_object, const py::object& ids) {
@@ -457,6 +454,7 @@ void BindUpdatePlan(py::module_& module) {
   py::class_<UpdatePlan>(module, "UpdatePlan")
       .def(py::init<const std::string&, const std::string&, const py::list&>(), py::arg("op"),
            py::arg("rule"), py::arg("entries"))
+      .def("matches", &UpdatePlan::Matches)
       .def("apply", &UpdatePlan::Apply);
   module.def("clip", &ClipGradients);
 }

@@ -46,7 +46,8 @@ class Plan:
             (key, f"'{variable.name}'", variable.value, *(slot.value for slot in own))
             for key, variable, own in zip(given, variables, slots, strict=True)
         ]
-        self.apply = _core.UpdatePlan(op, update.rule, entries).apply
+        plan = _core.UpdatePlan(op, update.rule, entries)
+        self.matches, self.apply = plan.matches, plan.apply
 
 
 class Plans:

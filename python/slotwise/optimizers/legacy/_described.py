@@ -200,7 +200,8 @@ class Described(Optimizer):
         if self._does_more or self.gradient_aggregator is not None or self.gradient_transformers:
             return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
         plan = self._plans.latest
-        if plan is not None and self._run(plan, pairs, self._clips):
+        if plan is not None and self._is_for(plan, pairs):
+            self._run(plan, pairs, self._clips)
             self._constrain(plan)
         else:
             pairs = _gradients.present(pairs)
@@ -214,9 +215,9 @@ class Described(Optimizer):
         if self._applies_itself:
             super()._apply(pairs, apply_state)
         else:
-            self._update(pairs, NO_CLIPS)
+            self._update(list(pairs), NO_CLIPS)
 
-    def _update(self, pairs: Sequence[Pair], clips: dict[str, Any]) -> None:
+    def _update(self, pairs: list[Pair], clips: dict[str, Any]) -> None:
         """One step of these variables, by a plan for just them."""
         given = [var for _, var in pairs]
         refuse_sparse_constraints((grad, self._variables.find(var)) for grad, var in pairs)
@@ -227,8 +228,7 @@ class Described(Optimizer):
             for pair in _gradients.clip(pairs, **clips):
                 self._update([pair], NO_CLIPS)
             return
-        if not self._run(plan, pairs, clips):
-            raise TypeError(f"{self._name}: expected pairs of a gradient and a variable")
+        self._run(plan, pairs, clips)
         self._constrain(plan)
 
     def _new_plan(self, given: Sequence[Any]) -> Plan:
@@ -243,15 +243,18 @@ class Described(Optimizer):
     def _current_update(self) -> Update:
         return self.description.update(self)
 
-    def _run(self, plan: Plan, pairs: Sequence[Pair], clips: dict[str, Any]) -> bool:
-        """Whether the pairs are those of the plan and were applied."""
-        if plan.update != self._current_update() or (plan.repeats and plan.constrained):
-            return False
+    def _is_for(self, plan: Plan, pairs: list[Pair]) -> bool:
+        """Whether a plan does all that there is to be done for these pairs."""
+        is_whole = not (plan.repeats and plan.constrained)
+        return is_whole and plan.update == self._current_update() and plan.matches(pairs)
+
+    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any]) -> None:
+        """Update the variables of a plan."""
         if plan.constrained:
             refuse_sparse_constraints(pairs)
         hypers = tuple(self._coefficients(plan, kind) for kind in plan.types)
         scope: Scope = plan.update.scope if self.sparse == "keras" else "rows"
-        applied = plan.apply(
+        plan.apply(
             pairs,
             hypers,
             plan.update.attrs,
@@ -260,9 +263,7 @@ class Described(Optimizer):
             clips["global_clipnorm"],
             scope,
         )
-        if applied:
-            self._finish(plan)
-        return applied
+        self._finish(plan)
 
     @staticmethod
     def _constrain(plan: Plan) -> None:
