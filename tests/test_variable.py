@@ -27,6 +27,7 @@ def test_a_variable_holds_the_very_array() -> None:
     assert np.asarray(var, np.float64).dtype == np.float64
     copied = var.numpy()
     copied[:] = 7
+    assert isinstance(Variable(2.0).numpy(), np.float32)
     assert array.max() == 1
 
 

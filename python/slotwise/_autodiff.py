@@ -90,7 +90,7 @@ class GradientTape:
         if id(variable) not in self._recorded:
             node = self._autograd.core.VJPNode.new_root()
             # A copy: updates of the variable must not change what was recorded.
-            box = self._autograd.tracer.new_box(variable.numpy(), self._level, node)
+            box = self._autograd.tracer.new_box(variable.value.copy(), self._level, node)
             self._recorded[id(variable)] = (variable, box)
         return self._recorded[id(variable)][1]
 

@@ -114,10 +114,9 @@ class Variable(NDArrayOperatorsMixin):
         """Where the array is: in memory."""
         return "CPU:0"
 
-    def numpy(self) -> NDArray[Any]:
-        """A copy of the array."""
-        array: NDArray[Any] = self._value.copy()
-        return array
+    def numpy(self) -> Any:
+        """A copy of the array; of rank 0, a number."""
+        return self._value.copy()[()]
 
     def read(self) -> Any:
         """The array; inside a `GradientTape`, what records the operations on it."""
@@ -232,7 +231,7 @@ _METHODS = frozenset(
 
 def _held(value: Any, dtype: DTypeLike | None) -> NDArray[Any]:
     if isinstance(value, Variable):
-        value = value.numpy()
+        value = value.value.copy()
     if isinstance(value, np.ndarray):
         if dtype is not None and value.dtype != np.dtype(dtype):
             expected = np.dtype(dtype)
