@@ -221,8 +221,11 @@ class UpdatePlan {
 
   struct SparseItem {
     SparseItem(size_t number, const ArrayArgument& rows_of_gradient, const char* op,
-               const char* name, py::handle ids, int64_t num_rows)
-        : entry(number), values(rows_of_gradient), rows(op, name, ids, num_rows, Bounds::kRaise) {}
+               const char* name, const py::object& indices, int64_t num_rows)
+        : entry(number),
+          values(rows_of_gradient),
+          ids(indices),
+          rows(op, name, indices, num_rows, Bounds::kRaise) {}
     SparseItem(const SparseItem&) = delete;  // `rows` points into itself
     SparseItem& operator=(const SparseItem&) = delete;
 
