@@ -21,11 +21,11 @@ from slotwise.optimizers._description import (
 )
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._plan import Plan, Plans
+from slotwise.optimizers.legacy._hyperparameters import rounded
 from slotwise.optimizers.legacy.optimizer import (
     NO_CLIPS,
     ApplyState,
     Optimizer,
-    _rounded,
     constrain,
     refuse_sparse_constraints,
 )
@@ -104,9 +104,9 @@ class Numbers:
     def __getitem__(self, name: str) -> Float:
         parameter = self.optimizer.description.by_name[name]
         if parameter.kind is Kind.HYPER:
-            return _rounded(self.optimizer._get_hyper(name), self.type)
+            return rounded(self.optimizer._get_hyper(name), self.type)
         value = getattr(self.optimizer, name)
-        return _rounded(value, self.type) if parameter.through_float32 else self.type(value)
+        return rounded(value, self.type) if parameter.through_float32 else self.type(value)
 
     def power(self, name: str) -> Float:
         return power(self[name], self.step)

@@ -21,7 +21,7 @@ from slotwise.optimizers._description import (
 )
 from slotwise.optimizers._plan import Plan
 from slotwise.optimizers.legacy._described import Described, Numbers, constructor
-from slotwise.optimizers.legacy.optimizer import _is_schedule, _rounded
+from slotwise.optimizers.legacy._hyperparameters import is_schedule, rounded
 
 _NO_SCHEDULE = (
     "The Nadam optimizer does not support tf.keras.optimizers.LearningRateSchedules as the "
@@ -32,7 +32,7 @@ _NO_SCHEDULE = (
 def _decay_of_step(x: Numbers, step: int) -> Float:
     """beta_1 as scheduled for a step: beta_1 * (1 - 0.5 * 0.96^(schedule_decay * step))."""
     exponent = x.type(x.optimizer._initial_decay) * x.type(step)
-    warm = x.type(0.5) * power(_rounded(0.96, x.type), exponent)
+    warm = x.type(0.5) * power(rounded(0.96, x.type), exponent)
     return x["beta_1"] * (1 - warm)
 
 
@@ -117,7 +117,7 @@ class Nadam(Described):
     _step: tuple[int, float, float] | None = None  # iterations, the cache before and after
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        if _is_schedule(arguments["learning_rate"]):
+        if is_schedule(arguments["learning_rate"]):
             raise ValueError(_NO_SCHEDULE)
         super()._set_up(arguments, {**kwargs, "decay": arguments["schedule_decay"]})
 
@@ -132,9 +132,9 @@ class Nadam(Described):
 
     def _decayed_lr(self, var_dtype: DTypeLike) -> Float:
         rate = self._get_hyper("learning_rate")
-        if _is_schedule(rate):
+        if is_schedule(rate):
             raise ValueError(_NO_SCHEDULE)
-        return _rounded(rate, compute_type(np.dtype(var_dtype)))  # decay is schedule_decay here
+        return rounded(rate, compute_type(np.dtype(var_dtype)))  # decay is schedule_decay here
 
     def _create_slots(self, var_list: Sequence[Variable]) -> None:
         if self._cache is None and var_list:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from slotwise import _autodiff
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, schedules
-from slotwise.optimizers._description import Float, compute_type
 from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._state import Variables, initial, unique_name
+from slotwise.optimizers._state import unique_name
+from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
+from slotwise.optimizers.legacy._weights import Weights
 
 ApplyState = dict[tuple[str, np.dtype[Any]], dict[str, Any]]
 
@@ -24,7 +24,7 @@ _KEYWORDS = ("clipnorm", "clipvalue", "global_clipnorm", "lr", "decay")
 NO_CLIPS: dict[str, Any] = dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"))
 
 
-class Optimizer:
+class Optimizer(Weights, Hyperparameters):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: create slots in ``_create_slots``, update a variable in
@@ -96,15 +96,9 @@ class Optimizer:
         decay = kwargs.get("decay", 0.0)
         if decay is None:
             raise TypeError("decay: expected a number, got None")
-        self._hyper: dict[str, Any] = {}
-        self._hypers_created = False
-        self._initial_decay = decay
+        Hyperparameters.__init__(self, decay)
+        Weights.__init__(self)
         self._name = name or unique_name(type(self).__name__)
-        self._variables = Variables()
-        self._slots: dict[int, dict[str, Variable]] = {}
-        self._slot_names: list[str] = []
-        self._weights: list[Variable] = []
-        self._iterations: Variable | None = None
         self._clips = dict(NO_CLIPS)
         self.gradient_aggregator = gradient_aggregator
         self.gradient_transformers = list(gradient_transformers or ())
@@ -156,216 +150,11 @@ class Optimizer:
     def global_clipnorm(self, value: Any) -> None:
         self._set_clip("global_clipnorm", value)
 
-    # ----- hyperparameters -----------------------------------------------------------------------
-
-    def _set_hyper(self, name: str, value: Any) -> None:
-        """Keep a hyperparameter; a number that was read already is written to in place."""
-        previous = self._hyper.get(name)
-        if isinstance(previous, Variable) and not _is_schedule(value):
-            if callable(value):
-                raise TypeError(f"{name}: expected a number, got a callable")
-            previous.assign(value)
-        else:
-            self._hyper[name] = value
-
-    def _get_hyper(self, name: str, dtype: DTypeLike | None = None) -> Any:
-        """A hyperparameter's value: a variable, an array, a schedule or what a callable returns.
-
-        With a dtype, as a number of the type that such arrays are computed in.
-        """
-        self._create_hypers()
-        value = self._hyper[name]
-        if callable(value) and not _is_schedule(value):
-            value = value()
-        return value if dtype is None else _rounded(value, compute_type(np.dtype(dtype)))
-
-    def _create_hypers(self) -> None:
-        if self._hypers_created:
-            return
-        for name, value in self._hyper.items():
-            if not (callable(value) or isinstance(value, (Variable, np.ndarray))):
-                is_double = getattr(value, "dtype", None) == np.float64
-                dtype = np.float64 if is_double else np.float32
-                self._hyper[name] = Variable(np.array(value, dtype), trainable=False, name=name)
-        self._hypers_created = True
-
-    def _serialize_hyperparameter(self, name: str) -> Any:
-        """A hyperparameter as plain data, for `get_config`."""
-        value = self._hyper[name]
-        if _is_schedule(value):
-            return schedules.serialize(value)
-        if callable(value):
-            value = value()
-        if isinstance(value, (Variable, np.ndarray, np.generic)):
-            array = np.asarray(value)
-            return array[()] if array.dtype == np.float64 else array.item()
-        return value
-
-    def __getattr__(self, name: str) -> Any:
-        hyper = self.__dict__.get("_hyper", {})
-        key = "learning_rate" if name == "lr" else name
-        if key in hyper:
-            return self._get_hyper(key)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        key = "learning_rate" if name == "lr" else name
-        if key in self.__dict__.get("_hyper", ()):
-            self._set_hyper(key, value)
-        else:
-            object.__setattr__(self, name, value)
-
-    def __dir__(self) -> Iterable[str]:
-        aliases = ["lr"] if "learning_rate" in self._hyper else []
-        return sorted({*super().__dir__(), *self._hyper, *aliases})
-
     def __deepcopy__(self, memo: Any) -> Any:
         raise TypeError(
             "copy.deepcopy of an optimizer: expected from_config(get_config()) and set_weights, "
             "since slots belong to the variables that it has met"
         )
-
-    def _decayed_lr(self, var_dtype: DTypeLike) -> Float:
-        """The learning rate of this step, in the type that arrays of a dtype are computed in."""
-        kind = compute_type(np.dtype(var_dtype))
-        rate = self._get_hyper("learning_rate")
-        step = kind(self._step_count())
-        if _is_schedule(rate):
-            rate = rate(step)
-        rounded = _rounded(rate, kind)
-        if self._initial_decay > 0:
-            rounded = rounded / (1 + _rounded(self._initial_decay, kind) * step)
-        return rounded
-
-    # ----- state ---------------------------------------------------------------------------------
-
-    @property
-    def iterations(self) -> Variable:
-        """How many times gradients were applied: an int64 variable, the first of `weights`."""
-        if self._iterations is None:
-            self._iterations = Variable(np.zeros((), np.int64), trainable=False, name="iter")
-            self._weights.append(self._iterations)
-        return self._iterations
-
-    @iterations.setter
-    def iterations(self, variable: Variable) -> None:
-        if self._iterations is not None:
-            raise RuntimeError(
-                "Cannot set `iterations` to a new Variable after the Optimizer weights have been "
-                f"created. Here it is attempting to set `iterations` to {variable!r}."
-            )
-        if not isinstance(variable, Variable):
-            got = type(variable).__name__
-            raise TypeError(f"iterations: expected a slotwise.Variable, got {got}")
-        self._iterations = variable
-        self._weights.append(variable)
-
-    def _step_count(self) -> int:
-        return int(self.iterations.value)
-
-    def add_slot(
-        self,
-        var: Any,
-        slot_name: str,
-        initializer: Any = "zeros",
-        shape: tuple[int, ...] | None = None,
-    ) -> Variable:
-        """The slot of this name beside a variable; made if there is none yet.
-
-        Args:
-            var: the variable.
-            slot_name: the slot's name.
-            initializer: "zeros" or "ones", a function of shape and dtype, or a value.
-            shape: the slot's shape; the variable's by default.
-
-        Example:
-            >>> import slotwise
-            >>> var = slotwise.Variable([1.0, 2.0], name="w")
-            >>> slotwise.optimizers.legacy.SGD().add_slot(var, "best").name
-            'w/best'
-        """
-        variable = self._variables.find(var)
-        slots = self._slots.setdefault(id(variable), {})
-        if slot_name not in slots:
-            size = variable.shape if shape is None else tuple(shape)
-            array = initial(initializer, size, variable.dtype)
-            slots[slot_name] = Variable(array, trainable=False, name=f"{variable.name}/{slot_name}")
-            self._weights.append(slots[slot_name])
-        if slot_name not in self._slot_names:
-            self._slot_names.append(slot_name)
-        return slots[slot_name]
-
-    def get_slot(self, var: Any, slot_name: str) -> Variable:
-        """The slot of this name beside a variable.
-
-        Raises:
-            KeyError: there is none.
-        """
-        variable = self._variables.find(var)
-        slots = self._slots.get(id(variable), {})
-        if slot_name not in slots:
-            raise KeyError(f"'{variable.name}' has no slot {slot_name!r}, but {list(slots)}")
-        return slots[slot_name]
-
-    def get_slot_names(self) -> list[str]:
-        """The names of slots, in the order in which the first of each was made."""
-        return list(self._slot_names)
-
-    def add_weight(
-        self,
-        name: str,
-        shape: tuple[int, ...],
-        dtype: DTypeLike | None = None,
-        initializer: Any = "zeros",
-        trainable: bool | None = None,
-        **ignored: Any,
-    ) -> Variable:
-        """A variable for an optimizer's own use; it is not among `weights`."""
-        array = initial(initializer, tuple(shape), np.dtype(dtype or np.float32))
-        return Variable(array, trainable=trainable is not False, name=name)
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All state: the count of iterations, then slots in the order in which they were made."""
-        return list(self._weights)
-
-    def variables(self) -> list[Variable]:
-        """The same as `weights`."""
-        return self.weights
-
-    def get_weights(self) -> list[Any]:
-        """Copies of the values of `weights`."""
-        return [weight.numpy() for weight in self._weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Write values into `weights`.
-
-        Args:
-            weights: as many arrays, of the same shapes; converted to the weights' dtypes.
-
-        Raises:
-            ValueError: another number of arrays, or another shape. Nothing was written.
-        """
-        given = self._compatible_weights(list(weights))
-        if len(given) != len(self._weights):
-            raise ValueError(
-                f"You called `set_weights(weights)` on optimizer {self._name} with a  weight list "
-                f"of length {len(given)}, but the optimizer was expecting {len(self._weights)} "
-                f"weights. Provided weights: {str(given)[:50]}..."
-            )
-        arrays = [np.asarray(value) for value in given]
-        for weight, array in zip(self._weights, arrays, strict=True):
-            if weight.shape != array.shape:
-                raise ValueError(
-                    f"Optimizer weight shape {weight.shape} not compatible with provided weight "
-                    f"shape {array.shape}."
-                )
-        for weight, array in zip(self._weights, arrays, strict=True):
-            weight.assign(array)
-
-    def _compatible_weights(self, weights: list[Any]) -> list[Any]:
-        """The list, in today's layout if it is in an older one."""
-        return weights
 
     def _create_all_weights(self, var_list: Sequence[Variable]) -> None:
         _ = self.iterations
@@ -628,24 +417,6 @@ def refuse_sparse_constraints(pairs: Iterable[Pair]) -> None:
                 "Cannot use a constraint function on a sparse variable. "
                 f"Received: grad={grad}, var.constraint={var.constraint}."
             )
-
-
-def _is_schedule(value: Any) -> bool:
-    return isinstance(value, schedules.LearningRateSchedule)
-
-
-def _rounded(value: Any, kind: type[Float]) -> Float:
-    """A hyperparameter in the type that is computed in.
-
-    It goes through float32, which Keras keeps it in, unless it is a NumPy float64.
-    """
-    if isinstance(value, Variable):
-        value = value.value
-    is_double = getattr(value, "dtype", None) == np.float64
-    if np.ndim(value) != 0:
-        shape = np.shape(value)
-        raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {shape}")
-    return kind(value if is_double else np.float32(value))
 
 
 def _flatten(variables: Any) -> list[Any]:

@@ -1,0 +1,117 @@
+"""Hyperparameters of the legacy API: numbers that may change, as attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from slotwise._variable import Variable
+from slotwise.optimizers import schedules
+from slotwise.optimizers._description import Float, compute_type
+
+
+class Hyperparameters:
+    """Keeps hyperparameters: each a number, a schedule, a callable or an array."""
+
+    def __init__(self, decay: Any) -> None:
+        self._hyper: dict[str, Any] = {}
+        self._hypers_created = False
+        self._initial_decay = decay
+
+    def _step_count(self) -> int:
+        """How many steps there were; the class that has them says it."""
+        raise NotImplementedError
+
+    def _set_hyper(self, name: str, value: Any) -> None:
+        """Keep a hyperparameter; a number that was read already is written to in place."""
+        previous = self._hyper.get(name)
+        if isinstance(previous, Variable) and not is_schedule(value):
+            if callable(value):
+                raise TypeError(f"{name}: expected a number, got a callable")
+            previous.assign(value)
+        else:
+            self._hyper[name] = value
+
+    def _get_hyper(self, name: str, dtype: DTypeLike | None = None) -> Any:
+        """A hyperparameter's value: a variable, an array, a schedule or what a callable returns.
+
+        With a dtype, as a number of the type that such arrays are computed in.
+        """
+        self._create_hypers()
+        value = self._hyper[name]
+        if callable(value) and not is_schedule(value):
+            value = value()
+        return value if dtype is None else rounded(value, compute_type(np.dtype(dtype)))
+
+    def _create_hypers(self) -> None:
+        if self._hypers_created:
+            return
+        for name, value in self._hyper.items():
+            if not (callable(value) or isinstance(value, (Variable, np.ndarray))):
+                is_double = getattr(value, "dtype", None) == np.float64
+                dtype = np.float64 if is_double else np.float32
+                self._hyper[name] = Variable(np.array(value, dtype), trainable=False, name=name)
+        self._hypers_created = True
+
+    def _serialize_hyperparameter(self, name: str) -> Any:
+        """A hyperparameter as plain data, for `get_config`."""
+        value = self._hyper[name]
+        if is_schedule(value):
+            return schedules.serialize(value)
+        if callable(value):
+            value = value()
+        if isinstance(value, (Variable, np.ndarray, np.generic)):
+            array = np.asarray(value)
+            return array[()] if array.dtype == np.float64 else array.item()
+        return value
+
+    def __getattr__(self, name: str) -> Any:
+        hyper = self.__dict__.get("_hyper", {})
+        key = "learning_rate" if name == "lr" else name
+        if key in hyper:
+            return self._get_hyper(key)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        key = "learning_rate" if name == "lr" else name
+        if key in self.__dict__.get("_hyper", ()):
+            self._set_hyper(key, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    def __dir__(self) -> Iterable[str]:
+        aliases = ["lr"] if "learning_rate" in self._hyper else []
+        return sorted({*super().__dir__(), *self._hyper, *aliases})
+
+    def _decayed_lr(self, var_dtype: DTypeLike) -> Float:
+        """The learning rate of this step, in the type that arrays of a dtype are computed in."""
+        kind = compute_type(np.dtype(var_dtype))
+        rate = self._get_hyper("learning_rate")
+        step = kind(self._step_count())
+        if is_schedule(rate):
+            rate = rate(step)
+        number = rounded(rate, kind)
+        if self._initial_decay > 0:
+            number = number / (1 + rounded(self._initial_decay, kind) * step)
+        return number
+
+
+def is_schedule(value: Any) -> bool:
+    return isinstance(value, schedules.LearningRateSchedule)
+
+
+def rounded(value: Any, kind: type[Float]) -> Float:
+    """A hyperparameter in the type that is computed in.
+
+    It goes through float32, which Keras keeps it in, unless it is a NumPy float64.
+    """
+    if isinstance(value, Variable):
+        value = value.value
+    is_double = getattr(value, "dtype", None) == np.float64
+    if np.ndim(value) != 0:
+        shape = np.shape(value)
+        raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {shape}")
+    return kind(value if is_double else np.float32(value))

@@ -1,0 +1,153 @@
+"""State of the legacy API: the count of iterations and the slots, as a list of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from slotwise._variable import Variable
+from slotwise.optimizers._state import Variables, initial
+
+
+class Weights:
+    """Keeps the variables that belong to an optimizer."""
+
+    _name: str
+
+    def __init__(self) -> None:
+        self._variables = Variables()
+        self._slots: dict[int, dict[str, Variable]] = {}
+        self._slot_names: list[str] = []
+        self._weights: list[Variable] = []
+        self._iterations: Variable | None = None
+
+    @property
+    def iterations(self) -> Variable:
+        """How many times gradients were applied: an int64 variable, the first of `weights`."""
+        if self._iterations is None:
+            self._iterations = Variable(np.zeros((), np.int64), trainable=False, name="iter")
+            self._weights.append(self._iterations)
+        return self._iterations
+
+    @iterations.setter
+    def iterations(self, variable: Variable) -> None:
+        if self._iterations is not None:
+            raise RuntimeError(
+                "Cannot set `iterations` to a new Variable after the Optimizer weights have been "
+                f"created. Here it is attempting to set `iterations` to {variable!r}."
+            )
+        if not isinstance(variable, Variable):
+            got = type(variable).__name__
+            raise TypeError(f"iterations: expected a slotwise.Variable, got {got}")
+        self._iterations = variable
+        self._weights.append(variable)
+
+    def _step_count(self) -> int:
+        return int(self.iterations.value)
+
+    def add_slot(
+        self,
+        var: Any,
+        slot_name: str,
+        initializer: Any = "zeros",
+        shape: tuple[int, ...] | None = None,
+    ) -> Variable:
+        """The slot of this name beside a variable; made if there is none yet.
+
+        Args:
+            var: the variable.
+            slot_name: the slot's name.
+            initializer: "zeros" or "ones", a function of shape and dtype, or a value.
+            shape: the slot's shape; the variable's by default.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable([1.0, 2.0], name="w")
+            >>> slotwise.optimizers.legacy.SGD().add_slot(var, "best").name
+            'w/best'
+        """
+        variable = self._variables.find(var)
+        slots = self._slots.setdefault(id(variable), {})
+        if slot_name not in slots:
+            size = variable.shape if shape is None else tuple(shape)
+            array = initial(initializer, size, variable.dtype)
+            slots[slot_name] = Variable(array, trainable=False, name=f"{variable.name}/{slot_name}")
+            self._weights.append(slots[slot_name])
+        if slot_name not in self._slot_names:
+            self._slot_names.append(slot_name)
+        return slots[slot_name]
+
+    def get_slot(self, var: Any, slot_name: str) -> Variable:
+        """The slot of this name beside a variable.
+
+        Raises:
+            KeyError: there is none.
+        """
+        variable = self._variables.find(var)
+        slots = self._slots.get(id(variable), {})
+        if slot_name not in slots:
+            raise KeyError(f"'{variable.name}' has no slot {slot_name!r}, but {list(slots)}")
+        return slots[slot_name]
+
+    def get_slot_names(self) -> list[str]:
+        """The names of slots, in the order in which the first of each was made."""
+        return list(self._slot_names)
+
+    def add_weight(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DTypeLike | None = None,
+        initializer: Any = "zeros",
+        trainable: bool | None = None,
+        **ignored: Any,
+    ) -> Variable:
+        """A variable for an optimizer's own use; it is not among `weights`."""
+        array = initial(initializer, tuple(shape), np.dtype(dtype or np.float32))
+        return Variable(array, trainable=trainable is not False, name=name)
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All state: the count of iterations, then slots in the order in which they were made."""
+        return list(self._weights)
+
+    def variables(self) -> list[Variable]:
+        """The same as `weights`."""
+        return self.weights
+
+    def get_weights(self) -> list[Any]:
+        """Copies of the values of `weights`."""
+        return [weight.numpy() for weight in self._weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Write values into `weights`.
+
+        Args:
+            weights: as many arrays, of the same shapes; converted to the weights' dtypes.
+
+        Raises:
+            ValueError: another number of arrays, or another shape. Nothing was written.
+        """
+        given = self._compatible_weights(list(weights))
+        if len(given) != len(self._weights):
+            raise ValueError(
+                f"You called `set_weights(weights)` on optimizer {self._name} with a  weight list "
+                f"of length {len(given)}, but the optimizer was expecting {len(self._weights)} "
+                f"weights. Provided weights: {str(given)[:50]}..."
+            )
+        arrays = [np.asarray(value) for value in given]
+        for weight, array in zip(self._weights, arrays, strict=True):
+            if weight.shape != array.shape:
+                raise ValueError(
+                    f"Optimizer weight shape {weight.shape} not compatible with provided weight "
+                    f"shape {array.shape}."
+                )
+        for weight, array in zip(self._weights, arrays, strict=True):
+            weight.assign(array)
+
+    def _compatible_weights(self, weights: list[Any]) -> list[Any]:
+        """The list, in today's layout if it is in an older one."""
+        return weights
