@@ -48,6 +48,17 @@ def test_gather_threads(threads: int) -> None:
     assert_same(slotwise.gather(x, ids), x[ids])
 
 
+def test_gather_returns_memory_of_its_own() -> None:
+    """Large results take memory that earlier ones gave back: never that of one that is alive."""
+    x = slotwise.full((64, 1024), 1.0)
+    ids = np.arange(64)
+    kept = [slotwise.gather(x * i, ids) for i in range(8)]
+    del kept[::2]
+    kept += [slotwise.gather(x * i, ids) for i in range(8, 12)]
+    assert [int(rows[0, 0]) for rows in kept] == [1, 3, 5, 7, 8, 9, 10, 11]
+    assert all((rows == rows[0, 0]).all() for rows in kept)
+
+
 def test_gather_copies_bits() -> None:
     x = np.arange(1, 13, dtype=np.uint32).view(np.float32).reshape(4, 3)  # subnormals
     assert slotwise.gather(x, np.array([2, 0])).tobytes() == x[[2, 0]].tobytes()
@@ -67,6 +78,9 @@ def test_gather_bad_input() -> None:
         slotwise.gather(x, ids, out=out.astype(np.float64))
     with pytest.raises(ValueError, match="gather: out: expected"):
         slotwise.gather(x, ids[:4], out=x[:4])
+    both = np.zeros(10, np.int64)  # rows written to out would be taken for ids
+    with pytest.raises(ValueError, match=r"gather: out: expected .* overlaps ids"):
+        slotwise.gather(np.full(100, 7000), both[:-1], out=both[1:])
 
 
 def pooled(x: Array, ids: Array, offsets: Array, weights: Array | None, mode: str) -> Array:

@@ -238,3 +238,26 @@ def test_fork_while_another_thread_holds_a_lock() -> None:
         print("ok")
     """)
     assert output == "ok\n"
+
+
+def test_out_of_memory_in_a_thread() -> None:
+    """An exception, as anywhere else: it may not leave a parallel region by itself."""
+    run = python(
+        textwrap.dedent("""
+            import resource
+            import numpy as np, slotwise
+            slotwise.set_num_threads(4)
+            ids = np.arange(3_000_000)
+            slotwise.RowPlan(ids[:100_000], ids.size)
+            used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+            failed = 0
+            for more in range(0, 300, 6):
+                resource.setrlimit(resource.RLIMIT_AS, (used + (more << 20), -1))
+                try:
+                    slotwise.RowPlan(ids, ids.size)
+                except MemoryError:
+                    failed += 1
+            print(0 < failed < 50)
+        """)
+    )
+    assert (run.returncode, run.stdout) == (0, "True\n"), run.stderr

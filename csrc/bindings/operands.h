@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -35,6 +36,8 @@ PyObject* Guarded(const BoundOp& op, Py_ssize_t count, size_t expected, const Bo
     return body();
   } catch (pybind11::error_already_set& error) {
     error.restore();
+  } catch (const std::bad_alloc&) {
+    PyErr_NoMemory();
   } catch (const std::exception& error) {
     PyErr_Format(PyExc_RuntimeError, "%s: %s", op.name.c_str(), error.what());
   }

@@ -62,36 +62,44 @@ std::vector<npy_intp> Join(const NamedArray& first, const NamedArray& table) {
   return shape;
 }
 
-// A new array of the table's dtype. Its memory is kept for the next one when it goes: fresh pages
-// would cost as much as filling them.
+constexpr size_t kMinBytesToKeep = 256 << 10;
+
+// A new array of the table's dtype. The memory of a large one is kept for the next when it goes:
+// fresh pages would cost as much as filling them.
 py::object NewLike(const NamedArray& table, std::vector<npy_intp> shape) {
   PyArray_Descr* const descr = PyArray_DESCR(table.array());
   size_t bytes = static_cast<size_t>(PyArray_ITEMSIZE(table.array()));
   for (npy_intp size : shape) bytes *= static_cast<size_t>(size);
-  auto memory = std::make_unique<Scratch>(bytes);
-  void* const data = memory->Take<char>(bytes);
-  py::capsule owner(memory.get(), [](void* scratch) { delete static_cast<Scratch*>(scratch); });
-  memory.release();
+  void* data = nullptr;  // NumPy's own memory
+  py::object owner;
+  if (bytes >= kMinBytesToKeep) {
+    auto memory = std::make_unique<Scratch>(bytes);
+    data = memory->Take<char>(bytes);
+    owner = py::capsule(memory.get(), [](void* scratch) { delete static_cast<Scratch*>(scratch); });
+    memory.release();
+  }
   Py_INCREF(descr);
   auto array = py::reinterpret_steal<py::object>(
       PyArray_NewFromDescr(&PyArray_Type, descr, static_cast<int>(shape.size()), shape.data(),
-                           nullptr, data, NPY_ARRAY_CARRAY, nullptr));
-  if (!array || PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()),
-                                      owner.release().ptr()) != 0) {
+                           nullptr, data, data == nullptr ? 0 : NPY_ARRAY_CARRAY, nullptr));
+  if (!array) throw py::error_already_set();
+  if (owner && PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()),
+                                     owner.release().ptr()) != 0) {
     throw py::error_already_set();
   }
   return array;
 }
 
 // The output of `op`: `out` if the user gave one, else a new array.
-py::object Output(const char* op, const TableArray& table, const std::vector<npy_intp>& shape,
-                  const py::object& out) {
+py::object Output(const char* op, const TableArray& table, const IntegerArray& ids,
+                  const std::vector<npy_intp>& shape, const py::object& out) {
   if (out.is_none()) return NewLike(table, shape);
   const TableArray given(op, "out", out);
   given.RequireDTypeOf(table);
   given.RequireShape(shape, "");
   given.RequireUpdatable();
   given.RequireApartFrom(table);
+  given.RequireApartFrom(ids);
   return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(given.array()));
 }
 
@@ -117,7 +125,7 @@ py::object GatherRows(py::handle table_object, py::handle ids_object, py::object
   table.RequireContiguous();
   const IntegerArray ids(kOp, "ids", ids_object);
   RequireInside(ids, table.dim(0));
-  const py::object out = Output(kOp, table, Join(ids, table), out_object);
+  const py::object out = Output(kOp, table, ids, Join(ids, table), out_object);
   const GatherCall call{table.data(), table.row_bytes(), ids.ids(), DataOf(out)};
   const py::gil_scoped_release release;
   Gather(call);

@@ -14,6 +14,7 @@ constexpr size_t kPage = 4096;
 
 std::mutex mutex;
 std::array<Scratch::Block, 4> kept;
+size_t oldest = 0;
 
 }  // namespace
 
@@ -22,7 +23,7 @@ Scratch::Scratch(size_t bytes) {
   // Whoever does not get the lock (in a forked child, no one may ever) does without.
   if (const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock); lock) {
     for (Block& block : kept) {
-      if (block.bytes >= bytes && block.bytes / 4 <= bytes) {
+      if (block.bytes >= bytes && block.bytes / 2 <= bytes) {
         std::swap(block, block_);
         return;
       }
@@ -33,12 +34,10 @@ Scratch::Scratch(size_t bytes) {
 }
 
 Scratch::~Scratch() {
-  if (block_.bytes <= kMaxKept) {
+  if (block_.data != nullptr && block_.bytes <= kMaxKept) {
     if (const std::unique_lock<std::mutex> lock(mutex, std::try_to_lock); lock) {
-      // The smallest goes.
-      for (Block& block : kept) {
-        if (block.bytes < block_.bytes) std::swap(block, block_);
-      }
+      std::swap(kept[oldest], block_);
+      oldest = (oldest + 1) % kept.size();
     }
   }
   std::free(block_.data);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 
 #include "core/denormals.h"
 
@@ -44,6 +45,7 @@ void ParallelFor(const Partition& p, RangeFunction function, const void* context
   if (useful >= 2) {
     const int threads = static_cast<int>(std::min(static_cast<size_t>(NumThreads()), useful));
     if (threads >= 2) {
+      std::exception_ptr error;
 #pragma omp parallel num_threads(threads)
       {
         const FlushDenormals flush;
@@ -51,8 +53,14 @@ void ParallelFor(const Partition& p, RangeFunction function, const void* context
         const size_t index = static_cast<size_t>(omp_get_thread_num());
         const size_t begin = Boundary(p, index, parts);
         const size_t end = Boundary(p, index + 1, parts);
-        if (begin < end) function(context, begin, end);
+        try {
+          if (begin < end) function(context, begin, end);
+        } catch (...) {  // may not leave the region: out of memory, say
+#pragma omp critical
+          error = std::current_exception();
+        }
       }
+      if (error) std::rethrow_exception(error);
       return;
     }
   }

@@ -19,7 +19,8 @@ struct Partition {
   size_t line;            // elements in a cache line
 };
 
-// Calls `function` on contiguous parts that cover [0, count), with denormals flushed.
+// Calls `function` on contiguous parts that cover [0, count), with denormals flushed. What a part
+// throws is thrown once all have ended.
 void ParallelFor(const Partition& partition, RangeFunction function, const void* context);
 
 }  // namespace slotwise

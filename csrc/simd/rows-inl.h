@@ -17,7 +17,7 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-constexpr size_t kMaxFetched = 512;  // bytes of a row: the hardware follows long ones
+inline constexpr size_t kMaxFetched = 512;  // bytes of a row: the hardware follows long ones
 
 template <class T>
 HWY_INLINE void PrefetchRow(const T* row, size_t width) {
