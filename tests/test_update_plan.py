@@ -340,3 +340,13 @@ def test_bad_limits() -> None:
     for clips in ((np.nan, None, None), (None, "1", None), (None, None, [1.0])):
         with pytest.raises((TypeError, ValueError), match="clip: "):
             _core.clip([np.ones(2)], *clips)
+
+
+def test_a_plan_that_skipped_ids() -> None:
+    """Its rows of the gradient would be lost without a word."""
+    var = slotwise.Variable(np.zeros((4, 2), np.float32))
+    ids = slotwise.RowPlan(np.array([0, -1]), 4, bounds="skip")
+    slices = slotwise.IndexedSlices(np.ones((2, 2), np.float32), ids, (4, 2))
+    with pytest.raises(ValueError, match="expected a RowPlan that skipped no ids"):
+        slotwise.optimizers.legacy.SGD(1.0).apply_gradients([(slices, var)])
+    assert not var.numpy().any()

@@ -333,6 +333,7 @@ class UpdatePlan {
       }
       SparseItem& item = sparse_.emplace_back(i, values, op, entry.grad_name, ids, var.dim(0));
       item.rows.RequireRankOne();
+      item.rows.RequireNoneSkipped();
       std::vector<npy_intp> shape(PyArray_DIMS(var.array()),
                                   PyArray_DIMS(var.array()) + var.rank());
       shape[0] = static_cast<npy_intp>(item.rows.count());
