@@ -19,7 +19,6 @@ class Sums {
   void Run() const { GroupTasks<Sums>(*this, call_.groups, 1, call_.width * sizeof(Stored)); }
 
   void operator()(size_t begin, size_t end) const {
-    const RowGroupsView& groups = call_.groups;
     for (size_t g = begin; g < end; ++g) {
       Stored* const out = static_cast<Stored*>(call_.out) + call_.places[g] * call_.width;
       WalkAll<typename Codec::Compute>(Body{Occurrences<Codec>(call_, g, end), out}, call_.width);
