@@ -49,7 +49,10 @@ def compare(work: Work, ours: State, theirs: State) -> tuple[dict[str, float], s
                 old = work.before(name, part).astype(np.float64)
                 difference, ulp, change = _differences(old, a, b, eps)
                 worst[name] = max(worst.get(name, 0.0), float(np.max(difference / ulp, initial=0)))
-                bad = ~(difference <= _STORED_ULP * ulp + share * (change + np.mean(change)))
+                allowed = _STORED_ULP * ulp + share * (change + np.mean(change))
+                if work.tolerance is not None:
+                    allowed = work.tolerance * np.maximum.reduce([abs(old), abs(a), abs(b)])
+                bad = ~(difference <= allowed)
                 if bad.any():
                     i = int(np.argmax(bad))
                     wrong.append(

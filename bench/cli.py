@@ -18,6 +18,7 @@ from bench import threads
 from bench.contestant import Peer
 from bench.measure import Plan
 from bench.ops import OPS, ROW_CALLS, SPARSE_OPS
+from bench.optimizers import OPTIMIZERS
 from bench.peers import all_peers
 from bench.run import Task, new_results, quickened, run, tasks
 from bench.suites import all_suites
@@ -65,7 +66,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--out", type=Path, default=Path("build/bench"), help="folder for the results")
     p.add_argument(
-        "--op", nargs="+", default=[], choices=[*OPS, *SPARSE_OPS, *ROW_CALLS], metavar="OP"
+        "--op",
+        nargs="+",
+        default=[],
+        choices=[*OPS, *SPARSE_OPS, *ROW_CALLS, *OPTIMIZERS],
+        metavar="OP",
     )
     p.add_argument("--dtype", nargs="+", default=[], choices=list(DTYPES), metavar="DTYPE")
     p.add_argument("--size", nargs="+", default=[], type=parse_size, metavar="N", help="64, 16Ki")

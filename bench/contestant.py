@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from bench.optimizers import OptimizerWork
     from bench.rows import RowsWork, SparseWork
     from bench.work import DenseWork
 
@@ -88,3 +89,6 @@ class Peer:
 
     def rows(self, work: RowsWork) -> Subject:
         raise Unsupported(f"{self.name} has no {work.call}")
+
+    def optimizer(self, work: OptimizerWork) -> Subject:
+        raise Unsupported(f"{self.name} has no such optimizer")

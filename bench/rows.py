@@ -91,6 +91,14 @@ def _bytes(batch: Batch, itemsize: int) -> int:
     return int(batch.ids.size) * (batch.width * itemsize + 8)
 
 
+def before_rows(period: Array, batch: Batch, row: int, part: slice) -> Array:
+    """Start values of a part of the rows that are compared, ``row`` elements each."""
+    rows = batch.seen[part.start // row : -(-part.stop // row)]
+    old = period.reshape(-1, row)[rows % (PERIOD // row)].reshape(-1)
+    first = part.start % row
+    return old[first : first + part.stop - part.start]
+
+
 @dataclass(frozen=True, kw_only=True)
 class SparseWork(RuleWork):
     """A sparse op on a batch. ``batches`` above 1: as many different ones, call after call."""
@@ -120,12 +128,7 @@ class SparseWork(RuleWork):
         return {**self.batch.facts, "duplicates": self.duplicates}
 
     def before(self, name: str, part: slice) -> Array:
-        period = self.pattern(name)
-        row = self._row(name)
-        rows = self.batch.seen[part.start // row : -(-part.stop // row)]
-        old = period.reshape(-1, row)[rows % (PERIOD // row)].reshape(-1)
-        first = part.start % row
-        return old[first : first + part.stop - part.start]
+        return before_rows(self.pattern(name), self.batch, self._row(name), part)
 
     def tables(self, make: Callable[..., Array] = np.empty) -> dict[str, Array]:
         """var and the slots, fresh."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.results import BASE, REFERENCE_LIMIT, Record, Results
+from bench.results import BASE, LIMIT, REFERENCE_LIMIT, Record, Results
 from bench.stats import geometric_mean
 from bench.suites.dense import KI, MI, POW_VARIANT
+from bench.suites.optimizers import CLIPPED, MANY
+from bench.suites.optimizers import NAME as OPTIMIZERS
 from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
 from bench.summary import case_label
 
 TENSORFLOW = "tensorflow"
 GROWTH = 1.6
+SPARSE_BATCH = workloads("targets")[0].label
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,22 @@ def _rows(suite: str, op: str, peer: str, meaning: str = "") -> Callable[[Result
     return select
 
 
+def _optimizer(op: str, peer: str, variant: str) -> Callable[[Results], list[Record]]:
+    """A step of an optimizer of the legacy API, against one peer."""
+
+    def select(results: Results) -> list[Record]:
+        return results.find(suite=OPTIMIZERS, op=op, variant=variant, dtype="float32", peer=peer)
+
+    return select
+
+
+def _over_bytes(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, f) for r in records if (f := r.fraction(LIMIT))]
+    slow, fraction = min(rated, key=lambda pair: pair[1].minima)
+    rate = slow.rate(LIMIT) or 0.0
+    return 1 / fraction.minima, 1 / fraction.pairs.median, f"limit {rate / 1e9:.1f} GB/s"
+
+
 def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
     rated = [(r, ratio) for r in records if (ratio := r.ratio)]
     slow, ratio = min(rated, key=lambda pair: pair[1].minima)
@@ -213,6 +232,51 @@ TARGETS: tuple[Target, ...] = (
         "x",
         lambda results: results.find(suite="growth", size=64 * MI),
         _largest_growth,
+        expected=1,
+        at_most=True,
+    ),
+    *(
+        Target(
+            f"apply_gradients, 1000 x 64, Adam: against {whose}",
+            required,
+            "x",
+            _optimizer("Adam", peer, MANY),
+            _worst_ratio,
+            expected=1,
+        )
+        for peer, whose, required in (
+            ("torch", "torch's fused Adam", 8.0),
+            ("tf_keras", "Keras's legacy Adam", 20.0),
+        )
+    ),
+    *(
+        Target(
+            f"apply_gradients, {SPARSE_BATCH}, {what}: against Keras's legacy one",
+            required,
+            "x",
+            _optimizer(op, "tf_keras", SPARSE_BATCH),
+            _worst_ratio,
+            expected=1,
+        )
+        for op, what, required in (
+            ("Adam", "Adam", 6.0),
+            ("Nadam", "Nadam", 6.0),
+            ("RMSprop", "RMSprop without momentum", 4.0),
+            ("Adagrad", "Adagrad", 6.0),
+            ("Ftrl", "Ftrl", 6.0),
+            ("SGD", "SGD", 6.0),
+            ("Adamax", "Adamax", 6.0),
+            ("RMSpropMomentum", "RMSprop with momentum", 6.0),
+        )
+    ),
+    Target(
+        "global_clipnorm, 64 Mi, Adam: time over that of its bytes",
+        1.2,
+        "x",
+        lambda results: results.find(
+            suite=OPTIMIZERS, op="Adam", variant=CLIPPED, dtype="float32", size=64 * MI
+        ),
+        _over_bytes,
         expected=1,
         at_most=True,
     ),

@@ -81,6 +81,11 @@ class Work:
         """What is stored with the numbers, beyond the name of the case."""
         return {}
 
+    @property
+    def tolerance(self) -> float | None:
+        """Allowed difference relative to the values; None: roundings of an op, see check.py."""
+        return None
+
     def before(self, name: str, part: slice) -> Array:
         """Start values of a part of an array that a contestant's state holds, flattened."""
         raise NotImplementedError

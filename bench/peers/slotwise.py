@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from bench.contestant import Peer, State, Subject, Unsupported
+from bench.optimizers import GRADIENT, VAR, OptimizerWork
 from bench.results import OURS
 from bench.rows import RowsWork, SparseWork
 from bench.work import DenseWork, RuleWork
@@ -22,7 +23,7 @@ class Slotwise(Peer):
     distributions = ("slotwise",)
     usage = (
         "raw_ops by keywords, NumPy arrays, Python floats as hyperparameters; tables are made by "
-        "slotwise.zeros"
+        "slotwise.zeros; optimizers.legacy with slotwise.Variable"
     )
 
     def start(self, threads: int) -> None:
@@ -115,6 +116,32 @@ class Slotwise(Peer):
             return [work.by_id(*found) if work.call == "coalesce" else {"rows": found}]
 
         return Subject(statement, names, state)
+
+    def optimizer(self, work: OptimizerWork) -> Subject:
+        import slotwise
+
+        opt = getattr(slotwise.optimizers.legacy, work.optimizer.cls)(**work.config)
+        tables = [
+            slotwise.Variable(work.array(VAR, shape, slotwise.zeros)) for shape in work.table_shapes
+        ]
+        opt._create_all_weights(tables)
+        slots = [{n: opt.get_slot(t, n) for n in work.optimizer.slots} for t in tables]
+        for own in slots:
+            for name, slot in own.items():
+                work.array(name, slot.shape, lambda *_, slot=slot: slot.value.reshape(-1))
+        arrays = [{VAR: t, **own} for t, own in zip(tables, slots, strict=True)]
+        if work.batch is None:
+            grads: list[Any] = [work.array(GRADIENT, shape) for shape in work.shapes]
+            seen: Any = ...
+        else:
+            ids, seen = work.batch.ids, work.batch.seen
+            grads = [slotwise.IndexedSlices(work.gradient(), ids, tables[0].shape)]
+        names = {"opt": opt, "pairs": list(zip(grads, tables, strict=True))}
+
+        def state() -> State:
+            return [{name: array.value[seen] for name, array in a.items()} for a in arrays]
+
+        return Subject("opt.apply_gradients(pairs)", names, state)
 
 
 PEER = Slotwise()

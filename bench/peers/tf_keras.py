@@ -1,8 +1,11 @@
-"""Keras 2's legacy Adagrad, which merges the gradients of equal ids, then updates."""
+"""Keras 2's legacy optimizers, which merge the gradients of equal ids, then update."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from bench.contestant import Peer, State, Subject, Unsupported
+from bench.optimizers import GRADIENT, VAR, OptimizerWork
 from bench.peers.tensorflow import PEER as TENSORFLOW
 from bench.rows import SparseWork
 
@@ -13,7 +16,8 @@ class TfKeras(Peer):
     packages = ("tensorflow==2.21.0", "tf_keras==2.21.0")
     distributions = ("tf_keras", "tensorflow")
     usage = (
-        "tf_keras.optimizers.legacy.Adagrad, apply_gradients with tf.IndexedSlices made beforehand"
+        "tf_keras.optimizers.legacy, eager apply_gradients with tf.constant or tf.IndexedSlices "
+        "made beforehand"
     )
 
     def start(self, threads: int) -> None:
@@ -46,6 +50,33 @@ class TfKeras(Peer):
 
         names = {"opt": opt, "grad": grad, "var": var}
         return Subject("opt.apply_gradients([(grad, var)])", names, state)
+
+    def optimizer(self, work: OptimizerWork) -> Subject:
+        import tensorflow as tf
+        import tf_keras
+
+        opt = getattr(tf_keras.optimizers.legacy, work.optimizer.cls)(**work.config)
+        tables = [tf.Variable(work.array(VAR, shape)) for shape in work.table_shapes]
+        opt._create_all_weights(tables)
+        arrays = []
+        for table in tables:
+            slots = {name: opt.get_slot(table, name) for name in work.optimizer.slots}
+            for name, slot in slots.items():
+                slot.assign(work.array(name, slot.shape))
+            arrays.append({VAR: table, **slots})
+        if work.batch is None:
+            grads: list[Any] = [tf.constant(work.array(GRADIENT, shape)) for shape in work.shapes]
+        else:
+            ids, seen = tf.constant(work.batch.ids), tf.constant(work.batch.seen)
+            grads = [tf.IndexedSlices(tf.constant(work.gradient()), ids)]
+        names = {"opt": opt, "pairs": list(zip(grads, tables, strict=True))}
+
+        def state() -> State:
+            if work.batch is None:
+                return [{name: array.numpy() for name, array in a.items()} for a in arrays]
+            return [{n: tf.gather(array, seen).numpy() for n, array in a.items()} for a in arrays]
+
+        return Subject("opt.apply_gradients(pairs)", names, state)
 
 
 PEER = TfKeras()

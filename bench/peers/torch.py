@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.contestant import Peer, State, Subject, Unsupported
-from bench.ops import Scalar
+from bench.ops import OPS, Scalar
+from bench.optimizers import OptimizerWork
 from bench.rows import RowsWork
 from bench.work import DenseWork
 
@@ -159,6 +160,27 @@ class Torch(Peer):
 
     def many(self, work: DenseWork) -> Subject:
         return self.dense(work)
+
+    def optimizer(self, work: OptimizerWork) -> Subject:
+        if work.optimizer.cls != "Adam" or work.batch is not None or work.clips:
+            raise Unsupported("only Adam on dense gradients is measured")
+        config = work.config
+        override = {
+            "lr": config["learning_rate"],
+            "beta1": config["beta_1"],
+            "beta2": config["beta_2"],
+            "epsilon": config["epsilon"],
+            "beta2_power": config["beta_2"],
+        }
+        return self.many(
+            DenseWork(
+                op=OPS["ApplyAdam"],
+                dtype=work.dtype,
+                seed=work.seed,
+                shapes=work.shapes,
+                override=override,
+            )
+        )
 
     def rows(self, work: RowsWork) -> Subject:
         import torch

@@ -1,0 +1,135 @@
+"""Whole optimizers (the legacy Keras API): their configs and slots, and the inputs of a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.results import LIMIT
+from bench.rows import Batch, before_rows
+from bench.work import PERIOD, Array, Work, drawn, filled
+
+Config = dict[str, Any]
+
+VAR, GRADIENT = "var", "grad"
+_POSITIVE = ("v", "rms", "accumulator")
+
+# Slots that decay in every row, touched or not, stay normal for some 2,500 steps.
+_KEEP = 1 - 2.0**-5
+_EPSILON = 2.0**-10
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """One optimizer: its class in the legacy API, and the constructor's arguments.
+
+    ``whole`` names the arrays of which a sparse gradient updates every row.
+    """
+
+    cls: str
+    config: Mapping[str, Any]
+    slots: tuple[str, ...] = ()
+    whole: tuple[str, ...] = ()
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """What a step updates."""
+        return (VAR, *self.slots)
+
+
+_RATE = {"learning_rate": 0.125}
+_MOMENTS = {**_RATE, "beta_1": _KEEP, "beta_2": 1 - 2.0**-8, "epsilon": _EPSILON}
+_RMSPROP = {**_RATE, "rho": _KEEP, "epsilon": _EPSILON}
+_FTRL = {**_RATE, "l1_regularization_strength": 2.0**-6, "l2_regularization_strength": 2.0**-6}
+
+OPTIMIZERS: dict[str, Optimizer] = {
+    "Adam": Optimizer("Adam", _MOMENTS, ("m", "v"), ("var", "m", "v")),
+    "Nadam": Optimizer("Nadam", _MOMENTS, ("m", "v"), ("m", "v")),
+    "RMSprop": Optimizer("RMSprop", _RMSPROP, ("rms",), ("rms",)),
+    "RMSpropMomentum": Optimizer("RMSprop", {**_RMSPROP, "momentum": 0.875}, ("rms", "momentum")),
+    "Adagrad": Optimizer("Adagrad", {**_RATE, "epsilon": _EPSILON}, ("accumulator",)),
+    "Ftrl": Optimizer("Ftrl", _FTRL, ("accumulator", "linear")),
+    "SGD": Optimizer("SGD", _RATE),
+    "Adamax": Optimizer("Adamax", _MOMENTS, ("m", "v")),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerWork(Work):
+    """One ``apply_gradients``: of variables with these shapes, or of a table's rows in a batch.
+
+    ``clips`` are further arguments of the constructor.
+    """
+
+    optimizer: Optimizer
+    shapes: tuple[tuple[int, ...], ...] = ()
+    batch: Batch | None = None
+    clips: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Config:
+        return {**self.optimizer.config, **self.clips}
+
+    @property
+    def tolerance(self) -> float:
+        return 1e-5
+
+    @property
+    def sizes(self) -> list[int]:
+        """Elements of each variable."""
+        return [math.prod(shape) for shape in self.table_shapes]
+
+    @property
+    def table_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the variables: of one table, or of all."""
+        return self.shapes if self.batch is None else ((self.batch.rows, self.batch.width),)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Gradients are read once, and once more for a norm; the rest is read and written."""
+        itemsize, optimizer = self.dtype.itemsize, self.optimizer
+        size = sum(self.sizes)
+        if self.batch is None:
+            reads = 2 if self.clips else 1
+            return (2 * len(optimizer.arrays) + reads) * size * itemsize
+        rows = self.batch.touched * self.batch.width
+        whole = len(optimizer.whole)
+        moved = whole * size + (len(optimizer.arrays) - whole) * rows
+        ids = int(self.batch.ids.size)
+        return 2 * moved * itemsize + ids * (self.batch.width * itemsize + 8)
+
+    @property
+    def loops(self) -> dict[str, tuple[int, int, int]]:
+        """As many bytes as the step has to move, in arrays."""
+        count = len(self.optimizer.arrays)
+        return {LIMIT: (count + 1, count, self.bytes_moved // (2 * count + 1))}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return {} if self.batch is None else self.batch.facts
+
+    def pattern(self, name: str) -> Array:
+        """One period of the start values of an array or of the gradient."""
+        key = [*self.optimizer.arrays, GRADIENT].index(name)
+        length = min(PERIOD, max(self.sizes))
+        return drawn(self.seed, key, length, name in _POSITIVE).astype(self.dtype)
+
+    def before(self, name: str, part: slice) -> Array:
+        if self.batch is None:
+            return self.pattern(name)[: part.stop - part.start]
+        return before_rows(self.pattern(name), self.batch, self.batch.width, part)
+
+    def array(
+        self, name: str, shape: tuple[int, ...], make: Callable[..., Array] = np.empty
+    ) -> Array:
+        """A fresh array with an argument's start values."""
+        return filled(self.pattern(name), math.prod(shape), make).reshape(shape)
+
+    def gradient(self) -> Array:
+        """The gradient of the batch, a row for each id."""
+        assert self.batch is not None
+        return self.array(GRADIENT, (self.batch.ids.size, self.batch.width))
