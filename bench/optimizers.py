@@ -27,13 +27,15 @@ _EPSILON = 2.0**-10
 class Optimizer:
     """One optimizer: its class in the legacy API, and the constructor's arguments.
 
-    ``whole`` names the arrays of which a sparse gradient updates every row.
+    ``whole`` names the arrays of which a sparse gradient updates every row; ``tolerance`` is the
+    difference from a peer's result that is allowed, relative to the values.
     """
 
     cls: str
     config: Mapping[str, Any]
     slots: tuple[str, ...] = ()
     whole: tuple[str, ...] = ()
+    tolerance: float = 1e-5
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -53,7 +55,9 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "RMSpropMomentum": Optimizer("RMSprop", {**_RMSPROP, "momentum": 0.875}, ("rms", "momentum")),
     "Adagrad": Optimizer("Adagrad", {**_RATE, "epsilon": _EPSILON}, ("accumulator",)),
     "Ftrl": Optimizer("Ftrl", _FTRL, ("accumulator", "linear")),
-    "SGD": Optimizer("SGD", _RATE),
+    # Equal ids are added to var one by one, the most frequent of a batch 12,000 times or more: a
+    # low rate keeps var, and so each rounding, small.
+    "SGD": Optimizer("SGD", {"learning_rate": 2.0**-10}, tolerance=1e-4),
     "Adamax": Optimizer("Adamax", _MOMENTS, ("m", "v")),
 }
 
@@ -76,7 +80,7 @@ class OptimizerWork(Work):
 
     @property
     def tolerance(self) -> float:
-        return 1e-5
+        return self.optimizer.tolerance
 
     @property
     def sizes(self) -> list[int]:
