@@ -88,8 +88,10 @@ $(VENV)/.project: $(WHEEL)
 	$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
+# The tests run the benchmark too.
+$(VENV)/.tools-test: EXTRAS := bench
 $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
-	$(VENV)/bin/python scripts/requirements.py $* >$@.txt
+	$(VENV)/bin/python scripts/requirements.py $* $(EXTRAS) >$@.txt
 	$(VENV)/bin/python $(PIP) install -r $@.txt
 	@touch $@
 

@@ -65,7 +65,7 @@ rm -rf "$build/wheel"
     -C cmake.args=--preset="$preset" -C cmake.build-type=RelWithDebInfo -C install.strip=false \
     -C cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
 "${pip[@]}" install --force-reinstall --no-deps "$build"/wheel/*.whl
-"${pip[@]}" install "$(echo "$build"/wheel/*.whl)[test]"
+"${pip[@]}" install "$(echo "$build"/wheel/*.whl)[test,bench]"
 
 expect() {  # expect <exit status> <what> <command...>
     local want=$1 what=$2 got=0

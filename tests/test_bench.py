@@ -11,13 +11,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
-for needed in ("rich", "jinja2", "matplotlib", "psutil"):
-    pytest.importorskip(needed)
-if sys.platform != "linux":
-    pytest.skip("the benchmark is run on Linux", allow_module_level=True)
-
 CHECKOUT = Path(__file__).parents[1]
 TINY = ("--against", "--time", "0.001", "--threads", "1")
 DENSE = ("--suite", "dense", "--op", "ApplyMomentum", "--size", "64", "1Ki")

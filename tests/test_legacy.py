@@ -42,7 +42,7 @@ def test_signatures(name: str) -> None:
 
 @every
 def test_subclasses_have_signatures_of_their_own(name: str) -> None:
-    class Mine(getattr(legacy, name)):  # type: ignore[misc]
+    class Mine(getattr(legacy, name)):
         def __init__(self, extra: int = 0) -> None:
             super().__init__(learning_rate=0.5)
 
@@ -505,7 +505,7 @@ def test_a_base_optimizer_updates_nothing() -> None:
 
 @every
 def test_overridden_updates_may_call_the_built_in_ones(name: str) -> None:
-    class Logged(getattr(legacy, name)):  # type: ignore[misc]
+    class Logged(getattr(legacy, name)):
         def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> Any:
             log.append(var.name)
             return super()._resource_apply_dense(grad, var, apply_state)
