@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
@@ -19,7 +19,7 @@ Scope: TypeAlias = Literal["rows", "slots", "whole"]
 
 
 class Kind(Enum):
-    HYPER = "hyper"  # may change: a number, a callable, a schedule or an array
+    HYPER = "hyper"  # in the legacy API, it may be a callable or an array, too
     NUMBER = "number"
     FLAG = "flag"
 
@@ -38,13 +38,24 @@ class Parameter:
     keyword_only: bool = False
 
 
+Shape: TypeAlias = tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Slot:
-    """An array beside each variable, of its shape and dtype."""
+    """An array beside each variable, of its dtype."""
 
-    name: str
+    role: str  # what an `Update` calls it
+    name: str = ""  # as users see it; by default as the role
     initial: str | None = None  # the parameter that holds its initial value; None: 0
     exists: Callable[[Any], bool] | None = None  # asked of the optimizer; None: always
+    shape: Callable[[Shape], Shape | None] | None = None  # None: the variable's; of None: no slot
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.role)
+
+    def shape_beside(self, variable: Shape) -> Shape | None:
+        return variable if self.shape is None else self.shape(variable)
 
 
 @dataclass(frozen=True)
@@ -52,13 +63,16 @@ class Update:
     """Which kernel updates a variable."""
 
     rule: str  # a row of the registry
-    slots: tuple[str, ...]  # in the order of the rule's
+    slots: tuple[str, ...]  # their roles, in the order of the rule's
     scope: Scope  # of a sparse gradient, in the meaning that is Keras's
     attrs: tuple[bool, ...] = ()
 
 
 class Numbers(Protocol):
-    """The numbers of one step, in the type that is computed in."""
+    """The numbers of one step, for a type that is computed in."""
+
+    @property
+    def optimizer(self) -> Any: ...
 
     @property
     def type(self) -> type[Float]: ...
@@ -71,7 +85,9 @@ class Numbers(Protocol):
         """From 1 on."""
         ...
 
-    def __getitem__(self, parameter: str) -> Float: ...
+    def __getitem__(self, parameter: str) -> Float:
+        """Of the type, or a Python float if the kernel is to round it."""
+        ...
 
     def power(self, parameter: str) -> Float:
         """parameter^step"""
@@ -89,13 +105,45 @@ class Description:
     coefficients: Callable[[Numbers], Mapping[str, Any]]  # of the kernel, by their names
     config: tuple[str, ...]  # keys, in order, after those that all optimizers have
     name_before: str | None = None  # the parameter that `name` stands before; None: at the end
-    interleaved: bool = False  # weights: all slots of a variable, then those of the next
+    # Slots that a variable has all before the next variable has any; the others come after them,
+    # each for all variables.
+    interleaved: tuple[str, ...] = ()
+    needs_dense_shape: bool = False  # of sparse gradients, which are made dense
+    is_whole: bool = False  # an element's update depends on the whole variable
     optional_iterations: bool = False  # a list of weights may lack the count of iterations
     spare_slots: int = 0  # a list of weights may have so many more slots (older formats)
 
     @cached_property
     def by_name(self) -> dict[str, Parameter]:
         return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def slot_names(self) -> dict[str, str]:
+        """By role."""
+        return {slot.role: slot.name for slot in self.slots}
+
+    def slots_of(
+        self, optimizer: Any, shapes: Sequence[Shape]
+    ) -> Iterator[tuple[int, Slot, Shape]]:
+        """The slots beside variables of these shapes, in the order in which they are made."""
+        slots = [s for s in self.slots if s.exists is None or s.exists(optimizer)]
+        together = [slot for slot in slots if slot.role in self.interleaved]
+        order = [(i, slot) for i in range(len(shapes)) for slot in together]
+        order += [(i, slot) for slot in slots if slot not in together for i in range(len(shapes))]
+        for i, slot in order:
+            shape = slot.shape_beside(shapes[i])
+            if shape is not None:
+                yield i, slot, shape
+
+
+def exact(parameter: Parameter) -> Parameter:
+    """The same parameter, not rounded to float32."""
+    return replace(parameter, through_float32=False)
+
+
+LEARNING_RATE = Parameter("learning_rate", 0.001)
+EPSILON = Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False)
+BETAS = (Parameter("beta_1", 0.9), Parameter("beta_2", 0.999))
 
 
 def momentum_in_range(name: str, value: Any) -> None:

@@ -23,6 +23,8 @@ class Plan:
         given: the variables, as the user passes them.
         variables: the same as `Variable`s.
         slots: of each, in the order of the rule's.
+        averages: of each, or None for none.
+        decays: whether the weights of each decay, or None for none.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Plan:
         given: Sequence[Any],
         variables: Sequence[Variable],
         slots: Sequence[Sequence[Variable]],
+        averages: Sequence[Variable] | None = None,
+        decays: Sequence[bool] | None = None,
     ) -> None:
         self.update = update
         self.variables = list(variables)
@@ -46,7 +50,10 @@ class Plan:
             (key, f"'{variable.name}'", variable.value, *(slot.value for slot in own))
             for key, variable, own in zip(given, variables, slots, strict=True)
         ]
-        plan = _core.UpdatePlan(op, update.rule, entries)
+        arrays = None if averages is None else [average.value for average in averages]
+        flags = None if decays is None else list(decays)
+        self.has_averages = averages is not None
+        plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags)
         self.matches, self.apply = plan.matches, plan.apply
 
 

@@ -28,6 +28,16 @@ def initial(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
     return array
 
 
+class NotCopied:
+    """An optimizer: its slots belong to the variables that it has met."""
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        raise TypeError(
+            "copy.deepcopy of an optimizer: expected from_config(get_config()) and set_weights, "
+            "since slots belong to the variables that it has met"
+        )
+
+
 class Variables:
     """The variables that an optimizer has met, by the identity of their arrays.
 
@@ -52,6 +62,12 @@ class Variables:
             raise TypeError(f"variable: expected a slotwise.Variable or an ndarray, got {got}")
         self._of_array[id(array)] = variable
         return variable
+
+
+def constrain(var: Variable) -> None:
+    """Give a variable the value that its constraint, if it has one, makes of it."""
+    if var.constraint is not None:
+        var.assign(var.constraint(var))
 
 
 _used_names: dict[str, int] = {}

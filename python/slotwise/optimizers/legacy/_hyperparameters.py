@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from slotwise._variable import Variable
 from slotwise.optimizers import schedules
 from slotwise.optimizers._description import Float, compute_type
+from slotwise.optimizers._numbers import is_schedule, rounded
 
 
 class Hyperparameters:
@@ -97,21 +98,3 @@ class Hyperparameters:
         if self._initial_decay > 0:
             number = number / (1 + rounded(self._initial_decay, kind) * step)
         return number
-
-
-def is_schedule(value: Any) -> bool:
-    return isinstance(value, schedules.LearningRateSchedule)
-
-
-def rounded(value: Any, kind: type[Float]) -> Float:
-    """A hyperparameter in the type that is computed in.
-
-    It goes through float32, which Keras keeps it in, unless it is a NumPy float64.
-    """
-    if isinstance(value, Variable):
-        value = value.value
-    is_double = getattr(value, "dtype", None) == np.float64
-    if np.ndim(value) != 0:
-        shape = np.shape(value)
-        raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {shape}")
-    return kind(value if is_double else np.float32(value))

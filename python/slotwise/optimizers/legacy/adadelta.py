@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from slotwise.optimizers._description import Description, Kind, Parameter, Slot, Update
-from slotwise.optimizers.legacy._described import Described, constructor
-
-DESCRIPTION = Description(
-    name="Adadelta",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter("rho", 0.95),
-        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
-    ),
-    slots=(Slot("accum_grad"), Slot("accum_var")),
-    update=lambda opt: Update("Adadelta", ("accum_grad", "accum_var"), "rows"),
-    coefficients=lambda x: {"lr": x.lr, "rho": x["rho"], "epsilon": x["epsilon"]},
-    config=("learning_rate", "decay", "rho", "epsilon"),
-    optional_iterations=True,
-)
+from slotwise.optimizers._descriptions import adadelta
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class Adadelta(Described):
@@ -55,5 +42,5 @@ class Adadelta(Described):
     Source: Zeiler, "ADADELTA: an adaptive learning rate method", 2012.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = adadelta.LEGACY
+    __init__ = constructor(adadelta.LEGACY, COMMON)

@@ -2,36 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from slotwise.optimizers._description import Description, Kind, Parameter, Slot, Update
-from slotwise.optimizers.legacy._described import Described, constructor
-
-
-def _not_negative(name: str, value: Any) -> None:
-    if value < 0:
-        raise ValueError(f"{name} must be non-negative: {value}")
-
-
-DESCRIPTION = Description(
-    name="Adagrad",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter(
-            "initial_accumulator_value",
-            0.1,
-            Kind.NUMBER,
-            through_float32=False,
-            check=_not_negative,
-        ),
-        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
-    ),
-    slots=(Slot("accumulator", initial="initial_accumulator_value"),),
-    update=lambda opt: Update("AdagradV2", ("accumulator",), "rows", (True,)),
-    coefficients=lambda x: {"lr": x.lr, "epsilon": x["epsilon"]},
-    config=("learning_rate", "decay", "initial_accumulator_value", "epsilon"),
-    optional_iterations=True,
-)
+from slotwise.optimizers._descriptions import adagrad
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class Adagrad(Described):
@@ -68,5 +41,5 @@ class Adagrad(Described):
         stochastic optimization", 2011.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = adagrad.LEGACY
+    __init__ = constructor(adagrad.LEGACY, COMMON)

@@ -2,52 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from slotwise.optimizers._description import (
-    Description,
-    Kind,
-    Numbers,
-    Parameter,
-    Slot,
-    Update,
-)
-from slotwise.optimizers.legacy._described import Described, constructor
-
-
-def _update(opt: Any) -> Update:
-    if opt.amsgrad:
-        return Update("AdamWithAmsgrad", ("m", "v", "vhat"), "whole")
-    use_nesterov = (False,)
-    return Update("Adam", ("m", "v"), "whole", use_nesterov)
-
-
-def _coefficients(x: Numbers) -> dict[str, Any]:
-    return {
-        "beta1_power": x.power("beta_1"),
-        "beta2_power": x.power("beta_2"),
-        "lr": x.lr,
-        "beta1": x["beta_1"],
-        "beta2": x["beta_2"],
-        "epsilon": x["epsilon"],
-    }
-
-
-DESCRIPTION = Description(
-    name="Adam",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter("beta_1", 0.9),
-        Parameter("beta_2", 0.999),
-        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
-        Parameter("amsgrad", False, Kind.FLAG),
-    ),
-    slots=(Slot("m"), Slot("v"), Slot("vhat", exists=lambda opt: opt.amsgrad)),
-    update=_update,
-    coefficients=_coefficients,
-    config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon", "amsgrad"),
-    spare_slots=1,
-)
+from slotwise.optimizers._descriptions import adam
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class Adam(Described):
@@ -93,5 +50,5 @@ class Adam(Described):
         convergence of Adam and beyond", 2018.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = adam.LEGACY
+    __init__ = constructor(adam.LEGACY, COMMON)

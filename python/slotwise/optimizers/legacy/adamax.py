@@ -2,42 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from slotwise.optimizers._description import (
-    Description,
-    Kind,
-    Numbers,
-    Parameter,
-    Slot,
-    Update,
-)
-from slotwise.optimizers.legacy._described import Described, constructor
-
-
-def _coefficients(x: Numbers) -> dict[str, Any]:
-    return {
-        "beta1_power": x.power("beta_1"),
-        "lr": x.lr,
-        "beta1": x["beta_1"],
-        "beta2": x["beta_2"],
-        "epsilon": x["epsilon"],
-    }
-
-
-DESCRIPTION = Description(
-    name="Adamax",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter("beta_1", 0.9),
-        Parameter("beta_2", 0.999),
-        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
-    ),
-    slots=(Slot("m"), Slot("v")),
-    update=lambda opt: Update("AdaMax", ("m", "v"), "rows"),
-    coefficients=_coefficients,
-    config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon"),
-)
+from slotwise.optimizers._descriptions import adamax
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class Adamax(Described):
@@ -76,5 +43,5 @@ class Adamax(Described):
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = adamax.LEGACY
+    __init__ = constructor(adamax.LEGACY, COMMON)

@@ -5,72 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from slotwise.optimizers._description import (
-    Description,
-    Kind,
-    Numbers,
-    Parameter,
-    Slot,
-    Update,
-    not_negative,
-    not_positive,
-)
-from slotwise.optimizers.legacy._described import Described, constructor
-
-_SHRINKAGE = "l2_shrinkage_regularization_strength"
-
-
-def _update(opt: Any) -> Update:
-    rule = "FtrlV2" if getattr(opt, _SHRINKAGE) > 0 else "Ftrl"
-    multiply_linear_by_lr = (False,)
-    return Update(rule, ("accumulator", "linear"), "rows", multiply_linear_by_lr)
-
-
-def _coefficients(x: Numbers) -> dict[str, Any]:
-    lr = x.lr
-    l2 = x["l2_regularization_strength"]
-    return {
-        "lr": lr,
-        "l1": x["l1_regularization_strength"],
-        "l2": l2 if lr == 0 else l2 + x["beta"] / (2 * lr),  # with a rate of 0 nothing changes
-        "l2_shrinkage": x[_SHRINKAGE],
-        "lr_power": x["learning_rate_power"],
-    }
-
-
-DESCRIPTION = Description(
-    name="Ftrl",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter("learning_rate_power", -0.5, check=not_positive),
-        Parameter(
-            "initial_accumulator_value",
-            0.1,
-            Kind.NUMBER,
-            through_float32=False,
-            check=not_negative,
-        ),
-        Parameter("l1_regularization_strength", 0.0, check=not_negative),
-        Parameter("l2_regularization_strength", 0.0, check=not_negative),
-        Parameter(_SHRINKAGE, 0.0, Kind.NUMBER, check=not_negative),
-        Parameter("beta", 0.0),
-    ),
-    slots=(Slot("accumulator", initial="initial_accumulator_value"), Slot("linear")),
-    update=_update,
-    coefficients=_coefficients,
-    config=(
-        "learning_rate",
-        "decay",
-        "initial_accumulator_value",
-        "learning_rate_power",
-        "l1_regularization_strength",
-        "l2_regularization_strength",
-        "beta",
-        _SHRINKAGE,
-    ),
-    name_before=_SHRINKAGE,
-    interleaved=True,
-)
+from slotwise.optimizers._descriptions import ftrl
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class Ftrl(Described):
@@ -118,8 +55,8 @@ class Ftrl(Described):
     Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = ftrl.LEGACY
+    __init__ = constructor(ftrl.LEGACY, COMMON)
 
     def _chosen_rate(self, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
         if "lr" in kwargs:

@@ -9,64 +9,17 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from slotwise._variable import Variable
-from slotwise.optimizers._description import (
-    Description,
-    Float,
-    Kind,
-    Parameter,
-    Slot,
-    Update,
-    compute_type,
-    power,
-)
+from slotwise.optimizers._description import Float, Numbers, compute_type
+from slotwise.optimizers._descriptions import nadam
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._numbers import StepNumbers, is_schedule, rounded
 from slotwise.optimizers._plan import Plan
-from slotwise.optimizers.legacy._described import Described, Numbers, constructor
-from slotwise.optimizers.legacy._hyperparameters import is_schedule, rounded
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 _NO_SCHEDULE = (
     "The Nadam optimizer does not support tf.keras.optimizers.LearningRateSchedules as the "
     "learning rate."
-)
-
-
-def _decay_of_step(x: Numbers, step: int) -> Float:
-    """beta_1 as scheduled for a step: beta_1 * (1 - 0.5 * 0.96^(schedule_decay * step))."""
-    exponent = x.type(x.optimizer._initial_decay) * x.type(step)
-    warm = x.type(0.5) * power(rounded(0.96, x.type), exponent)
-    return x["beta_1"] * (1 - warm)
-
-
-def _product(x: Any) -> Float:
-    """The product of the decays up to this step."""
-    return x.type(x.optimizer._product_before()) * _decay_of_step(x, x.step)
-
-
-def _coefficients(x: Any) -> dict[str, Any]:
-    return {
-        "beta2_power": x.power("beta_2"),
-        "lr": x.lr,
-        "beta1": x["beta_1"],
-        "beta2": x["beta_2"],
-        "epsilon": x["epsilon"],
-        "momentum": _decay_of_step(x, x.step),
-        "momentum_next": _decay_of_step(x, x.step + 1),
-        "momentum_product": _product(x),
-    }
-
-
-DESCRIPTION = Description(
-    name="Nadam",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter("beta_1", 0.9),
-        Parameter("beta_2", 0.999),
-        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
-        Parameter("schedule_decay", 0.004, Kind.NUMBER, through_float32=False, keyword_only=True),
-    ),
-    slots=(Slot("m"), Slot("v")),
-    update=lambda opt: Update("Nadam", ("m", "v"), "slots"),
-    coefficients=_coefficients,
-    config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon"),
 )
 
 
@@ -110,8 +63,8 @@ class Nadam(Described):
     Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = nadam.LEGACY
+    __init__ = constructor(nadam.LEGACY, COMMON)
 
     _cache: Variable | None = None
     _step: tuple[int, float, float] | None = None  # iterations, the cache before and after
@@ -143,6 +96,14 @@ class Nadam(Described):
             self._weights.append(self._cache)
         super()._create_slots(var_list)
 
+    @property
+    def _pace(self) -> Any:
+        return self._initial_decay
+
+    def _product(self, x: Numbers) -> Float:
+        """The product of the scheduled decays up to this step."""
+        return x.type(self._product_before()) * nadam.scheduled_beta_1(x, x.step)
+
     def _product_before(self) -> float:
         """momentum_cache as it was at the start of this step."""
         assert self._cache is not None
@@ -151,11 +112,12 @@ class Nadam(Described):
             self._step = (step, value, value)
         return self._step[1]
 
-    def _finish(self, plan: Plan) -> None:
+    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+        super()._run(plan, pairs, clips, *around)
         assert self._cache is not None
         kind = compute_type(self._cache.dtype)
         if kind in plan.types:
-            product = _product(Numbers(self, kind))
+            product = self._product(StepNumbers(self, kind))
             self._cache.assign(product)
             assert self._step is not None
             self._step = (*self._step[:2], float(product))

@@ -14,17 +14,18 @@ from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, schedules
 from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._state import unique_name
+from slotwise.optimizers._loss import recorded
+from slotwise.optimizers._planned import NO_CLIPS
+from slotwise.optimizers._state import NotCopied, constrain, unique_name
 from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
 from slotwise.optimizers.legacy._weights import Weights
 
 ApplyState = dict[tuple[str, np.dtype[Any]], dict[str, Any]]
 
 _KEYWORDS = ("clipnorm", "clipvalue", "global_clipnorm", "lr", "decay")
-NO_CLIPS: dict[str, Any] = dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"))
 
 
-class Optimizer(Weights, Hyperparameters):
+class Optimizer(NotCopied, Weights, Hyperparameters):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: create slots in ``_create_slots``, update a variable in
@@ -150,12 +151,6 @@ class Optimizer(Weights, Hyperparameters):
     def global_clipnorm(self, value: Any) -> None:
         self._set_clip("global_clipnorm", value)
 
-    def __deepcopy__(self, memo: Any) -> Any:
-        raise TypeError(
-            "copy.deepcopy of an optimizer: expected from_config(get_config()) and set_weights, "
-            "since slots belong to the variables that it has met"
-        )
-
     def _create_all_weights(self, var_list: Sequence[Variable]) -> None:
         _ = self.iterations
         self._create_hypers()
@@ -187,10 +182,7 @@ class Optimizer(Weights, Hyperparameters):
         arguments = dict(config)
         if "lr" in arguments:
             arguments["learning_rate"] = arguments.pop("lr")
-        if isinstance(arguments.get("learning_rate"), dict):
-            arguments["learning_rate"] = schedules.deserialize(
-                arguments["learning_rate"], custom_objects
-            )
+        schedules.deserialize_in(arguments, custom_objects)
         return cls(**arguments)
 
     # ----- a step --------------------------------------------------------------------------------
@@ -236,25 +228,7 @@ class Optimizer(Weights, Hyperparameters):
         grad_loss: Any = None,
         tape: _autodiff.GradientTape | None = None,
     ) -> list[Pair]:
-        if not callable(loss) and tape is None:
-            raise ValueError(
-                "`tape` is required when a `Tensor` loss is passed. "
-                f"Received: loss={loss}, tape={tape}."
-            )
-        tape = _autodiff.GradientTape() if tape is None else tape
-        with tape:
-            if callable(loss):
-                if not callable(var_list):
-                    tape.watch(_flatten(var_list))
-                loss = loss()
-                if callable(var_list):
-                    var_list = var_list()
-            loss = self._transform_loss(loss)
-        variables = _flatten(var_list)
-        for var in variables:
-            if not isinstance(var, Variable):
-                got = type(var).__name__
-                raise TypeError(f"minimize: var_list: expected slotwise.Variables, got {got}")
+        tape, loss, variables = recorded(loss, var_list, tape, _flatten, self._transform_loss)
         pairs = self._get_gradients(tape, loss, variables, grad_loss)
         for grad, var in pairs:
             if grad is not None and not np.issubdtype(var.dtype, np.inexact):
@@ -402,12 +376,6 @@ class Optimizer(Weights, Hyperparameters):
         unique, summed = coalesce(indices, grad, var.shape[0])
         state = kwargs.get("apply_state", {})
         return self._call(self._resource_apply_sparse, state, summed, var, unique)
-
-
-def constrain(var: Variable) -> None:
-    """Give a variable the value that its constraint, if it has one, makes of it."""
-    if var.constraint is not None:
-        var.assign(var.constraint(var))
 
 
 def refuse_sparse_constraints(pairs: Iterable[Pair]) -> None:

@@ -2,54 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from slotwise.optimizers._description import (
-    Description,
-    Kind,
-    Numbers,
-    Parameter,
-    Slot,
-    Update,
-    momentum_in_range,
-)
-from slotwise.optimizers.legacy._described import Described, constructor
-
-
-def _update(opt: Any) -> Update:
-    if opt._momentum:
-        if opt.centered:
-            return Update("CenteredRMSProp", ("mg", "rms", "momentum"), "rows")
-        return Update("RMSProp", ("rms", "momentum"), "rows")
-    epsilon_in_root = (False,)
-    if opt.centered:
-        return Update("KerasCenteredRMSProp", ("rms", "mg"), "slots", epsilon_in_root)
-    return Update("KerasRMSProp", ("rms",), "slots", epsilon_in_root)
-
-
-def _coefficients(x: Numbers) -> dict[str, Any]:
-    return {"lr": x.lr, **{name: x[name] for name in ("rho", "momentum", "epsilon")}}
-
-
-DESCRIPTION = Description(
-    name="RMSprop",
-    parameters=(
-        Parameter("learning_rate", 0.001),
-        Parameter("rho", 0.9),
-        Parameter("momentum", 0.0, check=momentum_in_range),
-        Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False),
-        Parameter("centered", False, Kind.FLAG),
-    ),
-    slots=(
-        Slot("rms"),
-        Slot("momentum", exists=lambda opt: opt._momentum),
-        Slot("mg", exists=lambda opt: opt.centered),
-    ),
-    update=_update,
-    coefficients=_coefficients,
-    config=("learning_rate", "decay", "rho", "momentum", "epsilon", "centered"),
-    optional_iterations=True,
-)
+from slotwise.optimizers._descriptions import rmsprop
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class RMSprop(Described):
@@ -95,5 +50,5 @@ class RMSprop(Described):
         2012.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = rmsprop.LEGACY
+    __init__ = constructor(rmsprop.LEGACY, COMMON)

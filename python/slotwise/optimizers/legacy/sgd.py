@@ -2,43 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from slotwise.optimizers._description import (
-    Description,
-    Kind,
-    Numbers,
-    Parameter,
-    Slot,
-    Update,
-    momentum_in_range,
-)
-from slotwise.optimizers.legacy._described import Described, constructor
-
-
-def _update(opt: Any) -> Update:
-    if opt._momentum:
-        return Update("KerasMomentum", ("momentum",), "rows", (bool(opt.nesterov),))
-    return Update("GradientDescent", (), "rows")
-
-
-def _coefficients(x: Numbers) -> dict[str, Any]:
-    lr = x.lr
-    return {"alpha": lr, "lr": lr, "momentum": x["momentum"]}
-
-
-DESCRIPTION = Description(
-    name="SGD",
-    parameters=(
-        Parameter("learning_rate", 0.01),
-        Parameter("momentum", 0.0, check=momentum_in_range),
-        Parameter("nesterov", False, Kind.FLAG),
-    ),
-    slots=(Slot("momentum", exists=lambda opt: opt._momentum),),
-    update=_update,
-    coefficients=_coefficients,
-    config=("learning_rate", "decay", "momentum", "nesterov"),
-)
+from slotwise.optimizers._descriptions import sgd
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.legacy._described import COMMON, Described
 
 
 class SGD(Described):
@@ -90,5 +56,5 @@ class SGD(Described):
         2013.
     """
 
-    description = DESCRIPTION
-    __init__ = constructor(DESCRIPTION)
+    description = sgd.LEGACY
+    __init__ = constructor(sgd.LEGACY, COMMON)

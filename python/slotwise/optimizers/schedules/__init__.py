@@ -77,3 +77,9 @@ def deserialize(
         0.5
     """
     return _serialization.deserialize(config, _BUILT_IN, custom_objects, "decay")
+
+
+def deserialize_in(arguments: dict[str, Any], custom_objects: dict[str, type[Any]] | None) -> None:
+    """Make a schedule of a ``learning_rate`` that is a dict, in arguments of an optimizer."""
+    if isinstance(arguments.get("learning_rate"), dict):
+        arguments["learning_rate"] = deserialize(arguments["learning_rate"], custom_objects)

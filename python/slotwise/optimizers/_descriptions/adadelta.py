@@ -1,0 +1,48 @@
+"""Adadelta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from slotwise.optimizers._description import (
+    EPSILON,
+    LEARNING_RATE,
+    Description,
+    Parameter,
+    Scope,
+    Slot,
+    Update,
+    exact,
+)
+
+
+def _update(scope: Scope) -> Callable[[Any], Update]:
+    return lambda opt: Update("Adadelta", ("gradient", "step"), scope)
+
+
+def _slots(gradient: str, step: str) -> tuple[Slot, ...]:
+    return (Slot("gradient", gradient), Slot("step", step))
+
+
+_RHO = Parameter("rho", 0.95)
+
+LEGACY = Description(
+    name="Adadelta",
+    parameters=(LEARNING_RATE, _RHO, EPSILON),
+    slots=_slots("accum_grad", "accum_var"),
+    update=_update("rows"),
+    coefficients=lambda x: {"lr": x.lr, "rho": x["rho"], "epsilon": x["epsilon"]},
+    config=("learning_rate", "decay", "rho", "epsilon"),
+    optional_iterations=True,
+)
+CURRENT = replace(
+    LEGACY,
+    parameters=(LEARNING_RATE, exact(_RHO), EPSILON),
+    slots=_slots("accumulated_grad", "accumulated_delta_var"),
+    update=_update("whole"),
+    config=("learning_rate", "rho", "epsilon"),
+    interleaved=("gradient", "step"),
+    needs_dense_shape=True,
+)

@@ -1,0 +1,85 @@
+"""Adam, and AdamW, which is Adam with a weight decay."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from slotwise.optimizers._description import (
+    BETAS,
+    EPSILON,
+    LEARNING_RATE,
+    Description,
+    Kind,
+    Numbers,
+    Parameter,
+    Slot,
+    Update,
+    exact,
+)
+
+
+def _update(opt: Any) -> Update:
+    if opt.amsgrad:
+        return Update("AdamWithAmsgrad", ("m", "v", "vhat"), "whole")
+    use_nesterov = (False,)
+    return Update("Adam", ("m", "v"), "whole", use_nesterov)
+
+
+def coefficients(x: Numbers) -> dict[str, Any]:
+    return {
+        "beta1_power": x.power("beta_1"),
+        "beta2_power": x.power("beta_2"),
+        "lr": x.lr,
+        "beta1": x["beta_1"],
+        "beta2": x["beta_2"],
+        "epsilon": x["epsilon"],
+    }
+
+
+def _adaptive_coefficients(x: Numbers) -> dict[str, Any]:
+    values = coefficients(x)
+    if x.optimizer.adaptive_epsilon:
+        values["epsilon"] = x.type(values["epsilon"]) * np.sqrt(1 - values["beta2_power"])
+    return values
+
+
+def _weight_decay_is_set(name: str, value: Any) -> None:
+    if value is None:
+        raise ValueError(f"Missing value of `{name}` which is required and must be a float value.")
+
+
+_AMSGRAD = Parameter("amsgrad", False, Kind.FLAG)
+_ADAPTIVE_EPSILON = Parameter("adaptive_epsilon", False, Kind.FLAG)
+_EXACT_BETAS = tuple(exact(beta) for beta in BETAS)
+
+LEGACY = Description(
+    name="Adam",
+    parameters=(LEARNING_RATE, *BETAS, EPSILON, _AMSGRAD),
+    slots=(Slot("m"), Slot("v"), Slot("vhat", exists=lambda opt: opt.amsgrad)),
+    update=_update,
+    coefficients=coefficients,
+    config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon", "amsgrad"),
+    spare_slots=1,
+)
+CURRENT = replace(
+    LEGACY,
+    parameters=(LEARNING_RATE, *_EXACT_BETAS, EPSILON, _ADAPTIVE_EPSILON, _AMSGRAD),
+    coefficients=_adaptive_coefficients,
+    config=("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"),
+    interleaved=("m", "v"),
+)
+ADAMW = replace(
+    CURRENT,
+    name="AdamW",
+    parameters=(
+        LEARNING_RATE,
+        Parameter("weight_decay", 0.004, Kind.NUMBER, check=_weight_decay_is_set),
+        *_EXACT_BETAS,
+        EPSILON,
+        _AMSGRAD,
+    ),
+    coefficients=coefficients,
+)

@@ -1,0 +1,36 @@
+"""Lion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from slotwise.optimizers._description import (
+    BETAS,
+    LEARNING_RATE,
+    Description,
+    Slot,
+    Update,
+)
+
+
+def _above_zero(name: str, value: Any) -> None:
+    if value <= 0 or value > 1:
+        raise ValueError(
+            f"`{name}`={value} must be between ]0, 1]. Otherwise, the optimizer degenerates to "
+            "SignSGD."
+        )
+
+
+CURRENT = Description(
+    name="Lion",
+    parameters=(
+        replace(LEARNING_RATE, default=0.0001),
+        replace(BETAS[0], check=_above_zero),
+        replace(BETAS[1], default=0.99),
+    ),
+    slots=(Slot("m"),),
+    update=lambda opt: Update("Lion", ("m",), "whole"),
+    coefficients=lambda x: {"lr": x.lr, "beta1": x["beta_1"], "beta2": x["beta_2"]},
+    config=("learning_rate", "beta_1", "beta_2"),
+)

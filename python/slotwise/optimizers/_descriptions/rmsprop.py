@@ -1,0 +1,75 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from slotwise.optimizers._description import (
+    EPSILON,
+    LEARNING_RATE,
+    Description,
+    Kind,
+    Numbers,
+    Parameter,
+    Scope,
+    Slot,
+    Update,
+    exact,
+    momentum_in_range,
+)
+
+
+def _update(with_momentum: Scope, epsilon_in_root: bool) -> Callable[[Any], Update]:
+    def update(opt: Any) -> Update:
+        if opt._momentum:
+            if opt.centered:
+                return Update("CenteredRMSProp", ("mean", "square", "momentum"), with_momentum)
+            return Update("RMSProp", ("square", "momentum"), with_momentum)
+        if opt.centered:
+            roles = ("square", "mean")
+            return Update("KerasCenteredRMSProp", roles, "slots", (epsilon_in_root,))
+        return Update("KerasRMSProp", ("square",), "slots", (epsilon_in_root,))
+
+    return update
+
+
+def _slots(square: str, mean: str) -> tuple[Slot, ...]:
+    return (
+        Slot("square", square),
+        Slot("momentum", exists=lambda opt: opt._momentum),
+        Slot("mean", mean, exists=lambda opt: opt.centered),
+    )
+
+
+def _coefficients(x: Numbers) -> dict[str, Any]:
+    return {"lr": x.lr, **{name: x[name] for name in ("rho", "momentum", "epsilon")}}
+
+
+_RHO = Parameter("rho", 0.9)
+_MOMENTUM = Parameter("momentum", 0.0)
+_CENTERED = Parameter("centered", False, Kind.FLAG)
+
+LEGACY = Description(
+    name="RMSprop",
+    parameters=(
+        LEARNING_RATE,
+        _RHO,
+        replace(_MOMENTUM, check=momentum_in_range),
+        EPSILON,
+        _CENTERED,
+    ),
+    slots=_slots("rms", "mg"),
+    update=_update("rows", epsilon_in_root=False),
+    coefficients=_coefficients,
+    config=("learning_rate", "decay", "rho", "momentum", "epsilon", "centered"),
+    optional_iterations=True,
+)
+CURRENT = replace(
+    LEGACY,
+    parameters=(LEARNING_RATE, exact(_RHO), exact(_MOMENTUM), EPSILON, _CENTERED),
+    slots=_slots("velocity", "average_gradient"),
+    update=_update("whole", epsilon_in_root=True),
+    config=("learning_rate", "rho", "momentum", "epsilon", "centered"),
+)

@@ -1,0 +1,51 @@
+"""Gradient descent, with momentum."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from slotwise.optimizers._description import (
+    LEARNING_RATE,
+    Description,
+    Kind,
+    Numbers,
+    Parameter,
+    Scope,
+    Slot,
+    Update,
+    momentum_in_range,
+)
+
+
+def _with_momentum(opt: Any, scope: Scope) -> Update:
+    return Update("KerasMomentum", ("momentum",), scope, (bool(opt.nesterov),))
+
+
+def _legacy_update(opt: Any) -> Update:
+    return _with_momentum(opt, "rows") if opt._momentum else Update("GradientDescent", (), "rows")
+
+
+def _coefficients(x: Numbers) -> dict[str, Any]:
+    lr = x.lr
+    return {"alpha": lr, "lr": lr, "momentum": x["momentum"]}
+
+
+LEGACY = Description(
+    name="SGD",
+    parameters=(
+        replace(LEARNING_RATE, default=0.01),
+        Parameter("momentum", 0.0, check=momentum_in_range),
+        Parameter("nesterov", False, Kind.FLAG),
+    ),
+    slots=(Slot("momentum", exists=lambda opt: opt._momentum),),
+    update=_legacy_update,
+    coefficients=_coefficients,
+    config=("learning_rate", "decay", "momentum", "nesterov"),
+)
+CURRENT = replace(
+    LEGACY,
+    slots=(Slot("momentum", "m"),),
+    update=lambda opt: _with_momentum(opt, "whole"),
+    config=("learning_rate", "momentum", "nesterov"),
+)

@@ -1,0 +1,69 @@
+"""Constructors with the signatures that descriptions tell."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from slotwise.optimizers._description import Description, Parameter
+
+SPARSE_MODES = ("keras", "lazy")
+
+# Beyond Keras's, and so keyword-only.
+SPARSE = Parameter("sparse", SPARSE_MODES[0], keyword_only=True)
+
+
+def signature(description: Description, common: Sequence[Parameter]) -> inspect.Signature:
+    """The signature of the constructor; `common` are parameters that all of an API have."""
+    parameters = [
+        *description.parameters,
+        *(p for p in common if p.name not in description.by_name),
+    ]
+    positional = [p for p in parameters if not p.keyword_only]
+    at = next(
+        (i for i, p in enumerate(positional) if p.name == description.name_before),
+        len(positional),
+    )
+    positional.insert(at, Parameter("name", description.name))
+    last = [p for p in parameters if p.keyword_only]
+    kinds = inspect.Parameter
+    return inspect.Signature(
+        [
+            kinds("self", kinds.POSITIONAL_OR_KEYWORD),
+            *(kinds(p.name, kinds.POSITIONAL_OR_KEYWORD, default=p.default) for p in positional),
+            *(kinds(p.name, kinds.KEYWORD_ONLY, default=p.default) for p in last),
+            kinds("kwargs", kinds.VAR_KEYWORD),
+        ]
+    )
+
+
+def constructor(description: Description, common: Sequence[Parameter]) -> Callable[..., None]:
+    """The constructor, with its signature; it calls `_set_up`."""
+    expected = signature(description, common)
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = expected.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        arguments = dict(bound.arguments)
+        del arguments["self"]
+        self._set_up(arguments, arguments.pop("kwargs"))
+
+    __init__.__signature__ = expected  # type: ignore[attr-defined]
+    __init__.__doc__ = None
+    return __init__
+
+
+def check_sparse(description: Description, sparse: Any) -> None:
+    """Of the argument `sparse`."""
+    modes = SPARSE_MODES[:1] if description.is_whole else SPARSE_MODES
+    if sparse not in modes:
+        expected = " or ".join(repr(mode) for mode in modes)
+        raise ValueError(f"sparse: expected {expected}, got {sparse!r}")
+
+
+def check_parameters(description: Description, arguments: dict[str, Any]) -> None:
+    """Of the values of a description's own parameters."""
+    for parameter in description.parameters:
+        if parameter.check is not None:
+            parameter.check(parameter.name, arguments[parameter.name])

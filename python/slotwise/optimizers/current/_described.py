@@ -1,0 +1,202 @@
+"""The current API's classes, made from descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from slotwise._tables import IndexedSlices
+from slotwise._variable import Variable
+from slotwise.optimizers._description import Float, Kind, Parameter
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._numbers import rounded
+from slotwise.optimizers._plan import Plan, Plans
+from slotwise.optimizers._planned import NO_CLIPS, Planned
+from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, check_parameters, check_sparse
+from slotwise.optimizers._state import constrain
+from slotwise.optimizers.current.optimizer import Optimizer
+
+_DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # the default first
+
+# Parameters of all constructors.
+COMMON = (
+    Parameter("weight_decay", None, Kind.NUMBER),
+    Parameter("clipnorm", None, Kind.NUMBER),
+    Parameter("clipvalue", None, Kind.NUMBER),
+    Parameter("global_clipnorm", None, Kind.NUMBER),
+    Parameter("use_ema", False, Kind.FLAG),
+    Parameter("ema_momentum", 0.99, Kind.NUMBER),
+    Parameter("ema_overwrite_frequency", None, Kind.NUMBER),
+    Parameter("jit_compile", True, Kind.FLAG),
+    SPARSE,
+    Parameter("sparse_decay", None, keyword_only=True),
+)
+
+# Whoever overrides one of these has something of their own done in each step.
+_HOOKS = ("aggregate_gradients", "update_step")
+
+
+class Described(Optimizer, Planned):
+    """An optimizer with a description, whose step is one call into the extension."""
+
+    _frames_to_caller = 4
+    _does_more = False  # a hook is overridden
+    _updates_itself = False  # it is update_step
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        changed = [name for name in _HOOKS if getattr(cls, name) is not getattr(Described, name)]
+        cls._does_more = bool(changed)
+        cls._updates_itself = "update_step" in changed
+
+    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        sparse, sparse_decay = arguments.pop("sparse"), arguments.pop("sparse_decay")
+        check_sparse(self.description, sparse)
+        if sparse_decay not in (None, *_DECAYS[sparse]):
+            expected = " or ".join(repr(rows) for rows in _DECAYS[sparse])
+            raise ValueError(
+                f"sparse_decay: expected {expected} with sparse={sparse!r}, got {sparse_decay!r}"
+            )
+        settings = {p.name: arguments.pop(p.name) for p in COMMON if p.name in arguments}
+        own = self.description.parameters
+        arguments.update((p.name, settings[p.name]) for p in own if p.name in settings)
+        super().__init__(arguments.pop("name"), **settings, **kwargs)
+        check_parameters(self.description, arguments)
+        self._learning_rate = self._build_learning_rate(arguments.pop("learning_rate"))
+        for name, value in arguments.items():
+            setattr(self, name, value)
+        self.sparse = sparse
+        self.sparse_decay = sparse_decay or _DECAYS[sparse][0]
+        self._plans = Plans()
+        self._slots: list[dict[str, Variable]] = []
+
+    # ----- state and config ----------------------------------------------------------------------
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        super().build(var_list)
+        if self._built:
+            return
+        variables = [self._variables.find(var) for var in var_list]
+        self._slots = [{} for _ in variables]
+        shapes = [var.shape for var in variables]
+        for i, slot, shape in self.description.slots_of(self, shapes):
+            self._slots[i][slot.role] = self.add_variable_from_reference(
+                variables[i], slot.name, shape, self._initial(slot.initial)
+            )
+        self._built = True
+
+    def _initial(self, parameter: str | None) -> Any:
+        if parameter is None:
+            return None
+        value = getattr(self, parameter)
+        is_rounded = self.description.by_name[parameter].through_float32
+        return rounded(value, np.float64) if is_rounded else value
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        for key in self.description.config:
+            value = self._learning_rate if key == "learning_rate" else getattr(self, key)
+            config[key] = self._serialize_hyperparameter(value)
+        if self.sparse != SPARSE_MODES[0]:
+            config["sparse"] = self.sparse
+            if self.sparse_decay != _DECAYS[self.sparse][0]:
+                config["sparse_decay"] = self.sparse_decay
+        return config
+
+    # ----- a step --------------------------------------------------------------------------------
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Iterable[Any],
+        name: str | None = None,
+        skip_gradients_aggregation: bool = False,
+        **kwargs: Any,
+    ) -> Variable:
+        pairs = list(grads_and_vars)
+        plan = self._plans.latest
+        if self._does_more or plan is None or plan.repeats or not self._is_for(plan, pairs):
+            return super().apply_gradients(pairs, name, skip_gradients_aggregation, **kwargs)
+        self._compute_current_learning_rate()
+        self._step(plan, pairs)
+        self._iterations.assign_add(1)
+        for var in plan.constrained:
+            constrain(var)
+        return self._iterations
+
+    def _update(self, pairs: list[Pair]) -> None:
+        plan = None if self._updates_itself else self._plan_for([var for _, var in pairs])
+        if plan is None or plan.repeats:
+            super()._update(pairs)
+        else:
+            self._step(plan, pairs)
+
+    def _step(self, plan: Plan, pairs: list[Pair]) -> None:
+        """One step of the variables of a plan, and what surrounds it, in one pass."""
+        decay = average = None
+        if self.weight_decay:
+            decay = tuple(
+                kind and (float(rounded(self.weight_decay, kind)), float(self._rate(kind)))
+                for kind in plan.types
+            )
+        if self.use_ema:
+            if not plan.has_averages:
+                self._average_of(plan.variables[0])
+            average = (float(self.ema_momentum), self._overwrites())
+        self._run(plan, pairs, self._clips(), decay, average, self._around)
+
+    @property
+    def _around(self) -> str:
+        """The rows that decay, and whose average follows, as the extension calls them."""
+        return "rows" if self.sparse_decay == "touched" else "whole"
+
+    def _rows_around(self, gradient: Any) -> Any:
+        is_of_rows = isinstance(gradient, IndexedSlices) and self.sparse_decay == "touched"
+        return gradient.indices if is_of_rows else ...
+
+    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+        if self.description.needs_dense_shape and self.sparse == "keras":
+            for grad, var in pairs:
+                if isinstance(grad, IndexedSlices) and grad.dense_shape is None:
+                    raise ValueError(
+                        "Tensor conversion requested for IndexedSlices for variable "
+                        f"'{self._variables.find(var).name}' without dense_shape: {grad}"
+                    )
+        super()._run(plan, pairs, clips, *around)
+
+    def _prepare_slots(self, variables: Sequence[Variable]) -> None:
+        for var in variables:
+            self._index_of(var)
+
+    def _slot_beside(self, variable: Variable, role: str) -> Variable:
+        slot = self._slots[self._index_of(variable)].get(role)
+        if slot is not None:
+            return slot
+        slots = {slot.role: slot for slot in self.description.slots}
+        if slots[role].shape_beside(variable.shape) is None:
+            return Variable(np.zeros(0, variable.dtype))  # what the kernel expects instead
+        raise ValueError(
+            f"{self.name}: expected the options that slot '{slots[role].name}' needs to be set "
+            f"before the optimizer is built, got them afterwards: '{variable.name}' has no such "
+            "slot"
+        )
+
+    def _extras(self, variables: Sequence[Variable]) -> tuple[Any, ...]:
+        averages = [self._average_of(var) for var in variables] if self._averages else None
+        return averages, [self._use_weight_decay(var) for var in variables]
+
+    def update_step(self, gradient: Any, variable: Variable) -> None:
+        """The update of a variable by a gradient, without what surrounds it."""
+        self._index_of(variable)
+        around = (None, None, self._around)
+        self._run(self._plan_for([variable]), [(gradient, variable)], NO_CLIPS, *around)
+
+    @property
+    def _name(self) -> str:  # type: ignore[override]
+        return self.name
+
+    @property
+    def _momentum(self) -> bool:
+        """Whether RMSprop has momentum."""
+        return bool(self._value_of("momentum") > 0)

@@ -1,0 +1,109 @@
+"""The learning rate of the current API: one float32 number, or a schedule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from slotwise._variable import Variable
+from slotwise.optimizers import schedules
+from slotwise.optimizers._description import Float
+from slotwise.optimizers._numbers import is_schedule, rounded
+
+
+class LearningRate:
+    """Keeps the learning rate; an optimizer's constructor sets it by `_build_learning_rate`."""
+
+    _learning_rate: Any = None  # a Variable or a schedule
+    _current_learning_rate: Variable | None = None  # of a schedule
+
+    @property
+    def iterations(self) -> Variable:
+        raise NotImplementedError
+
+    def _build_learning_rate(self, learning_rate: Any) -> Any:
+        """What an optimizer keeps as ``_learning_rate``: a variable, or the schedule.
+
+        Args:
+            learning_rate: a number, a function that returns one, called once, or a schedule.
+        """
+        if is_schedule(learning_rate):
+            self._current_learning_rate = self._scheduled(learning_rate)
+            return learning_rate
+        value = learning_rate() if callable(learning_rate) else learning_rate
+        if isinstance(value, Variable):
+            value = value.value
+        if value is None or np.ndim(value) != 0:
+            got = "None" if value is None else f"an array of shape {np.shape(value)}"
+            raise ValueError(f"learning_rate: expected a number or a schedule, got {got}")
+        return Variable(np.array(value, np.float32), trainable=False, name="learning_rate")
+
+    def _scheduled(self, schedule: Any) -> Variable:
+        value = schedule(self.iterations.value[()])
+        is_double = getattr(value, "dtype", None) == np.float64
+        array = np.array(value, np.float64 if is_double else np.float32)
+        return Variable(array, trainable=False, name="current_learning_rate")
+
+    def _compute_current_learning_rate(self) -> None:
+        """Ask the schedule, if there is one, for the rate of this step."""
+        if not is_schedule(self._learning_rate):
+            return
+        now = self._scheduled(self._learning_rate)
+        if self._current_learning_rate is None:
+            self._current_learning_rate = now
+        else:
+            self._current_learning_rate.assign(now)
+
+    @property
+    def learning_rate(self) -> Any:
+        """The rate, a variable; of a schedule, the one that the latest step was made with.
+
+        Assigning a number writes to the variable, unless there is a schedule; a schedule may be
+        assigned.
+        """
+        if self._learning_rate is None:
+            raise ValueError(
+                "Missing learning rate, please set self.learning_rate at optimizer creation time."
+            )
+        if not is_schedule(self._learning_rate):
+            return self._learning_rate
+        if self._current_learning_rate is None:
+            raise AttributeError(
+                "learning_rate: a schedule that was assigned has no current rate before a step"
+            )
+        return self._current_learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, learning_rate: Any) -> None:
+        if is_schedule(learning_rate):
+            self._learning_rate = learning_rate
+        elif is_schedule(self._learning_rate):
+            raise TypeError(
+                "This optimizer was created with a `LearningRateSchedule` object as its "
+                "`learning_rate` constructor argument, hence its learning rate is not settable. If "
+                "you need the learning rate to be settable, you should instantiate the optimizer "
+                "with a float `learning_rate` argument."
+            )
+        else:
+            self.learning_rate.assign(learning_rate)
+
+    @property
+    def lr(self) -> Any:
+        """The same as `learning_rate`."""
+        return self.learning_rate
+
+    @lr.setter
+    def lr(self, learning_rate: Any) -> None:
+        self.learning_rate = learning_rate
+
+    def _rate(self, kind: type[Float]) -> Float:
+        return rounded(self.learning_rate, kind)
+
+    def _serialize_hyperparameter(self, hyperparameter: Any) -> Any:
+        """A hyperparameter as plain data, for `get_config`."""
+        if is_schedule(hyperparameter):
+            return schedules.serialize(hyperparameter)
+        if isinstance(hyperparameter, Variable):
+            return hyperparameter.value.item()
+        return hyperparameter() if callable(hyperparameter) else hyperparameter

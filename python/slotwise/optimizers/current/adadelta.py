@@ -1,0 +1,49 @@
+"""Adadelta."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import adadelta
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class Adadelta(Described):
+    """Adadelta: steps scaled by the root mean square of past steps over that of past gradients.
+
+        accumulated_grad      = rho * accumulated_grad + (1 - rho) * grad^2
+        step = sqrt(accumulated_delta_var + epsilon) / sqrt(accumulated_grad + epsilon) * grad
+        accumulated_delta_var = rho * accumulated_delta_var + (1 - rho) * step^2
+        var                  -= learning_rate * step
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        rho: decay of both running means.
+        epsilon: added under both roots.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``accumulated_grad``, ``accumulated_delta_var``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.Adadelta(learning_rate=1.0, rho=0.75, epsilon=1.0)
+        >>> var = slotwise.Variable(2.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> round(float(var), 6)                             # 2 - 2 / sqrt(2)
+        0.585786
+
+    Source: Zeiler, "ADADELTA: an adaptive learning rate method", 2012.
+    """
+
+    description = adadelta.CURRENT
+    __init__ = constructor(adadelta.CURRENT, COMMON)

@@ -1,0 +1,60 @@
+"""Adafactor."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import adafactor
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class Adafactor(Described):
+    """Adafactor: steps scaled by running means of squares, of which only two margins are kept.
+
+        t     = iterations + 1
+        rho   = min(learning_rate, 1 / sqrt(t))
+        alpha = max(epsilon_2, rms(var)) * rho                   rms(x) = sqrt(mean(x^2))
+        G     = grad^2 + epsilon_1
+        b     = 1 - t^beta_2_decay
+
+        r     = b * r + (1 - b) * mean(G, last axis)             of rank 2 and more
+        c     = b * c + (1 - b) * mean(G, next to last axis)
+        v     = (r / mean(r, last axis)) * c                     an outer product
+        v     = b * v + (1 - b) * G                              of rank 0 and 1
+
+        x     = grad / sqrt(v)
+        var  -= alpha * x / max(1, rms(x) / clip_threshold)
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        beta_2_decay: the exponent in b, at most 0.
+        epsilon_1: added to squares.
+        epsilon_2: the least root mean square of a variable that steps are scaled by.
+        clip_threshold: the largest root mean square of x.
+        relative_step: kept in the config; as in Keras, rho is capped either way.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``; steps depend on the whole variable.
+        sparse_decay: ``"whole"``.
+
+    Slots:
+        ``r``, ``c`` (of rank 2 and more), ``v``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.Adafactor(learning_rate=0.1)
+        >>> var = slotwise.Variable(10.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])          # d(loss) / d(var) = var
+        >>> round(float(var), 6)                             # by 10 * 0.1
+        9.0
+
+    Source: Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost",
+        2018.
+    """
+
+    description = adafactor.CURRENT
+    __init__ = constructor(adafactor.CURRENT, COMMON)

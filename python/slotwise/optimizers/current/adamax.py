@@ -1,0 +1,50 @@
+"""Adamax."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import adamax
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class Adamax(Described):
+    """Adamax: Adam scaled by the largest recent gradient.
+
+        t    = iterations + 1
+        m   += (grad - m) * (1 - beta_1)
+        u    = max(beta_2 * u, |grad|)
+        var -= learning_rate / (1 - beta_1^t) * m / (u + epsilon)
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        beta_1: decay of m.
+        beta_2: decay of u.
+        epsilon: keeps the denominator from 0.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``m``, ``u``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.Adamax(learning_rate=0.1)
+        >>> var = slotwise.Variable(10.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])          # d(loss) / d(var) = var
+        >>> round(float(var), 6)                             # the first step: -learning_rate
+        9.9
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014.
+    """
+
+    description = adamax.CURRENT
+    __init__ = constructor(adamax.CURRENT, COMMON)

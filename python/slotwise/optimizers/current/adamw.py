@@ -1,0 +1,57 @@
+"""AdamW."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import adam
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class AdamW(Described):
+    """Adam with a weight decay that does not pass through its running means.
+
+        var -= var * weight_decay * learning_rate
+        t    = iterations + 1
+        m   += (grad - m) * (1 - beta_1)
+        v   += (grad^2 - v) * (1 - beta_2)
+        lr_t = learning_rate * sqrt(1 - beta_2^t) / (1 - beta_1^t)
+        var -= lr_t * m / (sqrt(v) + epsilon)                    or, with amsgrad,
+
+        vhat = max(vhat, v)
+        var -= lr_t * m / (sqrt(vhat) + epsilon)
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        weight_decay: how fast weights decay; not None.
+        beta_1: decay of m.
+        beta_2: decay of v.
+        epsilon: keeps the denominator from 0.
+        amsgrad: whether to scale by the largest v so far.
+        clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
+            jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``m``, ``v``, and ``vhat`` with amsgrad.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> opt = slotwise.optimizers.AdamW(learning_rate=0.5, weight_decay=0.5)
+        >>> var = slotwise.Variable(1.0)
+        >>> _ = opt.apply_gradients([(np.float32(0), var)])
+        >>> float(var)                                       # 1 - 1 * 0.5 * 0.5
+        0.75
+
+    Source: Loshchilov and Hutter, "Decoupled weight decay regularization", 2019.
+    """
+
+    description = adam.ADAMW
+    __init__ = constructor(adam.ADAMW, COMMON)

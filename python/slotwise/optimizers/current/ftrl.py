@@ -1,0 +1,59 @@
+"""Ftrl."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import ftrl
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class Ftrl(Described):
+    """Follow the regularized leader, for sparse linear models.
+
+        l2'     = l2 + beta / (2 * learning_rate)
+        n       = accumulator + grad^2
+        linear += grad + 2 * l2_shrinkage * var
+                  - (n^-p - accumulator^-p) / learning_rate * var
+        var     = (l1 * sign(linear) - linear) / (n^-p / learning_rate + 2 * l2')
+                                                                 if |linear| > l1, else 0
+        accumulator = n
+
+    with p = learning_rate_power, and the strengths of regularization l1, l2, l2_shrinkage. A
+    sparse gradient updates the rows that it does not have, too: by a gradient of 0.
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        learning_rate_power: at most 0; 0 for a rate that does not decay.
+        initial_accumulator_value: what the accumulators begin with, at least 0.
+        l1_regularization_strength: at least 0.
+        l2_regularization_strength: at least 0.
+        l2_shrinkage_regularization_strength: at least 0; l2 on the gradient alone.
+        beta: the paper's beta.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``accumulator``, ``linear``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.Ftrl(1.0, l1_regularization_strength=100.0)
+        >>> var = slotwise.Variable(10.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> float(var)                                       # too little evidence for a weight
+        0.0
+
+    Source: McMahan et al., "Ad click prediction: a view from the trenches", 2013.
+    """
+
+    description = ftrl.CURRENT
+    __init__ = constructor(ftrl.CURRENT, COMMON)

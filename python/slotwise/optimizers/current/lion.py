@@ -1,0 +1,47 @@
+"""Lion."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import lion
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class Lion(Described):
+    """Lion: steps of one length, by the sign of a running mean.
+
+        var -= learning_rate * sign(beta_1 * m + (1 - beta_1) * grad)
+        m    = beta_2 * m + (1 - beta_2) * grad
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        beta_1: weight of m in a step, above 0 and at most 1.
+        beta_2: decay of m.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``m``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.Lion(learning_rate=0.1)
+        >>> var = slotwise.Variable(10.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])          # d(loss) / d(var) = var
+        >>> round(float(var), 6)
+        9.9
+
+    Source: Chen et al., "Symbolic discovery of optimization algorithms", 2023.
+    """
+
+    description = lion.CURRENT
+    __init__ = constructor(lion.CURRENT, COMMON)

@@ -1,0 +1,99 @@
+"""Nadam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from slotwise._variable import Variable
+from slotwise.optimizers._description import Float, Numbers, compute_type
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._numbers import StepNumbers
+from slotwise.optimizers._plan import Plan
+from slotwise.optimizers._descriptions import nadam
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class Nadam(Described):
+    """Nadam: Adam with Nesterov momentum that is warmed up.
+
+        t    = iterations + 1
+        u_t  = beta_1 * (1 - 0.5 * 0.96^t)
+        U    = U * u_t, at first 1
+        m   += (grad - m) * (1 - beta_1)
+        v   += (grad^2 - v) * (1 - beta_2)
+        bar  = (1 - u_t) * grad / (1 - U) + u_(t+1) * m / (1 - U * u_(t+1))
+        var -= learning_rate * bar / (sqrt(v / (1 - beta_2^t)) + epsilon)
+
+    As in Keras, U is not among `variables`, and goes by a count of its own: once `iterations` was
+    changed from outside, each variable of a step multiplies it.
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        beta_1: decay of m.
+        beta_2: decay of v.
+        epsilon: keeps the denominator from 0.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``m``, ``v``.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.Nadam(learning_rate=0.2)
+        >>> var = slotwise.Variable(10.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])
+        >>> f"{float(var):.5f}"
+        '9.78744'
+
+    Source: Dozat, "Incorporating Nesterov momentum into Adam", 2016.
+    """
+
+    description = nadam.CURRENT
+    __init__ = constructor(nadam.CURRENT, COMMON)
+
+    _pace = 1  # of the warm-up
+    _u_product: Variable | None = None
+    _u_product_counter = 1
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        if not self._built and var_list:
+            dtype = compute_type(self._variables.find(var_list[0]).dtype)
+            self._u_product = Variable(np.ones((), dtype), trainable=False, name="u_product")
+        super().build(var_list)
+
+    def _product(self, x: Numbers) -> Float:
+        """U, for the variables that are updated now."""
+        assert self._u_product is not None
+        return x.type(self._u_product.value)
+
+    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+        assert self._u_product is not None
+        product, counter = self._u_product.value[()], self._u_product_counter
+        groups = self._groups(len(pairs))
+        if len(groups) > 1:
+            pairs, clips = _gradients.clip(pairs, **clips), NO_CLIPS
+        try:
+            for begin, end, value, count in groups:
+                self._u_product.assign(value)
+                self._u_product_counter = count
+                part = pairs[begin:end]
+                if len(groups) > 1:
+                    plan = self._plan_for([var for _, var in part])
+                super()._run(plan, part, clips, *around)
+        except Exception:
+            self._u_product.assign(product)
+            self._u_product_counter = counter
+            raise

@@ -1,0 +1,421 @@
+"""The base class of the current API: settings, and the steps of an update."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from slotwise._autodiff import GradientTape
+from slotwise._tables import IndexedSlices, coalesce
+from slotwise._variable import Variable
+from slotwise.optimizers import _gradients, schedules
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._loss import recorded
+from slotwise.optimizers._planned import NO_CLIPS
+from slotwise.optimizers._state import NotCopied, constrain
+from slotwise.optimizers.current import _around
+from slotwise.optimizers.current._rate import LearningRate
+from slotwise.optimizers.current._state import State
+
+_OF_LEGACY = ("decay", "gradient_aggregator", "gradient_transformers")
+_CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")  # the first that is above 0 is the one
+
+# What all configs begin with; constructors have them, too.
+SETTINGS = (
+    "weight_decay",
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "jit_compile",
+)
+
+
+class Optimizer(NotCopied, State, LearningRate):
+    """Base class of the optimizers, and of your own.
+
+    Derive from it to write an optimizer: keep the rate by ``_build_learning_rate`` in the
+    constructor, make state in `build`, update a variable in `update_step`. Missing gradients,
+    clipping, summing of gradients of equal rows, weight decay, averages and constraints come from
+    this class; so do `variables`, and saving them.
+
+    A step clips the gradients, lets the weights decay, updates them, lets the averages follow, and
+    constrains the weights:
+
+        var -= var * weight_decay * learning_rate
+        (the update)
+        average = ema_momentum * average + (1 - ema_momentum) * var        with use_ema
+        var     = average                           every ema_overwrite_frequency steps
+        var     = constraint(var)
+
+    All settings are attributes, which may be changed between steps.
+
+    Args:
+        name: what errors call the optimizer.
+        weight_decay: how fast weights decay; None for not at all.
+        clipnorm: the largest norm of each gradient.
+        clipvalue: the largest magnitude of each element of a gradient.
+        global_clipnorm: the largest norm of all gradients together. One kind of clipping is done:
+            by clipnorm if that is above 0, else by global_clipnorm, else by clipvalue.
+        use_ema: whether to keep an exponential moving average of each variable.
+        ema_momentum: its momentum, in [0, 1].
+        ema_overwrite_frequency: after every so many steps, variables get the value of their
+            averages; None or 0 for never.
+        jit_compile: accepted for compatibility.
+        kwargs: ``lr`` is ignored, with a warning; ``mesh`` and ``is_legacy_optimizer`` are ignored.
+
+    Raises:
+        TypeError: an unknown keyword.
+        ValueError: both norms at once, ``ema_momentum`` outside of [0, 1], keywords of the legacy
+            API.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> class Momentum(slotwise.optimizers.Optimizer):
+        ...     def __init__(self, learning_rate=0.5, name="Momentum", **kwargs):
+        ...         super().__init__(name, **kwargs)
+        ...         self._learning_rate = self._build_learning_rate(learning_rate)
+        ...     def build(self, var_list):
+        ...         super().build(var_list)
+        ...         if self._built:
+        ...             return
+        ...         self.sums = [self.add_variable_from_reference(v, "sum") for v in var_list]
+        ...         self._built = True
+        ...     def update_step(self, gradient, variable):
+        ...         if isinstance(gradient, slotwise.IndexedSlices):       # rows are distinct
+        ...             dense = np.zeros_like(variable.value)
+        ...             dense[gradient.indices] = gradient.values
+        ...             gradient = dense
+        ...         total = self.sums[self._index_dict[self._var_key(variable)]]
+        ...         total.assign(total * 0.5 + gradient)
+        ...         variable.assign_sub(self.learning_rate * total)
+        >>> var = slotwise.Variable(np.array([1.0, 2.0]), name="w")
+        >>> opt = Momentum(clipvalue=1.0, weight_decay=0.5)
+        >>> int(opt.apply_gradients([(np.array([3.0, -0.5]), var)]))
+        1
+        >>> var.numpy(), [v.name for v in opt.variables]
+        (array([0.25, 1.75]), ['iteration', 'sum/w'])
+    """
+
+    weight_decay: Any
+    _frames_to_caller = 3  # of a constructor that calls this class's
+
+    def __init__(
+        self,
+        name: str | None = None,
+        weight_decay: float | None = 0,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        jit_compile: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if use_ema:
+            _check_average(ema_momentum, ema_overwrite_frequency)
+        if clipnorm is not None and global_clipnorm is not None:
+            raise ValueError(
+                "At most one of `clipnorm` and `global_clipnorm` can be set. Received: "
+                f"clipnorm={clipnorm}, global_clipnorm={global_clipnorm}."
+            )
+        self._check_keywords(kwargs)
+        State.__init__(self)
+        self.name = type(self).__name__ if name is None else name
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.global_clipnorm = global_clipnorm
+        self.clipvalue = clipvalue
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.jit_compile = False  # as in Keras without a GPU
+        self._not_decaying: set[int] = set()
+        self._not_decaying_names: list[str] = []
+
+    def _check_keywords(self, kwargs: dict[str, Any]) -> None:
+        legacy = f"tf.keras.optimizers.legacy.{type(self).__name__}."
+        for key, value in kwargs.items():
+            if key in _OF_LEGACY:
+                raise ValueError(
+                    f"{key} is deprecated in the new TF-Keras optimizer, please check the "
+                    f"docstring for valid arguments, or use the legacy optimizer, e.g., {legacy}"
+                )
+            if key not in ("is_legacy_optimizer", "lr", "mesh"):
+                raise TypeError(
+                    f"{key} is not a valid argument, kwargs should be empty  for "
+                    "`optimizer_experimental.Optimizer`."
+                )
+            if key == "lr" and value:
+                warnings.warn(
+                    "`lr` is ignored; use `learning_rate`, or the legacy optimizer, "
+                    f"e.g., {legacy}",
+                    UserWarning,
+                    stacklevel=self._frames_to_caller + 1,
+                )
+
+    # ----- weight decay and averages -------------------------------------------------------------
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Any] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Let some variables not decay; each call replaces what was said before.
+
+        Args:
+            var_list: variables.
+            var_names: regular expressions; a variable in whose name one is found does not decay.
+
+        Raises:
+            ValueError: the optimizer is built.
+
+        Example:
+            >>> import numpy as np, slotwise
+            >>> opt = slotwise.optimizers.SGD(0.5, weight_decay=0.5)
+            >>> opt.exclude_from_weight_decay(var_names=["bias"])
+            >>> w, b = (slotwise.Variable(1.0, name=name) for name in ("w", "bias"))
+            >>> _ = opt.apply_gradients([(np.float32(0), w), (np.float32(0), b)])
+            >>> float(w), float(b)
+            (0.75, 1.0)
+        """
+        if self._built:
+            raise ValueError(
+                "`exclude_from_weight_decay()` can only be configued before the optimizer is built."
+            )
+        self._not_decaying = {self._var_key(var) for var in var_list or ()}
+        self._not_decaying_names = list(var_names or ())
+
+    def _use_weight_decay(self, variable: Variable) -> bool:
+        if self._var_key(variable) in self._not_decaying:
+            return False
+        return not any(re.search(name, variable.name) for name in self._not_decaying_names)
+
+    def _overwrites(self) -> bool:
+        """Whether variables get the value of their averages in this step."""
+        frequency = self.ema_overwrite_frequency
+        return bool(frequency) and (self._step_count() + 1) % frequency == 0
+
+    def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
+        """Give variables the value of their averages, if there are averages.
+
+        Args:
+            var_list: the variables.
+
+        Example:
+            >>> import numpy as np, slotwise
+            >>> opt = slotwise.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.5)
+            >>> var = slotwise.Variable(2.0)
+            >>> _ = opt.apply_gradients([(np.float32(1), var)])
+            >>> float(var)
+            1.0
+            >>> opt.finalize_variable_values([var])
+            >>> float(var)
+            1.5
+        """
+        if self.use_ema:
+            for var in var_list:
+                _around.overwrite(self._variables.find(var), ..., self._average_of(var))
+
+    # ----- config --------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, as a dict of plain data."""
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        return {"name": self.name, **settings, "is_legacy_optimizer": False}
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, type[Any]] | None = None
+    ) -> Any:
+        """The optimizer with these constructor's arguments.
+
+        Args:
+            config: what `get_config` returned; not changed.
+            custom_objects: classes of schedules of your own, by name.
+
+        Example:
+            >>> from slotwise import optimizers
+            >>> config = optimizers.SGD(0.5, momentum=0.25).get_config()
+            >>> optimizers.SGD.from_config(config).get_config() == config
+            True
+        """
+        arguments = dict(config)
+        schedules.deserialize_in(arguments, custom_objects)
+        return cls(**arguments)
+
+    # ----- a step --------------------------------------------------------------------------------
+
+    def minimize(self, loss: Any, var_list: Any, tape: GradientTape | None = None) -> None:
+        """Compute the gradients of a loss, and apply them.
+
+        Args:
+            loss: a function of no arguments, or a value with the ``tape`` that recorded it.
+            var_list: a list of variables, or a function that returns one.
+            tape: a `GradientTape`.
+
+        Raises:
+            ImportError: the autograd package is not installed.
+            ValueError: a value without a tape; no variable has a gradient.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable(1.0)
+            >>> slotwise.optimizers.SGD(learning_rate=0.5).minimize(lambda: var * var / 2, [var])
+            >>> float(var)
+            0.5
+        """
+        self.apply_gradients(self.compute_gradients(loss, var_list, tape))
+
+    def compute_gradients(
+        self, loss: Any, var_list: Any, tape: GradientTape | None = None
+    ) -> list[Pair]:
+        """Pairs of the gradients of a loss and the variables, for `apply_gradients`.
+
+        Args:
+            loss, var_list, tape: as of `minimize`.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable(3.0)
+            >>> [(grad, _)] = slotwise.optimizers.SGD().compute_gradients(lambda: var * var, [var])
+            >>> float(grad)
+            6.0
+        """
+        tape, loss, variables = recorded(loss, var_list, tape, _listed, lambda value: value)
+        return list(zip(tape.gradient(loss, variables), variables, strict=True))
+
+    def aggregate_gradients(self, grads_and_vars: Iterable[Any]) -> list[Pair]:
+        """Hook: the first thing that is done to gradients; by itself, nothing.
+
+        Args:
+            grads_and_vars: pairs; gradients may be None.
+
+        Raises:
+            ValueError: there are pairs, but none has a gradient.
+        """
+        pairs = list(grads_and_vars)
+        _gradients.present(pairs)
+        return pairs
+
+    def apply_gradients(
+        self,
+        grads_and_vars: Iterable[Any],
+        name: str | None = None,
+        skip_gradients_aggregation: bool = False,
+        **kwargs: Any,
+    ) -> Variable:
+        """Update variables by their gradients.
+
+        Args:
+            grads_and_vars: pairs of a gradient, an array or `slotwise.IndexedSlices` of the
+                variable's dtype, and a `slotwise.Variable` or a bare array (one array is one
+                variable, whenever it is passed again). All variables of the first call are the
+                variables of `build`. Pairs whose gradient is None are left out.
+            name: accepted for compatibility.
+            skip_gradients_aggregation: whether `aggregate_gradients` is left out.
+            kwargs: ``experimental_aggregate_gradients`` is the opposite of the former.
+
+        Returns:
+            `iterations`, which is one more, unless there are no pairs.
+
+        Raises:
+            KeyError: a variable that the optimizer was not built with.
+            ValueError: no variable has a gradient; an argument that does not fit.
+            TypeError: a dtype that does not fit.
+            Of the optimizers built in, whatever the error, nothing was updated.
+
+        Example:
+            >>> import numpy as np, slotwise
+            >>> table = np.zeros((3, 1))
+            >>> grad = slotwise.IndexedSlices(np.ones((2, 1)), np.array([2, 2]), (3, 1))
+            >>> opt = slotwise.optimizers.SGD(0.5)
+            >>> int(opt.apply_gradients([(grad, table)])), table[:, 0]
+            (1, array([ 0.,  0., -1.]))
+        """
+        pairs = list(grads_and_vars)
+        if not skip_gradients_aggregation and kwargs.get("experimental_aggregate_gradients", True):
+            pairs = list(self.aggregate_gradients(pairs))
+        self._compute_current_learning_rate()
+        if not pairs:
+            return self._iterations
+        self.build([self._variables.find(var) for _, var in pairs])
+        present = [(grad, self._variables.find(var)) for grad, var in _gradients.present(pairs)]
+        for _, var in present:
+            self._index_of(var)
+        self._update(present)
+        self._iterations.assign_add(1)
+        for _, var in present:
+            constrain(var)
+        return self._iterations
+
+    def _clips(self) -> dict[str, Any]:
+        """The kind of clipping that is done, and its limit."""
+        for kind in _CLIPS:
+            limit = getattr(self, kind)
+            if limit and limit > 0:
+                return {**NO_CLIPS, kind: limit}
+        return NO_CLIPS
+
+    def _update(self, pairs: list[Pair]) -> None:
+        """One step of these variables, each by `update_step`."""
+        pairs = _gradients.clip(pairs, **self._clips())
+        pairs = [(_deduplicated(grad, var), var) for grad, var in pairs]
+        if self.weight_decay is not None:
+            for grad, var in pairs:
+                if self._use_weight_decay(var):
+                    rows = self._rows_around(grad)
+                    _around.decay(var, rows, self.weight_decay, self.learning_rate)
+        for grad, var in pairs:
+            self.update_step(grad, var)
+        if not self.use_ema:
+            return
+        for grad, var in pairs:
+            _around.average(
+                self._average_of(var), var, self._rows_around(grad), self.ema_momentum
+            )
+        if self._overwrites():
+            for grad, var in pairs:
+                _around.overwrite(var, self._rows_around(grad), self._average_of(var))
+
+    def _rows_around(self, gradient: Any) -> Any:
+        """The rows that decay, and whose average follows."""
+        return ...
+
+    def update_step(self, gradient: Any, variable: Variable) -> None:
+        """Hook: update a variable by its gradient.
+
+        Args:
+            gradient: an array, or `slotwise.IndexedSlices` that name no row twice.
+            variable: the variable.
+        """
+        raise NotImplementedError("Must be implemented in subclasses: update_step")
+
+
+def _check_average(momentum: float, frequency: Any) -> None:
+    if momentum > 1 or momentum < 0:
+        raise ValueError(
+            f"`ema_momentum` must be in the range [0, 1]. Received: ema_momentum={momentum}"
+        )
+    if frequency and (not isinstance(frequency, int) or frequency < 1):
+        raise ValueError(
+            "`ema_overwrite_frequency` must be an integer > 1 or None. Received: "
+            f"ema_overwrite_frequency={frequency}"
+        )
+
+
+def _listed(var_list: Any) -> Sequence[Any]:
+    if isinstance(var_list, (list, tuple)):
+        return var_list
+    got = type(var_list).__name__
+    raise TypeError(f"minimize: var_list: expected a list of slotwise.Variables, got {got}")
+
+
+def _deduplicated(gradient: Any, variable: Variable) -> Any:
+    if not isinstance(gradient, IndexedSlices):
+        return gradient
+    rows, summed = coalesce(gradient.indices, gradient.values, variable.shape[0])
+    return IndexedSlices(summed, rows, gradient.dense_shape)

@@ -1,0 +1,56 @@
+"""RMSprop."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import rmsprop
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class RMSprop(Described):
+    """RMSprop: steps scaled by the root mean square of recent gradients.
+
+        velocity         = rho * velocity + (1 - rho) * grad^2
+        average_gradient = rho * average_gradient + (1 - rho) * grad   with centered
+        d    = velocity                                          or, with centered,
+        d    = velocity - average_gradient^2
+        var -= learning_rate * grad / sqrt(d + epsilon)          without momentum, else
+
+        momentum_slot = momentum * momentum_slot + learning_rate * grad / sqrt(d + epsilon)
+        var          -= momentum_slot
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        rho: decay of the running means.
+        momentum: 0 for none; not to be switched on once the optimizer is built.
+        epsilon: added under the root.
+        centered: whether to scale by the variance of gradients.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``velocity``, ``momentum`` with momentum, ``average_gradient`` with centered.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.RMSprop(learning_rate=0.1)
+        >>> var = slotwise.Variable(10.0)
+        >>> opt.minimize(lambda: (var**2) / 2.0, [var])          # d(loss) / d(var) = var
+        >>> round(float(var), 6)
+        9.683772
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture 6e,
+        2012.
+    """
+
+    description = rmsprop.CURRENT
+    __init__ = constructor(rmsprop.CURRENT, COMMON)

@@ -1,0 +1,51 @@
+"""Gradient descent, with momentum."""
+
+from __future__ import annotations
+
+
+from slotwise.optimizers._descriptions import sgd
+from slotwise.optimizers._signature import constructor
+from slotwise.optimizers.current._described import COMMON, Described
+
+
+class SGD(Described):
+    """Gradient descent, with momentum.
+
+        m    = momentum * m - learning_rate * grad
+        var += m                                                 or, with nesterov,
+        var += momentum * m - learning_rate * grad
+
+    Args:
+        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        momentum: in [0, 1].
+        nesterov: whether to look ahead.
+        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
+            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+        name: what errors call the optimizer.
+        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
+            `slotwise.support_matrix`.
+        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
+            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+
+    Slots:
+        ``m``: the velocity, also without momentum.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.SGD(learning_rate=0.1, momentum=0.9)
+        >>> var = slotwise.Variable(1.0)
+        >>> for step in range(2):
+        ...     opt.minimize(lambda: (var**2) / 2.0, [var])
+        ...     print(round(float(var), 6))
+        0.9
+        0.72
+
+    Source: Sutskever et al., "On the importance of initialization and momentum in deep learning",
+        2013.
+    """
+
+    description = sgd.CURRENT
+    __init__ = constructor(sgd.CURRENT, COMMON)
