@@ -50,7 +50,14 @@ class RowPlan:
     def __len__(self) -> int: ...
 
 class UpdatePlan:
-    def __init__(self, op: str, rule: str, entries: list[tuple[Any, ...]]) -> None: ...
+    def __init__(
+        self,
+        op: str,
+        rule: str,
+        entries: list[tuple[Any, ...]],
+        averages: list[Any] | None = None,
+        decays: list[bool] | None = None,
+    ) -> None: ...
     def matches(self, pairs: list[Any]) -> bool: ...
     def apply(
         self,
@@ -61,6 +68,9 @@ class UpdatePlan:
         clipnorm: Any,
         global_clipnorm: Any,
         scope: str,
+        decay: tuple[tuple[float, float] | None, ...] | None = None,
+        average: tuple[float, bool] | None = None,
+        around: str = "rows",
     ) -> None: ...
 
 '''

@@ -208,6 +208,14 @@ OPS = (
         attrs={"update_slots": True},
     ),
     Op(
+        "ApplyKerasAdagrad",
+        reference.keras_adagrad,
+        "var accum lr epsilon grad",
+        {"lr": 0.07, "epsilon": 1e-3},
+        slots={"accum": POSITIVE},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
         "ApplyAdagradDA",
         reference.adagrad_da,
         "var gradient_accumulator gradient_squared_accumulator grad lr l1 l2 global_step",

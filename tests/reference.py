@@ -37,6 +37,17 @@ class Vec(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("compare with a number instead")
 
 
+class Exact(Vec):
+    """A hyperparameter that was not rounded before `1 - x` is computed in float64."""
+
+    def __init__(self, value: float, dtype: np.dtype[Any]) -> None:
+        super().__init__(dtype.type(value))
+        self.value = value
+
+    def __rsub__(self, other: float) -> Vec:
+        return Vec(self.data.dtype.type(other - self.value))
+
+
 def flush(x: Array) -> Array:
     subnormal = np.abs(x) < np.finfo(x.dtype).tiny
     return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
@@ -128,6 +139,11 @@ def adagrad_v2(
     if update_slots:
         accum = accum + grad * grad
     return var - quotient(grad * lr, np.sqrt(accum) + epsilon), accum
+
+
+def keras_adagrad(var: Vec, accum: Vec, lr: Vec, epsilon: Vec, grad: Vec) -> Outputs:
+    accum = accum + grad * grad
+    return var - quotient(grad * lr, np.sqrt(accum + epsilon)), accum
 
 
 def adagrad_da(
@@ -413,6 +429,16 @@ def scalar(name: str, value: float, dtype: np.dtype[Any]) -> Vec:
     return Vec(dtype.type(np.float32(value) if name == "global_step" else value))
 
 
+def decay(var: Vec, weight_decay: Vec, rate: Vec) -> Outputs:
+    """Before an update."""
+    return (var - (var * weight_decay) * rate,)
+
+
+def average(var: Vec, mean: Vec, momentum: Vec) -> Outputs:
+    """After an update. Returns the average alone."""
+    return (momentum * mean + (1 - momentum) * var,)
+
+
 def evaluate(
     rule: Callable[..., Outputs],
     arrays: Mapping[str, Array],
@@ -420,17 +446,20 @@ def evaluate(
     attrs: Mapping[str, bool],
     outputs: tuple[str, ...],
     compute: npt.DTypeLike | None = None,
+    exact: bool = False,
 ) -> dict[str, Array]:
     """Apply a rule to copies of `arrays`; return the new values of the arrays named `outputs`.
 
     With `compute` the arithmetic is done in that dtype and the results are left in it: a wider one
-    makes this the oracle that the error of a narrower computation is measured against.
+    makes this the oracle that the error of a narrower computation is measured against. Numbers are
+    rounded first, unless they are `exact`.
     """
+    number = (lambda _, value, dtype: Exact(value, dtype)) if exact else scalar
     stored = arrays["var"].dtype
     work = np.dtype(compute) if compute else compute_dtype(stored)
     with np.errstate(all="ignore"):
         loaded = {name: Vec(array.astype(work)) for name, array in arrays.items()}
-        numbers = {name: scalar(name, value, work) for name, value in hyper.items()}
+        numbers = {name: number(name, value, work) for name, value in hyper.items()}
         results = rule(**loaded, **numbers, **attrs)
         return {
             name: result.data.astype(work if compute else stored)

@@ -134,6 +134,13 @@ DEVIATIONS = (
         {"var": 2.0, "accum": 0.0},
     ),
     Deviation(
+        "ApplyKerasAdagrad",
+        "no gradient ever, epsilon 0",
+        {"var": 2.0, "accum": 0.0, "grad": 0.0},
+        {"epsilon": 0.0},
+        {"var": 2.0, "accum": 0.0},
+    ),
+    Deviation(
         "ApplyAdagradDA",
         "no gradient ever, l2 0",
         {

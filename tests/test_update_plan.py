@@ -9,41 +9,12 @@ import pytest
 import slotwise
 from compare import assert_same
 from ops import DTYPES, OPS, Op
+from plans import DENSE, apply, copies, plan
 from reference import Array
 from slotwise import _core
 from sparse import SPARSE_BY_NAME
 
-RULES = {rule["name"]: rule for rule in _core.RULES if rule["has_dense"]}
 SIZES = (1, 3, 64, 0, 1000, 7, 40_000, 129)
-DENSE = [pytest.param(op, tag, id=f"{op.name}-{tag}") for op in OPS for tag in DTYPES]
-
-
-def rule_of(op: Op) -> dict[str, Any]:
-    return RULES[op.name.removeprefix("Apply")]
-
-
-def plan(op: Op, tables: list[dict[str, Array]]) -> Any:
-    rule = rule_of(op)
-    entries = [
-        (x["var"], f"'v{i}'", x["var"], *(x[name] for name in rule["slots"]))
-        for i, x in enumerate(tables)
-    ]
-    return _core.UpdatePlan("step", rule["name"], entries)
-
-
-def apply(
-    op: Op, plan: Any, pairs: Any, scope: str = "rows", clips: tuple[Any, Any, Any] = (None,) * 3
-) -> bool:
-    hypers = tuple(op.hyper[name] for name in rule_of(op)["hypers"])
-    attrs = tuple(op.attrs[name] for name in rule_of(op)["attrs"])
-    if not plan.matches(pairs):
-        return False
-    plan.apply(pairs, (hypers, hypers), attrs, *clips, scope)
-    return True
-
-
-def copies(tables: list[dict[str, Array]]) -> list[dict[str, Array]]:
-    return [{name: x.copy() for name, x in table.items()} for table in tables]
 
 
 @pytest.mark.parametrize(("op", "tag"), DENSE)

@@ -10,5 +10,6 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindSparseOps(module);
   slotwise::BindTables(module);
   slotwise::BindUpdatePlan(module);
+  slotwise::BindClip(module);
   slotwise::BindRuntime(module);
 }

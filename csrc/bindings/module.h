@@ -5,6 +5,7 @@
 
 namespace slotwise {
 
+void BindClip(pybind11::module_& module);
 void BindDenseOps(pybind11::module_& module);
 void BindRowPlan(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);

@@ -55,15 +55,14 @@ Operands::Operands(const char* op, const RuleSpec& spec, const char* grad_name,
   grad_.RequireDTypeOf(var());
 }
 
-std::array<double, kMaxHypers> ParseHypers(const char* op, const RuleSpec& spec, bool is_sparse,
+std::array<double, kMaxHypers> ParseHypers(const char* op, const Hyper* hypers, bool is_sparse,
                                            bool is_scaled, DType dtype, PyObject* const* args) {
-  std::array<double, kMaxHypers> hypers{};
-  for (size_t i = 0; i < CountHypers(spec); ++i) {
-    const Hyper& hyper = spec.hypers[i];
-    hypers[i] = ParseHyper(op, hyper.name, is_sparse ? hyper.sparse_range : hyper.range, is_scaled,
-                           dtype, args[i]);
+  std::array<double, kMaxHypers> values{};
+  for (size_t i = 0; hypers[i].name != nullptr; ++i) {
+    const Range range = is_sparse ? hypers[i].sparse_range : hypers[i].range;
+    values[i] = ParseHyper(op, hypers[i].name, range, is_scaled, dtype, args[i]);
   }
-  return hypers;
+  return values;
 }
 
 Settings::Settings(const char* op, const RuleSpec& spec, bool is_sparse, DType dtype,
@@ -74,7 +73,8 @@ Settings::Settings(const char* op, const RuleSpec& spec, bool is_sparse, DType d
     attrs[i] = ParseAttr(op, spec.attrs[i], *next++);
   }
   use_locking = ParseAttr(op, "use_locking", *next);
-  hypers = ParseHypers(op, spec, is_sparse, attrs[0], dtype, args);
+  hypers = ParseHypers(op, spec.hypers, is_sparse, attrs[0], dtype, args);
+  for (double& hyper : hypers) hyper = Rounded(dtype, hyper);
 }
 
 }  // namespace slotwise

@@ -77,12 +77,13 @@ class Operands : public Updated {
   ArrayArgument grad_;
 };
 
-// As many hyperparameters as the rule has, rounded to the type that `dtype` is computed in.
-// `is_scaled` is the rule's attribute.
-std::array<double, kMaxHypers> ParseHypers(const char* op, const RuleSpec& spec, bool is_sparse,
+// A value, not rounded, for each of `hypers`, which end with an unused one. `is_scaled` is the
+// rule's attribute.
+std::array<double, kMaxHypers> ParseHypers(const char* op, const Hyper* hypers, bool is_sparse,
                                            bool is_scaled, DType dtype, PyObject* const* args);
 
-// Hyperparameters, attributes and use_locking, from consecutive arguments.
+// Hyperparameters, rounded to the type that `dtype` is computed in, attributes and use_locking,
+// from consecutive arguments.
 struct Settings {
   Settings(const char* op, const RuleSpec& spec, bool is_sparse, DType dtype,
            PyObject* const* args);

@@ -107,15 +107,19 @@ bool IsIn(Range range, bool is_scaled, double value) {
 
 }  // namespace
 
+double Rounded(DType dtype, double number) {
+  return dtype == DType::kF64 ? number : static_cast<float>(number);
+}
+
 double ParseHyper(const char* op, const char* name, Range range, bool is_scaled, DType dtype,
                   py::handle object) {
   if (range == Range::kInteger) return ParseInteger(op, name, object);
   double value = ParseReal(op, name, object);
-  if (dtype != DType::kF64) value = static_cast<float>(value);
   const double smallest =
       dtype == DType::kF64 ? std::numeric_limits<double>::min() : std::numeric_limits<float>::min();
-  if (std::fabs(value) < smallest) value = std::copysign(0.0, value);  // as denormals in arrays
-  if (!IsIn(range, is_scaled, value)) {
+  const double rounded = Rounded(dtype, value);
+  if (std::fabs(rounded) < smallest) value = std::copysign(0.0, value);  // as denormals in arrays
+  if (!IsIn(range, is_scaled, Rounded(dtype, value))) {
     Fail(PyExc_ValueError, op, name, Requirement(range), Text(object));
   }
   return value;

@@ -7,8 +7,11 @@
 
 namespace slotwise {
 
-// The value, rounded to the type that `dtype` is computed in; raises if it is not in `range`.
-// `is_scaled` is the rule's attribute that Range::kPositiveOrScaled asks about.
+// The number, rounded to the type that `dtype` is computed in.
+double Rounded(DType dtype, double number);
+
+// The value, not rounded; raises if what it is rounded to is not in `range`. What is subnormal then
+// comes as zero. `is_scaled` is the rule's attribute that Range::kPositiveOrScaled asks about.
 double ParseHyper(const char* op, const char* name, Range range, bool is_scaled, DType dtype,
                   pybind11::handle object);
 

@@ -2,17 +2,20 @@
 // rule.
 
 #include <algorithm>
-#include <cmath>
 #include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "bindings/around_argument.h"
+#include "bindings/clipping.h"
 #include "bindings/errors.h"
 #include "bindings/module.h"
+#include "bindings/numbers_by_type.h"
 #include "bindings/operands.h"
 #include "bindings/row_plan.h"
 #include "bindings/scalars.h"
+#include "bindings/written_memory.h"
 #include "core/gradients.h"
 #include "core/row_set.h"
 #include "core/targets.h"
@@ -22,123 +25,33 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
-// What a sparse update does to the rows that no id names: the names in Python are these.
-enum class Untouched { kKeep, kSlots, kAll };
-
-Untouched ParseUntouched(const char* op, const std::string& text) {
+// What the rule does to the rows that no id names.
+Untouched ParseScope(const char* op, const std::string& text) {
   if (text == "rows") return Untouched::kKeep;
   if (text == "slots") return Untouched::kSlots;
   if (text == "whole") return Untouched::kAll;
   Fail(PyExc_ValueError, op, "scope", "'rows', 'slots' or 'whole'", "'" + text + "'");
 }
 
-// Memory that an update writes, as disjoint intervals in ascending order.
-class WrittenMemory {
- public:
-  using Interval = std::pair<const char*, const char*>;
-
-  explicit WrittenMemory(std::vector<Interval> intervals) {
-    std::sort(intervals.begin(), intervals.end());
-    for (const Interval& next : intervals) {
-      if (next.first == next.second) continue;
-      if (!merged_.empty() && next.first < merged_.back().second) {
-        has_overlaps_ = true;
-        merged_.back().second = std::max(merged_.back().second, next.second);
-      } else {
-        merged_.push_back(next);
-      }
-    }
-  }
-
-  bool has_overlaps() const { return has_overlaps_; }
-
-  bool Overlaps(const Interval& memory) const {
-    if (memory.first == memory.second) return false;
-    const auto after = std::upper_bound(merged_.begin(), merged_.end(), memory.first, &IsBefore);
-    if (after != merged_.end() && after->first < memory.second) return true;
-    return after != merged_.begin() && memory.first < std::prev(after)->second;
-  }
-
- private:
-  static bool IsBefore(const char* address, const Interval& interval) {
-    return address < interval.first;
-  }
-
-  std::vector<Interval> merged_;
-  bool has_overlaps_ = false;
-};
-
-struct Clipping {
-  py::object value, norm, global_norm;  // None: not clipped that way
-
-  bool any() const { return !(value.is_none() && norm.is_none() && global_norm.is_none()); }
-};
-
-// Keras's formulas, in the type that gradients are computed in.
-template <class T>
-void SetNorm(T norm, T limit, GradTransform& transform) {
-  transform.normalizes = true;
-  transform.numerator = limit;
-  transform.denominator = norm < limit ? limit : norm;  // NaN stays NaN
-}
-template <class T>
-void SetScale(T norm, T limit, GradTransform& transform) {
-  transform.scales = true;
-  transform.scale = limit * std::min(1 / norm, 1 / limit) + (norm - norm);
+// Whether these rows are decayed and averaged.
+bool ParseAround(const char* op, const std::string& text) {
+  if (text == "rows") return false;
+  if (text == "whole") return true;
+  Fail(PyExc_ValueError, op, "around", "'rows' or 'whole'", "'" + text + "'");
 }
 
-// The transforms of gradients that amount to clipping by value, then by norm, then by global norm.
-std::vector<GradTransform> Clip(const char* op, const Clipping& clipping,
-                                std::vector<Measured> gradients) {
-  std::vector<GradTransform> transforms(gradients.size());
-  const auto number = [&](const char* name, const py::object& value) {
-    return ParseHyper(op, name, Range::kAny, false, DType::kF64, value);
-  };
-  const bool by_norm = !clipping.norm.is_none(), by_global = !clipping.global_norm.is_none();
-  const double norm_limit = by_norm ? std::max(0.0, number("clipnorm", clipping.norm)) : 0;
-  const double global_limit = by_global ? number("global_clipnorm", clipping.global_norm) : 0;
-  if (!clipping.value.is_none()) {
-    const double limit = number("clipvalue", clipping.value);
-    for (GradTransform& transform : transforms) {
-      transform.clamps = true;
-      transform.limit = limit;
-    }
+// The items of a list of `count`; of None, none.
+py::tuple OnePerEntry(const char* op, const char* name, const py::object& list, size_t count) {
+  if (list.is_none()) return py::tuple();
+  if (!py::isinstance<py::list>(list)) {
+    Fail(PyExc_TypeError, op, name, "a list or None", TypeName(list));
   }
-  if (!by_norm && !by_global) return transforms;
-  const py::gil_scoped_release release;
-  const auto measure = [&] {
-    for (size_t i = 0; i < gradients.size(); ++i) {
-      gradients[i].transform = transforms[i].any() ? &transforms[i] : nullptr;
-    }
-    return SumsOfSquares(gradients);
-  };
-  if (by_norm) {
-    const std::vector<double> sums = measure();
-    for (size_t i = 0; i < sums.size(); ++i) {
-      const double norm = std::sqrt(sums[i]);
-      if (gradients[i].dtype == DType::kF64) {
-        SetNorm<double>(norm, norm_limit, transforms[i]);
-      } else {
-        SetNorm<float>(static_cast<float>(norm), static_cast<float>(norm_limit), transforms[i]);
-      }
-    }
+  if (py::len(list) != count) {
+    Fail(PyExc_ValueError, op, name, "one for each of " + std::to_string(count) + " entries",
+         std::to_string(py::len(list)));
   }
-  if (by_global) {
-    double sum = 0;
-    for (const double part : measure()) sum += part;
-    const double norm = std::sqrt(sum);
-    for (size_t i = 0; i < transforms.size(); ++i) {
-      if (gradients[i].dtype == DType::kF64) {
-        SetScale<double>(norm, global_limit, transforms[i]);
-      } else {
-        SetScale<float>(static_cast<float>(norm), static_cast<float>(global_limit), transforms[i]);
-      }
-    }
-  }
-  return transforms;
+  return py::tuple(list);
 }
-
-size_t ComputeIndex(DType dtype) { return dtype == DType::kF64 ? 1 : 0; }
 
 const RuleEntry& FindRule(const std::string& name) {
   for (const RuleEntry* rule : kRules) {
@@ -150,8 +63,14 @@ const RuleEntry& FindRule(const std::string& name) {
 class UpdatePlan {
  public:
   // `entries` are tuples (key, name, var, slots...), the slots in the order of the rule's.
-  UpdatePlan(const std::string& op, const std::string& rule, const py::list& entries)
+  // `averages` are the moving averages of each var, `decays` whether it decays; or None.
+  UpdatePlan(const std::string& op, const std::string& rule, const py::list& entries,
+             const py::object& averages, const py::object& decays)
       : op_(op), rule_(FindRule(rule)), written_({}) {
+    const py::tuple average_of = OnePerEntry(op_.c_str(), "averages", averages, entries.size());
+    const py::tuple decays_of = OnePerEntry(op_.c_str(), "decays", decays, entries.size());
+    has_averages_ = !averages.is_none();
+    has_decays_ = !decays.is_none();
     std::vector<WrittenMemory::Interval> intervals;
     for (const py::handle item : entries) {
       const auto fields = py::cast<py::tuple>(item);
@@ -164,12 +83,27 @@ class UpdatePlan {
       const std::string& grad_name = Keep("gradient of " + var_name);
       std::vector<PyObject*> args;
       for (size_t i = 2; i < fields.size(); ++i) args.push_back(fields[i].ptr());
-      entries_.push_back(
-          Entry{py::reinterpret_borrow<py::object>(fields[0]), grad_name.c_str(),
-                std::make_unique<Updated>(op_.c_str(), rule_.spec, var_name.c_str(), args.data())});
-      const Updated& arrays = *entries_.back().arrays;
+      const size_t number = entries_.size();
+      Entry& entry = entries_.emplace_back();
+      entry.key = py::reinterpret_borrow<py::object>(fields[0]);
+      entry.grad_name = grad_name.c_str();
+      entry.arrays =
+          std::make_unique<Updated>(op_.c_str(), rule_.spec, var_name.c_str(), args.data());
+      const Updated& arrays = *entry.arrays;
       intervals.push_back(arrays.var().Extent());
       for (size_t i = 0; i < slot_count; ++i) intervals.push_back(arrays.slot(i).Extent());
+      if (has_averages_) {
+        const std::string& name = Keep("average of " + var_name);
+        const ArrayArgument& average =
+            entry.average.emplace(op_.c_str(), name.c_str(), py::object(average_of[number]));
+        average.RequireDTypeOf(arrays.var());
+        average.RequireShapeOf(arrays.var());
+        average.RequireUpdatable();
+        arrays.RequireApart(average);
+        intervals.push_back(average.Extent());
+      }
+      if (has_decays_)
+        entry.decays = ParseAttr(op_.c_str(), "decays", py::object(decays_of[number]));
     }
     written_ = WrittenMemory(std::move(intervals));
   }
@@ -188,11 +122,12 @@ class UpdatePlan {
 
   // Updates every variable by its gradient, an array or IndexedSlices, in `pairs` that match.
   //
-  // `hypers` are those of float32 (and 16-bit types) and of float64, None for a type that no
-  // variable has.
-  void Apply(const py::list& pairs, const py::tuple& hypers, const py::tuple& attrs,
+  // `hypers` are NumbersByType, `decay` and `average` an AroundArgument. `scope` and `around` say
+  // which rows the rule updates, and which are decayed and averaged, where a gradient is sparse.
+  void Apply(const py::list& pairs, const py::object& hypers, const py::object& attrs,
              const py::object& clipvalue, const py::object& clipnorm,
-             const py::object& global_clipnorm, const std::string& scope) const {
+             const py::object& global_clipnorm, const std::string& scope, const py::object& decay,
+             const py::object& average, const std::string& around) const {
     if (!Matches(pairs)) {
       Fail(PyExc_TypeError, op_.c_str(), "pairs", "a gradient and a variable of the plan each",
            "others");
@@ -202,8 +137,9 @@ class UpdatePlan {
       const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
       step.TakeGradient(i, PyTuple_GET_ITEM(pair, 0));
     }
+    step.PrepareAround(decay, average, ParseAround(op_.c_str(), around));
     step.Prepare(hypers, attrs, {clipvalue, clipnorm, global_clipnorm},
-                 ParseUntouched(op_.c_str(), scope));
+                 ParseScope(op_.c_str(), scope));
     step.Run();
   }
 
@@ -212,6 +148,8 @@ class UpdatePlan {
     py::object key;
     const char* grad_name;
     std::unique_ptr<Updated> arrays;
+    std::optional<ArrayArgument> average;
+    bool decays = false;
   };
 
   struct DenseItem {
@@ -265,31 +203,40 @@ class UpdatePlan {
       bytes_ += var.bytes() * (2 + entry.arrays->slot_count());
     }
 
-    void Prepare(const py::tuple& hypers, const py::tuple& attrs, const Clipping& clipping,
+    void PrepareAround(const py::object& decay, const py::object& average, bool is_whole) {
+      const char* const op = plan_.op_.c_str();
+      const AroundArgument argument(op, decay, average);
+      around_untouched_ = is_whole;
+      if (argument.decays() && !plan_.has_decays_) {
+        Fail(PyExc_ValueError, op, "decay", "None, as the plan has no decays", "numbers");
+      }
+      if (argument.averages() && !plan_.has_averages_) {
+        Fail(PyExc_ValueError, op, "average", "None, as the plan has no averages", "numbers");
+      }
+      if (!argument.decays() && !argument.averages()) return;
+      for (const Entry& entry : plan_.entries_) {
+        const ArrayArgument& var = entry.arrays->var();
+        if (argument.averages()) {
+          entry.average->RequireUpdatable();
+          bytes_ += var.bytes();
+        }
+        arounds_.push_back(argument.For(var.dtype(), entry.decays,
+                                        entry.average ? entry.average->data() : nullptr));
+      }
+    }
+
+    void Prepare(const py::object& hypers, const py::object& attrs, const Clipping& clipping,
                  Untouched untouched) {
       untouched_ = untouched;
       const RuleSpec& spec = plan_.rule_.spec;
       const char* const op = plan_.op_.c_str();
+      RequireTuple(op, "attrs", CountAttrs(spec), attrs);
       for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {
-        attrs_[i] = ParseAttr(op, spec.attrs[i], py::object(attrs[i]));
+        attrs_[i] =
+            ParseAttr(op, spec.attrs[i], PyTuple_GET_ITEM(attrs.ptr(), static_cast<Py_ssize_t>(i)));
       }
-      for (size_t i = 0; i < 2; ++i) {
-        if (hypers[i].is_none()) continue;
-        const auto values = py::cast<py::tuple>(hypers[i]);
-        if (values.size() != CountHypers(spec)) {
-          Fail(PyExc_ValueError, op, "hypers", std::to_string(CountHypers(spec)) + " numbers",
-               std::to_string(values.size()));
-        }
-        std::vector<PyObject*> args;
-        for (const py::handle value : values) args.push_back(value.ptr());
-        hypers_[i] = ParseHypers(op, spec, /*is_sparse=*/false, attrs_[0],
-                                 i == 0 ? DType::kF32 : DType::kF64, args.data());
-        has_hypers_[i] = true;
-      }
-      for (const Entry& entry : plan_.entries_) {
-        if (has_hypers_[ComputeIndex(entry.arrays->var().dtype())]) continue;
-        Fail(PyExc_ValueError, op, "hypers", "numbers for every dtype of a variable", "None");
-      }
+      hypers_ = NumbersByType(op, "hypers", spec.hypers, attrs_[0], hypers);
+      for (const Entry& entry : plan_.entries_) hypers_.Require(entry.arrays->var().dtype());
       if (!clipping.any()) return;
       std::vector<Measured> gradients;
       for (const DenseItem& item : dense_) gradients.push_back(Measure(item.grad));
@@ -360,11 +307,12 @@ class UpdatePlan {
           arrays.GetSlots(tensor.slots);
           tensor.grad = dense_[i].grad.strided();
           tensor.transform = transforms_.empty() ? nullptr : &transforms_[i];
+          tensor.around = AroundOf(dense_[i].entry);
           first += tensor.count;
         }
         if (first == 0) continue;
         plan_.rule_.dense[TargetIndex()](
-            DenseCall{dtype, tensors.size(), tensors.data(), HypersOf(dtype), attrs_.data()});
+            DenseCall{dtype, tensors.size(), tensors.data(), hypers_.Of(dtype), attrs_.data()});
       }
     }
 
@@ -382,8 +330,9 @@ class UpdatePlan {
       call.grad_stride = item.values.RowStride();
       call.groups = item.rows.groups().view();
       call.sum = true;
-      call.hypers = HypersOf(call.dtype);
+      call.hypers = hypers_.Of(call.dtype);
       call.attrs = attrs_.data();
+      call.around = AroundOf(item.entry);
       std::unique_ptr<char[]> clipped;
       if (!transforms_.empty()) {
         const size_t count = item.values.count();
@@ -394,7 +343,8 @@ class UpdatePlan {
         call.grad_stride = static_cast<int64_t>(call.width);
       }
       if (call.groups.groups > 0) plan_.rule_.sparse[TargetIndex()](call);
-      if (untouched_ == Untouched::kKeep) return;
+      const Around* const around = around_untouched_ ? call.around : nullptr;
+      if (untouched_ == Untouched::kKeep && around == nullptr) return;
       SweepCall sweep{};
       sweep.dtype = call.dtype;
       sweep.rows = static_cast<size_t>(var.dim(0));
@@ -403,22 +353,27 @@ class UpdatePlan {
       std::copy_n(call.slots, kMaxSlots, sweep.slots);
       const RowSet touched(sweep.rows, call.groups);
       sweep.except = &touched;
-      sweep.slots_only = untouched_ == Untouched::kSlots;
+      sweep.untouched = untouched_;
       sweep.hypers = call.hypers;
       sweep.attrs = call.attrs;
+      sweep.around = around;
       plan_.rule_.sweep[TargetIndex()](sweep);
     }
 
-    const double* HypersOf(DType dtype) const { return hypers_[ComputeIndex(dtype)].data(); }
+    // What is done around the update of an entry; null: nothing.
+    const Around* AroundOf(size_t entry) const {
+      return arounds_.empty() || !arounds_[entry].any() ? nullptr : &arounds_[entry];
+    }
 
     const UpdatePlan& plan_;
     std::vector<DenseItem> dense_;
     std::deque<SparseItem> sparse_;
     std::vector<GradTransform> transforms_;  // of dense_, then of sparse_; empty: none
-    std::array<std::array<double, kMaxHypers>, 2> hypers_{};
-    std::array<bool, 2> has_hypers_{};
+    std::vector<Around> arounds_;            // of entries; empty: none
+    NumbersByType hypers_;
     std::array<bool, kMaxAttrs> attrs_{};
     Untouched untouched_ = Untouched::kKeep;
+    bool around_untouched_ = false;
     size_t bytes_ = 0;
   };
 
@@ -428,39 +383,23 @@ class UpdatePlan {
   const RuleEntry& rule_;
   std::deque<std::string> texts_;  // names in errors; their addresses stay
   std::vector<Entry> entries_;
+  bool has_averages_ = false, has_decays_ = false;
   WrittenMemory written_;
 };
-
-// New arrays: the gradients, clipped as UpdatePlan.apply does it.
-py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
-                       const py::object& clipnorm, const py::object& global_clipnorm) {
-  constexpr const char* kOp = "clip";
-  std::vector<ArrayArgument> arrays;
-  std::vector<Measured> measured;
-  for (const py::handle gradient : gradients) {
-    const ArrayArgument& array = arrays.emplace_back(kOp, "gradient", gradient);
-    measured.push_back({array.dtype(), array.count(), array.strided(), nullptr});
-  }
-  const auto transforms = Clip(kOp, {clipvalue, clipnorm, global_clipnorm}, measured);
-  py::list clipped;
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    ArrayArgument out = arrays[i];
-    out.Copy();
-    ReadGradient(out.dtype(), arrays[i].strided(), &transforms[i], 0, out.count(), out.data());
-    clipped.append(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(out.array())));
-  }
-  return clipped;
-}
 
 }  // namespace
 
 void BindUpdatePlan(py::module_& module) {
   py::class_<UpdatePlan>(module, "UpdatePlan")
-      .def(py::init<const std::string&, const std::string&, const py::list&>(), py::arg("op"),
-           py::arg("rule"), py::arg("entries"))
+      .def(py::init<const std::string&, const std::string&, const py::list&, const py::object&,
+                    const py::object&>(),
+           py::arg("op"), py::arg("rule"), py::arg("entries"), py::arg("averages") = py::none(),
+           py::arg("decays") = py::none())
       .def("matches", &UpdatePlan::Matches)
-      .def("apply", &UpdatePlan::Apply);
-  module.def("clip", &ClipGradients);
+      .def("apply", &UpdatePlan::Apply, py::arg("pairs"), py::arg("hypers"), py::arg("attrs"),
+           py::arg("clipvalue"), py::arg("clipnorm"), py::arg("global_clipnorm"), py::arg("scope"),
+           py::arg("decay") = py::none(), py::arg("average") = py::none(),
+           py::arg("around") = "rows");
 }
 
 }  // namespace slotwise

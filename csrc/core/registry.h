@@ -73,6 +73,7 @@ struct RuleEntry {
   ROW(Adadelta)                     \
   ROW(Adagrad)                      \
   ROW(AdagradV2)                    \
+  ROW(KerasAdagrad)                 \
   ROW(AdagradDA)                    \
   ROW(ProximalAdagrad)              \
   ROW(Ftrl)                         \

@@ -40,6 +40,19 @@ struct GradTransform {
   bool any() const { return clamps || normalizes || scales; }
 };
 
+// What is done to a variable around its update, in the type that is computed in.
+struct Around {
+  bool decays = false;      // before: w = w - (w * decay) * rate
+  bool overwrites = false;  // at last: w = average
+  double decay = 0;
+  double rate = 0;
+  double kept = 1;  // after: average = kept * average + added * w
+  double added = 0;
+  void* average = nullptr;  // memory as the variable's; null: none
+
+  bool any() const { return decays || average != nullptr; }
+};
+
 // `count` elements of var, of every slot and of grad.
 struct DenseTensor {
   size_t first;  // elements of the tensors before this one
@@ -48,6 +61,7 @@ struct DenseTensor {
   void* slots[kMaxSlots];
   StridedArray grad;
   const GradTransform* transform;  // null: none
+  const Around* around;            // null: nothing
 };
 
 // One dense update of a list of tensors, all of one dtype, that share no memory.
@@ -88,9 +102,17 @@ struct SparseCall {
   bool sum;  // sum the gradients of a row first
   const double* hypers;
   const bool* attrs;
+  const Around* around;  // of these rows only; null: nothing
 };
 
-// The update by a zero gradient of every row that a sparse update leaves out: the rest of a sweep.
+// What is updated, by a zero gradient, in the rows that a sparse gradient leaves out.
+enum class Untouched : uint8_t {
+  kKeep,   // nothing
+  kSlots,  // the slots; for rules whose slots do not depend on var
+  kAll,
+};
+
+// The update of every row that a sparse update leaves out: the rest of a sweep.
 class RowSet;
 struct SweepCall {
   DType dtype;
@@ -99,9 +121,10 @@ struct SweepCall {
   void* var;
   void* slots[kMaxSlots];
   const RowSet* except;  // rows that are left alone
-  bool slots_only;       // var is left alone, too; for rules whose slots do not depend on it
+  Untouched untouched;   // what the rule updates in the others
   const double* hypers;
   const bool* attrs;
+  const Around* around;  // of the same rows; null: nothing
 };
 
 }  // namespace slotwise

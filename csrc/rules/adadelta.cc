@@ -22,7 +22,7 @@ struct Adadelta : Rule<Adadelta> {
     explicit Coefficients(const Arguments<Adadelta, T>& args)
         : lr(args.hypers[0]),
           rho(args.hypers[1]),
-          one_minus_rho(1 - rho),
+          one_minus_rho(args.complements[1]),
           epsilon(args.hypers[2]) {}
 
     T lr, rho, one_minus_rho, epsilon;

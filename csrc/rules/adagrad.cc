@@ -4,6 +4,11 @@
 //   accum += g^2                                         if update_slots
 //   var   -= g * lr / sqrt(accum)                        Adagrad
 //   var   -= g * lr / (sqrt(accum) + epsilon)            AdagradV2
+//
+// ApplyKerasAdagrad, as Keras's current API computes it:
+//
+//   accum += g^2
+//   var   -= g * lr / sqrt(accum + epsilon)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/adagrad.cc"
 #include "hwy/foreach_target.h"
@@ -33,16 +38,24 @@ struct Adagrad : Rule<Adagrad> {
   }
 };
 
+template <class T>
+struct AdagradCoefficients {
+  template <class R>
+  explicit AdagradCoefficients(const Arguments<R, T>& args)
+      : lr(args.hypers[0]), epsilon(args.hypers[1]) {}
+
+  T lr, epsilon;
+};
+
 struct AdagradV2 : Rule<AdagradV2> {
   static constexpr RuleSpec kSpec = {
       "AdagradV2", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {"update_slots"}};
 
   template <class T>
-  struct Coefficients {
+  struct Coefficients : AdagradCoefficients<T> {
     explicit Coefficients(const Arguments<AdagradV2, T>& args)
-        : lr(args.hypers[0]), epsilon(args.hypers[1]), update_slots(args.attrs[0]) {}
+        : AdagradCoefficients<T>(args), update_slots(args.attrs[0]) {}
 
-    T lr, epsilon;
     bool update_slots;
   };
 
@@ -50,6 +63,19 @@ struct AdagradV2 : Rule<AdagradV2> {
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
     if (c.update_slots) accum = accum + g * g;
     var = var - QuotientOfRoot(g * c.lr, Sqrt(accum), c.epsilon);
+  }
+};
+
+struct KerasAdagrad : Rule<KerasAdagrad> {
+  static constexpr RuleSpec kSpec = {"KerasAdagrad", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {}};
+
+  template <class T>
+  using Coefficients = AdagradCoefficients<T>;
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const AdagradCoefficients<T>& c, V g, V& var, V& accum) {
+    accum = accum + g * g;
+    var = var - Quotient(g * c.lr, Sqrt(accum + c.epsilon));
   }
 };
 
@@ -61,5 +87,6 @@ HWY_AFTER_NAMESPACE();
 namespace slotwise {
 SLOTWISE_DEFINE_RULE(Adagrad);
 SLOTWISE_DEFINE_RULE(AdagradV2);
+SLOTWISE_DEFINE_RULE(KerasAdagrad);
 }  // namespace slotwise
 #endif

@@ -31,12 +31,12 @@ template <class T>
 struct AdamCoefficients {
   template <class R>
   explicit AdamCoefficients(const Arguments<R, T>& args) {
-    const auto& [beta1_power, beta2_power, lr, first, second, eps] = args.hypers;
-    alpha = ScalarQuotient(lr * std::sqrt(1 - beta2_power), 1 - beta1_power);
-    beta1 = first;
-    one_minus_beta1 = 1 - first;
-    one_minus_beta2 = 1 - second;
-    epsilon = eps;
+    const T beta1_power = args.hypers[0], beta2_power = args.hypers[1];
+    alpha = ScalarQuotient(args.hypers[2] * std::sqrt(1 - beta2_power), 1 - beta1_power);
+    beta1 = args.hypers[3];
+    one_minus_beta1 = args.complements[3];
+    one_minus_beta2 = args.complements[4];
+    epsilon = args.hypers[5];
   }
 
   T alpha, beta1, one_minus_beta1, one_minus_beta2, epsilon;
@@ -109,11 +109,10 @@ struct AdaMax : Rule<AdaMax> {
   template <class T>
   struct Coefficients {
     explicit Coefficients(const Arguments<AdaMax, T>& args) {
-      const auto& [beta1_power, lr, beta1, second, eps] = args.hypers;
-      alpha = ScalarQuotient(lr, 1 - beta1_power);
-      one_minus_beta1 = 1 - beta1;
-      beta2 = second;
-      epsilon = eps;
+      alpha = ScalarQuotient(args.hypers[1], 1 - args.hypers[0]);
+      one_minus_beta1 = args.complements[2];
+      beta2 = args.hypers[3];
+      epsilon = args.hypers[4];
     }
 
     T alpha, one_minus_beta1, beta2, epsilon;

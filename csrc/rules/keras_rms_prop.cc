@@ -23,7 +23,7 @@ struct KerasRMSPropCoefficients {
   explicit KerasRMSPropCoefficients(const Arguments<R, T>& args)
       : lr(args.hypers[0]),
         rho(args.hypers[1]),
-        one_minus_rho(1 - rho),
+        one_minus_rho(args.complements[1]),
         epsilon(args.hypers[2]),
         epsilon_in_root(args.attrs[0]) {}
 

@@ -19,9 +19,9 @@ struct Lion : Rule<Lion> {
     explicit Coefficients(const Arguments<Lion, T>& args)
         : lr(args.hypers[0]),
           beta1(args.hypers[1]),
-          one_minus_beta1(1 - beta1),
+          one_minus_beta1(args.complements[1]),
           beta2(args.hypers[2]),
-          one_minus_beta2(1 - beta2) {}
+          one_minus_beta2(args.complements[2]) {}
 
     T lr, beta1, one_minus_beta1, beta2, one_minus_beta2;
   };

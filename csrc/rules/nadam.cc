@@ -33,12 +33,12 @@ struct Nadam : Rule<Nadam> {
   template <class T>
   struct Coefficients {
     explicit Coefficients(const Arguments<Nadam, T>& args) {
-      const auto& [beta2_power, rate, beta1, beta2, eps, momentum, next, product] = args.hypers;
-      lr = rate;
-      one_minus_beta1 = 1 - beta1;
-      one_minus_beta2 = 1 - beta2;
-      one_minus_beta2_power = 1 - beta2_power;
-      epsilon = eps;
+      const T momentum = args.hypers[5], next = args.hypers[6], product = args.hypers[7];
+      lr = args.hypers[1];
+      one_minus_beta1 = args.complements[2];
+      one_minus_beta2 = args.complements[3];
+      one_minus_beta2_power = 1 - args.hypers[0];
+      epsilon = args.hypers[4];
       of_grad = ScalarQuotient(1 - momentum, 1 - product);
       of_m = ScalarQuotient(next, 1 - product * next);
     }

@@ -27,7 +27,7 @@ struct RMSPropCoefficients {
   template <class R>
   explicit RMSPropCoefficients(const Arguments<R, T>& args)
       : lr(args.hypers[0]),
-        one_minus_rho(1 - args.hypers[1]),
+        one_minus_rho(args.complements[1]),
         momentum(args.hypers[2]),
         epsilon(args.hypers[3]) {}
 

@@ -26,7 +26,7 @@ struct AddSign : Rule<AddSign> {
           alpha(args.hypers[1]),
           sign_decay(args.hypers[2]),
           beta(args.hypers[3]),
-          one_minus_beta(1 - beta) {}
+          one_minus_beta(args.complements[3]) {}
 
     T lr, alpha, sign_decay, beta, one_minus_beta;
   };
@@ -52,7 +52,7 @@ struct PowerSign : Rule<PowerSign> {
       zero = lr * Exp(exponent * 0);
       differ = lr * Exp(-exponent);
       beta = decay;
-      one_minus_beta = 1 - decay;
+      one_minus_beta = args.complements[3];
     }
 
     static T Exp(T x) { return static_cast<T>(std::exp(static_cast<double>(x))); }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "core/around.h"
 #include "core/gradients.h"
 #include "core/strided.h"
 #include "core/threads.h"
@@ -41,9 +42,6 @@ class Dense {
   using Stored = typename Codec::Stored;
   using S = Span<R, Codec>;
 
-  // Elements of a gradient that are made at a time, where it cannot be read as it lies.
-  static constexpr size_t kGradBlock = 512;
-
   static bool IsBefore(size_t element, const DenseTensor& tensor) { return element < tensor.first; }
 
   static void Part(const void* context, size_t begin, size_t end) {
@@ -63,15 +61,20 @@ class Dense {
     arrays.var = static_cast<Stored*>(tensor.var);
     for (size_t i = 0; i < kMaxSlots; ++i) arrays.slots[i] = static_cast<Stored*>(tensor.slots[i]);
     const Stored* const grad = static_cast<const Stored*>(tensor.grad.data);
-    if (tensor.grad.contiguous && tensor.transform == nullptr) {
-      S::Apply(coefficients_, arrays.template From<S::kSlots>(begin, grad + begin), end - begin);
-      return;
-    }
-    Stored block[kGradBlock];
+    // (A variable that is its own gradient is read before it decays.)
+    const bool is_plain = tensor.grad.contiguous && tensor.transform == nullptr &&
+                          (tensor.around == nullptr || tensor.grad.data != tensor.var);
+    const size_t step = is_plain && tensor.around == nullptr ? end - begin : kBlock;
+    Stored block[kBlock];
     while (begin < end) {
-      const size_t count = std::min(kGradBlock, end - begin);
-      ReadGradient(call_.dtype, tensor.grad, tensor.transform, begin, count, block);
-      S::Apply(coefficients_, arrays.template From<S::kSlots>(begin, block), count);
+      const size_t count = std::min(step, end - begin);
+      if (!is_plain) {
+        ReadGradient(call_.dtype, tensor.grad, tensor.transform, begin, count, block);
+      }
+      BeforeUpdate(call_.dtype, tensor.around, begin, count, tensor.var);
+      S::Apply(coefficients_,
+               arrays.template From<S::kSlots>(begin, is_plain ? grad + begin : block), count);
+      AfterUpdate(call_.dtype, tensor.around, begin, count, tensor.var);
       begin += count;
     }
   }

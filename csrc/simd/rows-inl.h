@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "core/around.h"
 #include "core/group_tasks.h"
 #include "simd/step-inl.h"
 
@@ -100,8 +101,11 @@ class Rows {
     const RowGroupsView& groups = call_.groups;
     for (size_t g = begin; g < end; ++g) {
       PrefetchRows(g + kRowsAhead, end);
-      const Arrays<Stored> row = arrays_.template From<kSlots>(RowStart(groups.rows[g]), nullptr);
+      const size_t start = RowStart(groups.rows[g]);
+      const Arrays<Stored> row = arrays_.template From<kSlots>(start, nullptr);
+      BeforeUpdate(call_.dtype, call_.around, start, call_.width, call_.var);
       WalkAll<Compute>(Body{c, row, Occurrences<Codec>(call_, g, end), call_.sum}, call_.width);
+      AfterUpdate(call_.dtype, call_.around, start, call_.width, call_.var);
     }
   }
 
@@ -138,6 +142,9 @@ class Rows {
     const size_t start = RowStart(call_.groups.rows[g]);
     PrefetchRow(arrays_.var + start, call_.width);
     for (size_t i = 0; i < kSlots; ++i) PrefetchRow(arrays_.slots[i] + start, call_.width);
+    if (call_.around != nullptr && call_.around->average != nullptr) {
+      PrefetchRow(static_cast<const Stored*>(call_.around->average) + start, call_.width);
+    }
   }
 
   const SparseCall& call_;

@@ -16,6 +16,9 @@ namespace HWY_NAMESPACE {
 // Less work than this per thread is done sooner by one (measured, see bench/).
 constexpr size_t kMinBytesPerThread = 64 << 10;
 
+// Elements that several loops pass over in turn: their arrays stay in the first-level cache.
+constexpr size_t kBlock = 512;
+
 template <class R, class Codec>
 class Span {
  public:

@@ -22,11 +22,17 @@ namespace HWY_NAMESPACE {
 template <class R, class T>
 struct Arguments {
   Arguments(const double* from, const bool* attr_values) {
-    for (size_t i = 0; i < hypers.size(); ++i) hypers[i] = static_cast<T>(from[i]);
+    for (size_t i = 0; i < hypers.size(); ++i) {
+      hypers[i] = static_cast<T>(from[i]);
+      complements[i] = static_cast<T>(1 - from[i]);
+    }
     std::copy_n(attr_values, attrs.size(), attrs.begin());
   }
 
   std::array<T, CountHypers(R::kSpec)> hypers;
+  // 1 - hyperparameter, as close as T comes to it. (Of a float32, the difference in double that is
+  // rounded again is the difference in float32: double has more than twice the bits and two.)
+  std::array<T, CountHypers(R::kSpec)> complements;
   std::array<bool, CountAttrs(R::kSpec)> attrs;
 };
 

@@ -1,5 +1,6 @@
 // The sweep driver: where a sparse update means the whole table, the rows that no id names have a
-// zero gradient. It streams through all of them; the rows driver does the others.
+// zero gradient, or are decayed and averaged only. It streams through all of them; the rows driver
+// does the others.
 
 #if defined(SLOTWISE_SIMD_SWEEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_SIMD_SWEEP_INL_H_
@@ -10,6 +11,7 @@
 
 #include <algorithm>
 
+#include "core/around.h"
 #include "core/row_set.h"
 #include "core/threads.h"
 #include "simd/span-inl.h"
@@ -52,14 +54,19 @@ class Sweep {
   }
 
   void Apply(size_t begin, size_t end) const {
+    const size_t step = call_.around == nullptr ? kZeroBlock : kBlock;
     while (begin < end) {
-      const size_t count = std::min(kZeroBlock, end - begin);
+      const size_t count = std::min(step, end - begin);
       const Arrays<Stored> arrays = arrays_.template From<S::kSlots>(begin, kZeros);
-      if (!call_.slots_only) {
+      BeforeUpdate(call_.dtype, call_.around, begin, count, call_.var);
+      if (call_.untouched == Untouched::kAll) {
         S::Apply(coefficients_, arrays, count);
       } else if constexpr (S::kSlots > 0) {
-        S::template Apply<false>(coefficients_, arrays, count);
+        if (call_.untouched == Untouched::kSlots) {
+          S::template Apply<false>(coefficients_, arrays, count);
+        }
       }
+      AfterUpdate(call_.dtype, call_.around, begin, count, call_.var);
       begin += count;
     }
   }

@@ -188,6 +188,43 @@ def ApplyAdagradV2(
     return _core.ApplyAdagradV2(var, accum, grad, lr, epsilon, update_slots, use_locking)
 
 
+def ApplyKerasAdagrad(
+    var: ArrayT,
+    accum: Array,
+    lr: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Adagrad with an epsilon inside of the square root.
+
+        accum += grad^2
+        var   -= grad * lr / sqrt(accum + epsilon)
+
+    Args:
+        var: parameters, updated.
+        accum: sum of squared gradients, updated.
+        lr: learning rate.
+        epsilon: added to ``accum`` in the root.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, accum = np.array([1.0]), np.array([0.0])
+        >>> raw_ops.ApplyKerasAdagrad(
+        ...     var=var, accum=accum, lr=0.5, epsilon=12.0, grad=np.array([2.0])
+        ... )
+        array([0.75])
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+        stochastic optimization", 2011; Keras, ``keras.optimizers.Adagrad``.
+    """
+    return _core.ApplyKerasAdagrad(var, accum, grad, lr, epsilon, use_locking)
+
+
 def ApplyAdagradDA(
     var: ArrayT,
     gradient_accumulator: Array,
@@ -1048,6 +1085,7 @@ __all__ = [
     "ApplyFtrl",
     "ApplyFtrlV2",
     "ApplyGradientDescent",
+    "ApplyKerasAdagrad",
     "ApplyKerasCenteredRMSProp",
     "ApplyKerasMomentum",
     "ApplyKerasRMSProp",

@@ -171,6 +171,51 @@ def SparseApplyAdagradV2(
     )
 
 
+def SparseApplyKerasAdagrad(
+    var: ArrayT,
+    accum: Array,
+    lr: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    name: str | None = None,
+) -> ArrayT | int:
+    """Adagrad with an epsilon inside of the square root.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyKerasAdagrad`.
+
+    Args:
+        var: table, updated.
+        accum: sum of squared gradients, updated.
+        lr: learning rate.
+        epsilon: added to ``accum`` in the root.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> accum = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyKerasAdagrad(
+        ...     var=var, accum=accum, lr=0.5, epsilon=1.0, grad=np.ones((1, 2)),
+        ...     indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and
+        stochastic optimization", 2011; Keras, ``keras.optimizers.Adagrad``.
+    """
+    return _core.SparseApplyKerasAdagrad(
+        var, accum, grad, lr, epsilon, use_locking, indices, duplicates, bounds
+    )
+
+
 def SparseApplyAdagradDA(
     var: ArrayT,
     gradient_accumulator: Array,
@@ -1337,6 +1382,7 @@ __all__ = [
     "SparseApplyFtrl",
     "SparseApplyFtrlV2",
     "SparseApplyGradientDescent",
+    "SparseApplyKerasAdagrad",
     "SparseApplyKerasCenteredRMSProp",
     "SparseApplyKerasMomentum",
     "SparseApplyKerasRMSProp",

@@ -1,0 +1,25 @@
+// What is done to a variable around its update: weight decay before, a moving average after.
+#pragma once
+
+#include <cstddef>
+
+#include "core/types.h"
+
+namespace slotwise {
+
+// The stages, for elements [begin, begin + count) of the variable that starts at `var` and of its
+// average.
+void DecayWeights(DType dtype, const Around& around, size_t begin, size_t count, void* var);
+void AverageWeights(DType dtype, const Around& around, size_t begin, size_t count, void* var);
+
+// What a driver calls before it updates these elements, and after; null: nothing.
+inline void BeforeUpdate(DType dtype, const Around* around, size_t begin, size_t count, void* var) {
+  if (around != nullptr && around->decays) DecayWeights(dtype, *around, begin, count, var);
+}
+inline void AfterUpdate(DType dtype, const Around* around, size_t begin, size_t count, void* var) {
+  if (around != nullptr && around->average != nullptr) {
+    AverageWeights(dtype, *around, begin, count, var);
+  }
+}
+
+}  // namespace slotwise
