@@ -30,11 +30,14 @@ class Config:
     kwargs: dict[str, Any] = field(default_factory=dict)
     events: dict[int, dict[str, Any]] = field(default_factory=dict)
     constraint: tuple[float, float] | None = None
+    api: str = "legacy"  # or "current"
+    not_decaying: tuple[tuple[str, ...], tuple[str, ...]] | None = None  # variables, patterns
 
     def __str__(self) -> str:
         parts = [f"{key}={_text(value)}" for key, value in self.kwargs.items()]
         parts += [f"{step}:{_text(change)}" for step, change in self.events.items()]
         parts += [f"constraint={self.constraint}"] if self.constraint else []
+        parts += [f"not_decaying={self.not_decaying}"] if self.not_decaying else []
         return " ".join([self.optimizer, *parts])
 
     @property
@@ -84,13 +87,21 @@ def rows(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> tuple[
     return single(rng, (count, *shape[1:])), ids.astype(dtype)
 
 
-def draw_problem(rng: np.random.Generator, steps: int, kind: str) -> Problem:
+_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "dense": {"a": (3, 5), "b": (17,), "c": ()},
+    "rows": {"a": (6, 3), "b": (5,), "c": (2, 2, 2)},
+}
+_SMALL_SHAPES: dict[str, dict[str, tuple[int, ...]]] = {
+    "dense": {"a": (2, 3), "b": (3,), "c": ()},
+    "rows": {"a": (4, 2), "b": (3,), "c": (2, 1, 2)},
+}
+
+
+def draw_problem(
+    rng: np.random.Generator, steps: int, kind: str, is_small: bool = False
+) -> Problem:
     """`kind`: "dense", "sparse" or "mixed"; the last has gradients of either kind, and none."""
-    shapes: dict[str, tuple[int, ...]]
-    if kind == "dense":
-        shapes = {"a": (3, 5), "b": (17,), "c": ()}
-    else:
-        shapes = {"a": (6, 3), "b": (5,), "c": (2, 2, 2)}
+    shapes = (_SMALL_SHAPES if is_small else _SHAPES)["dense" if kind == "dense" else "rows"]
     gradients = []
     for step in range(steps):
         of_step: dict[str, Gradient] = {}
@@ -129,11 +140,15 @@ def make(library: Any, value: Any) -> Any:
 def run(library: Any, config: Config, problem: Problem) -> Trajectory:
     """Runs of all steps; the state is that of the variables, then of the weights in order."""
     kwargs = {key: make(library, value) for key, value in config.kwargs.items()}
-    opt = library.optimizer(config.optimizer, kwargs)
+    opt = library.optimizer(config.optimizer, kwargs, config.api)
+    is_legacy = config.api == "legacy"
     before = plain(opt.get_config())
     variables = {
         name: library.variable(x, name, config.constraint) for name, x in problem.variables.items()
     }
+    if config.not_decaying is not None:
+        names, patterns = config.not_decaying
+        opt.exclude_from_weight_decay([variables[name] for name in names], list(patterns))
     states, names, shapes = [], [], []
     for step, gradients in enumerate(problem.gradients):
         for name, value in config.events.get(step, {}).items():
@@ -150,14 +165,13 @@ def run(library: Any, config: Config, problem: Problem) -> Trajectory:
                 gradient = library.gradient(gradient)
             pairs.append((gradient, var))
         opt.apply_gradients(pairs)
-        weights = opt.weights
+        weights = opt.weights if is_legacy else opt.variables
         names = [*variables, *(weight_name(weight) for weight in weights)]
         arrays = [library.value(x) for x in (*variables.values(), *weights)]
         shapes = [x.shape for x in arrays]
         states.append(np.concatenate([np.ravel(x).astype(np.float64) for x in arrays]))
-    return Trajectory(
-        names, shapes, _rows(states), before, plain(opt.get_config()), list(opt.get_slot_names())
-    )
+    slot_names = list(opt.get_slot_names()) if is_legacy else []
+    return Trajectory(names, shapes, _rows(states), before, plain(opt.get_config()), slot_names)
 
 
 def _rows(states: list[Array]) -> Array:
@@ -171,7 +185,8 @@ def _rows(states: list[Array]) -> Array:
 def weight_name(weight: Any) -> str:
     """ "SGD/emb/momentum:0" or "emb/momentum" as "emb/momentum"."""
     parts = weight.name.split(":")[0].split("/")
-    return "/".join(parts[-2:]) if parts[-1] not in ("iter", "momentum_cache") else parts[-1]
+    is_alone = parts[-1] in ("iter", "iteration", "momentum_cache")
+    return parts[-1] if is_alone else "/".join(parts[-2:])
 
 
 def plain(value: Any) -> Any:
@@ -330,12 +345,106 @@ def configs() -> Iterator[Config]:
     yield Config("SGD", {"learning_rate": 0.1, "momentum": 0.9}, constraint=(-0.5, 0.5))
 
 
-CONFIGS = tuple(configs())
+_CURRENT_RATES = {**_RATES, "AdamW": 0.05, "Adafactor": 0.05, "Lion": 0.01}
+_CURRENT_VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "SGD": (
+        {"momentum": 0.9},
+        {"momentum": 0.9, "nesterov": True},
+        {"learning_rate": _EXPONENTIAL, "momentum": 0.5},
+        {"clipnorm": 0.0, "clipvalue": 0.5},
+        {"clipvalue": 0.5},
+        {"clipvalue": 0.5, "global_clipnorm": 1.0},
+    ),
+    "RMSprop": (
+        {"rho": 0.7},
+        {"momentum": 0.9},
+        {"centered": True, "epsilon": 0.01},
+        {"epsilon": 0.01, "momentum": 0.5, "centered": True, "rho": 0.7},
+        {"epsilon": 0.01, "momentum": 0.5},
+        {"clipnorm": 1.0},
+    ),
+    "Adagrad": (
+        {"initial_accumulator_value": 0.0},
+        {"initial_accumulator_value": 1.0, "epsilon": 0.05},
+        {"global_clipnorm": 1.0},
+    ),
+    "Adadelta": ({"rho": 0.5, "epsilon": 0.001}, {"clipvalue": 0.5}),
+    "Adam": (
+        {"amsgrad": True},
+        {"beta_1": 0.7, "beta_2": 0.8, "amsgrad": True},
+        {"epsilon": 0.05},
+        {"epsilon": 0.05, "adaptive_epsilon": True},
+        {"learning_rate": _EXPONENTIAL, "clipnorm": 1.0},
+    ),
+    "AdamW": (
+        {"weight_decay": 0.1},
+        {"weight_decay": 0.1, "amsgrad": True},
+        {"weight_decay": 0.1, "beta_1": 0.7, "beta_2": 0.8, "epsilon": 0.05},
+        {"weight_decay": 0.1, "learning_rate": _EXPONENTIAL},
+    ),
+    "Adamax": ({"beta_1": 0.7, "beta_2": 0.8}, {"epsilon": 0.05}),
+    "Nadam": (
+        {"beta_1": 0.7, "beta_2": 0.8},
+        {"epsilon": 0.05},
+        {"learning_rate": _EXPONENTIAL},
+    ),
+    "Ftrl": (
+        {"initial_accumulator_value": 1.0, "learning_rate_power": -0.3},
+        {"l1_regularization_strength": 0.4, "learning_rate_power": 0.0},
+        {
+            "l1_regularization_strength": 0.4,
+            "l2_regularization_strength": 0.3,
+            "l2_shrinkage_regularization_strength": 0.2,
+            "beta": 0.5,
+        },
+    ),
+    "Adafactor": (
+        {"relative_step": False, "learning_rate": 5.0},
+        {"beta_2_decay": -0.5, "clip_threshold": 0.5},
+        {"epsilon_1": 0.01, "epsilon_2": 0.5},
+        {"learning_rate": _EXPONENTIAL},
+    ),
+    "Lion": ({"beta_1": 0.5, "beta_2": 0.7}, {"clipnorm": 1.0}),
+}
+_EMA = {"use_ema": True, "ema_momentum": 0.8}
+_SURROUNDINGS: tuple[dict[str, Any], ...] = (
+    {"weight_decay": 0.1},
+    {"weight_decay": 0.1, **_EMA, "ema_overwrite_frequency": 3},
+)
+
+
+def current_configs() -> Iterator[Config]:
+    for name, rate in _CURRENT_RATES.items():
+        basic = {"learning_rate": rate}
+        for variant in ({}, *_CURRENT_VARIANTS[name], *_SURROUNDINGS):
+            yield Config(name, {**basic, **variant}, api="current")
+    adamw = {"learning_rate": 0.05, "weight_decay": 0.1}
+    yield Config("AdamW", adamw, api="current", not_decaying=(("a",), ("^c",)))
+    sgd = {"learning_rate": 0.1, "momentum": 0.9, **_EMA}
+    frequency = {"ema_overwrite_frequency": 2}
+    yield Config("SGD", sgd, api="current")
+    yield Config("SGD", {**sgd, **frequency}, constraint=(-0.5, 0.5), api="current")
+    for name in ("SGD", "Adam", "Nadam", "Adafactor"):
+        for events in _CHANGES[:2]:
+            yield Config(name, {"learning_rate": 0.1}, events, api="current")
+
+
 GOLDEN_STEPS = 5
+CONFIGS = {"legacy": tuple(configs()), "current": tuple(current_configs())}
+# The states that the golden files have; those of the current API are of many small problems.
+KEPT_STEPS = {"legacy": (0, 1, 2, 3, 4), "current": (1, 4)}
+KINDS = ("mixed", "dense", "sparse")
 
 
-def golden_problem(number: int) -> Problem:
-    """The problem of a configuration in the golden file; every kind has its turn."""
-    kinds = ("mixed", "dense", "sparse")
-    kind = "dense" if CONFIGS[number].constraint else kinds[number % len(kinds)]
-    return draw_problem(np.random.default_rng(number), GOLDEN_STEPS, kind)
+def golden_problems(api: str, number: int) -> list[Problem]:
+    """The problems of a configuration in the golden file.
+
+    In the legacy API, the kinds take turns; in the current one, it has all of them.
+    """
+    if api == "current":
+        return [
+            draw_problem(np.random.default_rng([number, i]), GOLDEN_STEPS, kind, is_small=True)
+            for i, kind in enumerate(KINDS)
+        ]
+    kind = "dense" if CONFIGS[api][number].constraint else KINDS[number % len(KINDS)]
+    return [draw_problem(np.random.default_rng(number), GOLDEN_STEPS, kind)]

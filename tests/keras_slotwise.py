@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import slotwise
 from reference import Array
+from slotwise import optimizers
 from slotwise.optimizers import legacy, schedules
 
 
-def optimizer(name: str, kwargs: dict[str, Any]) -> Any:
-    return getattr(legacy, name)(**kwargs)
+def optimizer(name: str, kwargs: dict[str, Any], api: str = "legacy") -> Any:
+    return getattr(legacy if api == "legacy" else optimizers, name)(**kwargs)
 
 
 def schedule(name: str, config: dict[str, Any]) -> Any:

@@ -21,8 +21,8 @@ schedules = tf_keras.optimizers.schedules
 VERSIONS = {"tensorflow": tf.__version__, "tf_keras": tf_keras.__version__}
 
 
-def optimizer(name: str, kwargs: dict[str, Any]) -> Any:
-    return getattr(legacy, name)(**kwargs)
+def optimizer(name: str, kwargs: dict[str, Any], api: str = "legacy") -> Any:
+    return getattr(legacy if api == "legacy" else tf_keras.optimizers, name)(**kwargs)
 
 
 def schedule(name: str, config: dict[str, Any]) -> Any:

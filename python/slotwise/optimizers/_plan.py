@@ -53,6 +53,7 @@ class Plan:
         arrays = None if averages is None else [average.value for average in averages]
         flags = None if decays is None else list(decays)
         self.has_averages = averages is not None
+        self.decays = flags or []
         plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags)
         self.matches, self.apply = plan.matches, plan.apply
 

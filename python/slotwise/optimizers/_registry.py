@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from slotwise.optimizers import _serialization
+from slotwise.optimizers._numbers import is_schedule
 
-_BY_NAME: dict[str, type[Any]] = {}  # in lower case
+Family = Literal["legacy", "current"]
+
+_FAMILIES: dict[Family, dict[str, type[Any]]] = {"legacy": {}, "current": {}}  # in lower case
 _MODULES: dict[type[Any], str] = {}  # as Keras spells them
-_KINDS: list[type[Any]] = []
+_KINDS: dict[Family, list[type[Any]]] = {"legacy": [], "current": []}
+_CUSTOM = "Custom>"  # what Keras's older format has before names of the current API
 
 
-def register(cls: type[Any], module: str, *old_names: str) -> None:
+def register(cls: type[Any], family: Family, module: str, *old_names: str) -> None:
     """Make a class known by its name."""
-    _BY_NAME.update(dict.fromkeys([cls.__name__.lower(), *old_names], cls))
+    _FAMILIES[family].update(dict.fromkeys([cls.__name__.lower(), *old_names], cls))
     _MODULES[cls] = module
 
 
-def register_kind(cls: type[Any]) -> None:
+def register_alias(family: Family, name: str, cls: type[Any]) -> None:
+    """Make a class known by another name."""
+    _FAMILIES[family][name] = cls
+
+
+def register_kind(cls: type[Any], family: Family) -> None:
     """Make instances of a class, and of those derived from it, known as optimizers."""
-    _KINDS.append(cls)
+    _KINDS[family].append(cls)
 
 
 def is_optimizer(value: Any) -> bool:
-    return isinstance(value, tuple(_KINDS))
+    return isinstance(value, (*_KINDS["legacy"], *_KINDS["current"]))
 
 
 def serialize(optimizer: Any, use_legacy_format: bool = False) -> dict[str, Any] | None:
@@ -46,7 +55,10 @@ def serialize(optimizer: Any, use_legacy_format: bool = False) -> dict[str, Any]
     if not is_optimizer(optimizer):
         got = type(optimizer).__name__
         raise TypeError(f"serialize: optimizer: expected an optimizer, got {got}")
-    return _serialization.serialize(optimizer, _MODULES.get(type(optimizer)), use_legacy_format)
+    data = _serialization.serialize(optimizer, _MODULES.get(type(optimizer)), use_legacy_format)
+    if use_legacy_format and type(optimizer) in _FAMILIES["current"].values():
+        data["class_name"] = _CUSTOM + data["class_name"]
+    return data
 
 
 def deserialize(
@@ -54,29 +66,57 @@ def deserialize(
     custom_objects: dict[str, type[Any]] | None = None,
     use_legacy_format: bool = False,
     use_legacy_optimizer: bool = False,
+    **kwargs: Any,
 ) -> Any:
     """The optimizer that `serialize` wrote, in either format, without its state.
+
+    Which API a name is looked up in goes by the optimizer's config: by its
+    ``is_legacy_optimizer``, or the legacy one if it has none; if it is empty, by
+    ``use_legacy_optimizer``. A name that only the other API has means that.
 
     Args:
         config: what `serialize` returned; not changed. Names of classes may be in any case.
         custom_objects: classes of your own, by name; they come before the ones built in.
         use_legacy_format: accepted for compatibility; either format is read.
-        use_legacy_optimizer: accepted for compatibility; all are of the legacy API.
+        use_legacy_optimizer: whether a name with an empty config is one of the legacy API.
+        kwargs: none.
 
     Raises:
         ValueError: the name of the class is unknown.
+        TypeError: another keyword.
 
     Example:
         >>> from slotwise import optimizers
         >>> opt = optimizers.deserialize({"class_name": "adam", "config": {"beta_1": 0.5}})
-        >>> opt.get_config()["beta_1"]
-        0.5
+        >>> type(opt) is optimizers.legacy.Adam, opt.get_config()["beta_1"]
+        (True, 0.5)
+        >>> type(optimizers.deserialize({"class_name": "adam", "config": {}})) is optimizers.Adam
+        True
     """
+    if kwargs:
+        raise TypeError(f"Invalid keyword arguments: {kwargs}")
+    settings = config["config"]
+    is_legacy = settings.get("is_legacy_optimizer", True) if settings else use_legacy_optimizer
+    family: Family = "legacy" if is_legacy else "current"
+    return _deserialize(config, custom_objects, {**_FAMILIES[_OTHER[family]], **_FAMILIES[family]})
+
+
+_OTHER: dict[Family, Family] = {"legacy": "current", "current": "legacy"}
+
+
+def _deserialize(
+    config: dict[str, Any],
+    custom_objects: dict[str, type[Any]] | None,
+    known: dict[str, type[Any]],
+) -> Any:
     name = config["class_name"]
-    if _serialization.find(name, {}, custom_objects) is None and name.lower() in _BY_NAME:
-        name = name.lower()
+    if _serialization.find(name, {}, custom_objects) is None:
+        if name.startswith(_CUSTOM):
+            name, known = name.removeprefix(_CUSTOM), {**known, **_FAMILIES["current"]}
+        if name.lower() in known:
+            name = name.lower()
     return _serialization.deserialize(
-        {**config, "class_name": name}, _BY_NAME, custom_objects, "optimizer"
+        {**config, "class_name": name}, known, custom_objects, "optimizer"
     )
 
 
@@ -85,15 +125,18 @@ def get(identifier: Any, use_legacy_optimizer: bool = False) -> Any:
 
     Args:
         identifier: a name in any case, a dict, or an optimizer.
-        use_legacy_optimizer: accepted for compatibility; all are of the legacy API.
+        use_legacy_optimizer: whether a name is one of the legacy API.
 
     Raises:
         ValueError: none of these, or an unknown name.
 
     Example:
         >>> from slotwise import optimizers
-        >>> type(optimizers.get("rmsprop")).__name__
-        'RMSprop'
+        >>> type(optimizers.get("rmsprop")) is optimizers.RMSprop
+        True
+        >>> opt = optimizers.get("rmsprop", use_legacy_optimizer=True)
+        >>> type(opt) is optimizers.legacy.RMSprop
+        True
     """
     if is_optimizer(identifier):
         return identifier
@@ -102,3 +145,48 @@ def get(identifier: Any, use_legacy_optimizer: bool = False) -> Any:
     if isinstance(identifier, dict):
         return deserialize(identifier, use_legacy_optimizer=use_legacy_optimizer)
     raise ValueError(f"Could not interpret optimizer identifier: {identifier}")
+
+
+_NOT_IN_LEGACY = (
+    "weight_decay",
+    "use_ema",
+    "ema_momentum",
+    "ema_overwrite_frequency",
+    "jit_compile",
+    "is_legacy_optimizer",
+    "sparse_decay",
+)
+
+
+def convert_to_legacy_optimizer(optimizer: Any) -> Any:
+    """The optimizer of the legacy API that has the same arguments, without state.
+
+    Weight decay and averages, which the legacy API does not have, are dropped.
+
+    Args:
+        optimizer: an optimizer of the current API.
+
+    Raises:
+        ValueError: an optimizer of another kind, or one that the legacy API does not have.
+
+    Example:
+        >>> from slotwise import optimizers
+        >>> opt = optimizers.convert_to_legacy_optimizer(optimizers.Adam(0.5, clipnorm=1.0))
+        >>> opt.get_config()
+        {'name': 'Adam', 'clipnorm': 1.0, 'learning_rate': 0.5, 'decay': 0.0, 'beta_1': 0.9,
+         'beta_2': 0.999, 'epsilon': 1e-07, 'amsgrad': False}
+    """
+    is_current = isinstance(optimizer, tuple(_KINDS["current"]))
+    if not is_current:
+        raise ValueError(
+            "`convert_to_legacy_optimizer` should only be called on instances of "
+            f"`slotwise.optimizers.Optimizer`, but received {optimizer} of type {type(optimizer)}."
+        )
+    config = {k: v for k, v in optimizer.get_config().items() if k not in _NOT_IN_LEGACY}
+    name = type(optimizer).__name__
+    if "inner_optimizer" in config:
+        name = name.removesuffix("V3")
+        config["inner_optimizer"] = convert_to_legacy_optimizer(optimizer.inner_optimizer)
+    elif is_schedule(optimizer._learning_rate):  # it need not be known by name
+        config["learning_rate"] = optimizer._learning_rate
+    return _deserialize({"class_name": name, "config": config}, None, _FAMILIES["legacy"])

@@ -54,9 +54,13 @@ def constructor(description: Description, common: Sequence[Parameter]) -> Callab
     return __init__
 
 
+def sparse_modes(description: Description) -> tuple[str, ...]:
+    return SPARSE_MODES[:1] if description.is_whole else SPARSE_MODES
+
+
 def check_sparse(description: Description, sparse: Any) -> None:
     """Of the argument `sparse`."""
-    modes = SPARSE_MODES[:1] if description.is_whole else SPARSE_MODES
+    modes = sparse_modes(description)
     if sparse not in modes:
         expected = " or ".join(repr(mode) for mode in modes)
         raise ValueError(f"sparse: expected {expected}, got {sparse!r}")

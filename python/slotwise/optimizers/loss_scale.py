@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,9 @@ import numpy as np
 from slotwise._autodiff import GradientTape
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry
-from slotwise.optimizers.legacy.optimizer import Optimizer
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers.current import Optimizer as CurrentOptimizer
+from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
 
 _INITIAL_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
@@ -58,9 +60,18 @@ class LossScaleOptimizer:
     Source: Micikevicius et al., "Mixed precision training", 2017.
     """
 
+    _INNER: type[Any] = LegacyOptimizer
+    _INNER_NAME = "`slotwise.optimizers.Optimizer` or `slotwise.optimizers.legacy.Optimizer`"
+
+    def __new__(cls, inner_optimizer: Any = None, *args: Any, **kwargs: Any) -> LossScaleOptimizer:
+        is_current = isinstance(inner_optimizer, CurrentOptimizer)
+        if is_current and issubclass(LossScaleOptimizerV3, cls):
+            cls = LossScaleOptimizerV3
+        return super().__new__(cls)
+
     def __init__(
         self,
-        inner_optimizer: Optimizer,
+        inner_optimizer: Any,
         dynamic: bool = True,
         initial_scale: float | None = None,
         dynamic_growth_steps: int | None = None,
@@ -70,10 +81,10 @@ class LossScaleOptimizer:
                 "LossScaleOptimizer cannot wrap another LossScaleOptimizer, but got: "
                 f"{inner_optimizer}"
             )
-        if not isinstance(inner_optimizer, Optimizer):
+        if not isinstance(inner_optimizer, self._INNER):
             raise TypeError(
-                '"inner_optimizer" must be an instance of `slotwise.optimizers.legacy.Optimizer`, '
-                f"but got: {inner_optimizer}"
+                f'"inner_optimizer" must be an instance of {self._INNER_NAME}, but got: '
+                f"{inner_optimizer}"
             )
         if not isinstance(dynamic, bool):
             raise TypeError(
@@ -182,12 +193,27 @@ class LossScaleOptimizer:
         Args:
             loss, var_list, grad_loss, name, tape: see there.
         """
+        inner = self.inner_optimizer
+        pairs = self._gradients_of(
+            loss,
+            tape,
+            lambda scaled, tape: inner._compute_gradients(scaled, var_list, grad_loss, tape),
+        )
+        self.apply_gradients(pairs, name=name)
+
+    def _gradients_of(
+        self,
+        loss: Any,
+        tape: GradientTape | None,
+        compute: Callable[[Any, GradientTape], list[Pair]],
+    ) -> list[Pair]:
+        """Pairs of the gradients of a loss, which was scaled, scaled back."""
         tape = GradientTape() if tape is None else tape
         with tape:
             loss = self.get_scaled_loss(loss)
-        pairs = self.inner_optimizer._compute_gradients(loss, var_list, grad_loss, tape)
+        pairs = compute(loss, tape)
         grads = self.get_unscaled_gradients([grad for grad, _ in pairs])
-        self.apply_gradients(zip(grads, [var for _, var in pairs], strict=True), name=name)
+        return list(zip(grads, [var for _, var in pairs], strict=True))
 
     def apply_gradients(
         self,
@@ -202,20 +228,31 @@ class LossScaleOptimizer:
         Args:
             grads_and_vars, name, experimental_aggregate_gradients: see there.
         """
+        inner = self.inner_optimizer
+        pairs = self._present(grads_and_vars)
+        if experimental_aggregate_gradients:
+            pairs = inner._aggregate_gradients(inner._transform_unaggregated_gradients(pairs))
+        self._apply(
+            pairs,
+            lambda: inner.apply_gradients(pairs, name=name, experimental_aggregate_gradients=False),
+        )
+
+    def _present(self, pairs: Iterable[Any]) -> list[Pair]:
+        """The pairs that have a gradient."""
         if not (self._scaled and self._unscaled):
             _log.warning(
                 "LossScaleOptimizer: apply_gradients without get_scaled_loss and "
                 "get_unscaled_gradients: the loss is not scaled"
             )
-        inner = self.inner_optimizer
-        pairs = _gradients.present(grads_and_vars)
-        if experimental_aggregate_gradients:
-            pairs = inner._aggregate_gradients(inner._transform_unaggregated_gradients(pairs))
+        return _gradients.present(pairs)
+
+    def _apply(self, pairs: list[Pair], apply: Callable[[], Any]) -> None:
+        """Apply gradients if they are finite, and adapt the scale."""
         is_finite = not self._dynamic or _gradients.all_finite(pairs)
         if is_finite:
-            inner.apply_gradients(pairs, name=name, experimental_aggregate_gradients=False)
+            apply()
         else:
-            inner.iterations.assign_add(1)
+            self.inner_optimizer.iterations.assign_add(1)
         if self._dynamic:
             self._adapt(is_finite)
 
@@ -258,27 +295,107 @@ class LossScaleOptimizer:
             arguments.update(_from_old_layout(arguments.pop("loss_scale")))
             arguments["inner_optimizer"] = arguments.pop("optimizer")
         inner = arguments.pop("inner_optimizer")
-        if not isinstance(inner, Optimizer):
-            inner = _registry.deserialize(inner, custom_objects, use_legacy_optimizer=True)
+        if not _registry.is_optimizer(inner):
+            is_legacy = cls._INNER is LegacyOptimizer
+            inner = _registry.deserialize(inner, custom_objects, use_legacy_optimizer=is_legacy)
         return cls(inner, **arguments)
 
     # ----- the inner optimizer's -----------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
         inner = self.__dict__.get("inner_optimizer")
-        if inner is not None and (name in _DELEGATED or name in inner._hyper):
+        if inner is not None and name in self._delegated():
             return getattr(inner, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
         inner = self.__dict__.get("inner_optimizer")
-        if inner is not None and (name in _DELEGATED or name in inner._hyper):
+        if inner is not None and name in self._delegated():
             setattr(inner, name, value)
         else:
             object.__setattr__(self, name, value)
 
     def __dir__(self) -> Iterable[str]:
-        return sorted({*super().__dir__(), *_DELEGATED, *self.inner_optimizer._hyper})
+        return sorted({*super().__dir__(), *self._delegated()})
+
+    def _delegated(self) -> Collection[str]:
+        """The names of what is the inner optimizer's."""
+        return {*_DELEGATED, *self.inner_optimizer._hyper}
+
+
+class LossScaleOptimizerV3(LossScaleOptimizer):
+    """A `LossScaleOptimizer` around an optimizer of the current API.
+
+    ``iterations``, ``learning_rate``, ``variables``, ``build``, ``use_ema``, ``ema_momentum`` and
+    ``finalize_variable_values`` are those of the inner optimizer.
+
+    Args:
+        inner_optimizer, dynamic, initial_scale, dynamic_growth_steps: see `LossScaleOptimizer`.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import Variable, optimizers
+        >>> var = Variable(1.0)
+        >>> opt = optimizers.LossScaleOptimizer(optimizers.SGD(0.5), initial_scale=8.0)
+        >>> opt.minimize(lambda: var**2 / 2, [var])
+        >>> type(opt).__name__, float(var), float(opt.loss_scale)
+        ('LossScaleOptimizerV3', 0.5, 8.0)
+    """
+
+    _INNER = CurrentOptimizer
+    _INNER_NAME = "`slotwise.optimizers.Optimizer`"
+
+    def minimize(  # type: ignore[override]
+        self, loss: Any, var_list: Any, tape: GradientTape | None = None
+    ) -> None:
+        """As `Optimizer.minimize`, with the loss scaled and its gradients scaled back.
+
+        Args:
+            loss, var_list, tape: see there.
+        """
+        self.apply_gradients(self.compute_gradients(loss, var_list, tape))
+
+    def compute_gradients(
+        self, loss: Any, var_list: Any, tape: GradientTape | None = None
+    ) -> list[Pair]:
+        """As `Optimizer.compute_gradients`, with the loss scaled and its gradients scaled back.
+
+        Args:
+            loss, var_list, tape: see there.
+        """
+        inner = self.inner_optimizer
+        return self._gradients_of(
+            loss, tape, lambda scaled, tape: inner.compute_gradients(scaled, var_list, tape)
+        )
+
+    def apply_gradients(  # type: ignore[override]
+        self,
+        grads_and_vars: Iterable[Any],
+        skip_gradients_aggregation: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """As `Optimizer.apply_gradients`, unless the scale is dynamic and a gradient not finite.
+
+        Such a step updates nothing, but counts in `iterations`.
+
+        Args:
+            grads_and_vars, skip_gradients_aggregation, kwargs: see there.
+
+        Raises:
+            ValueError: no pairs.
+        """
+        inner = self.inner_optimizer
+        given = list(grads_and_vars)
+        if not given:
+            raise ValueError("grads_and_vars: expected pairs, got an empty list")
+        inner.build([var for _, var in given])
+        pairs = self._present(given)
+        if not skip_gradients_aggregation and kwargs.get("experimental_aggregate_gradients", True):
+            pairs = inner.aggregate_gradients(pairs)
+        self._apply(pairs, lambda: inner.apply_gradients(pairs, skip_gradients_aggregation=True))
+
+    def _delegated(self) -> Collection[str]:
+        return _DELEGATED_IN_CURRENT
 
 
 _DELEGATED = frozenset(
@@ -296,6 +413,20 @@ _DELEGATED = frozenset(
         "set_weights",
         "variables",
         "weights",
+    ]
+)
+
+
+_DELEGATED_IN_CURRENT = frozenset(
+    [
+        "build",
+        "ema_momentum",
+        "finalize_variable_values",
+        "iterations",
+        "learning_rate",
+        "lr",
+        "use_ema",
+        "variables",
     ]
 )
 
@@ -322,5 +453,11 @@ def _from_old_layout(loss_scale: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_registry.register_kind(LossScaleOptimizer)
-_registry.register(LossScaleOptimizer, "keras.mixed_precision", "lossscaleoptimizerv1")
+_registry.register_kind(LossScaleOptimizer, "legacy")
+_registry.register_kind(LossScaleOptimizerV3, "current")
+_registry.register(LossScaleOptimizer, "legacy", "keras.mixed_precision")
+_registry.register(LossScaleOptimizerV3, "current", "keras.mixed_precision")
+for _family in ("legacy", "current"):
+    _registry.register_alias(_family, "lossscaleoptimizerv1", LossScaleOptimizer)
+    _registry.register_alias(_family, "lossscaleoptimizerv3", LossScaleOptimizerV3)
+_registry.register_alias("current", "lossscaleoptimizer", LossScaleOptimizerV3)

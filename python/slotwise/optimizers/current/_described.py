@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
-from slotwise.optimizers._description import Float, Kind, Parameter
+from slotwise.optimizers import _gradients
+from slotwise.optimizers._description import Kind, Parameter
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._numbers import rounded
 from slotwise.optimizers._plan import Plan, Plans
@@ -44,6 +46,7 @@ class Described(Optimizer, Planned):
     _frames_to_caller = 4
     _does_more = False  # a hook is overridden
     _updates_itself = False  # it is update_step
+    _of_part: Any = None  # a number that differs within a step; see _split
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -135,9 +138,10 @@ class Described(Optimizer, Planned):
     def _step(self, plan: Plan, pairs: list[Pair]) -> None:
         """One step of the variables of a plan, and what surrounds it, in one pass."""
         decay = average = None
-        if self.weight_decay:
+        weight_decay = self._decay_before()
+        if weight_decay:
             decay = tuple(
-                kind and (float(rounded(self.weight_decay, kind)), float(self._rate(kind)))
+                kind and (float(rounded(weight_decay, kind)), float(self._rate(kind)))
                 for kind in plan.types
             )
         if self.use_ema:
@@ -163,7 +167,19 @@ class Described(Optimizer, Planned):
                         "Tensor conversion requested for IndexedSlices for variable "
                         f"'{self._variables.find(var).name}' without dense_shape: {grad}"
                     )
-        super()._run(plan, pairs, clips, *around)
+        parts = self._split(plan, pairs)
+        if len(parts) == 1:
+            self._of_part = parts[0][0]
+            super()._run(plan, pairs, clips, *around)
+            return
+        clipped = iter(_gradients.clip([pair for _, part in parts for pair in part], **clips))
+        for self._of_part, part in parts:
+            part = list(islice(clipped, len(part)))
+            super()._run(self._plan_for([var for _, var in part]), part, NO_CLIPS, *around)
+
+    def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
+        """Pairs that the same numbers go for, each with what becomes ``_of_part``."""
+        return [(None, pairs)]
 
     def _prepare_slots(self, variables: Sequence[Variable]) -> None:
         for var in variables:

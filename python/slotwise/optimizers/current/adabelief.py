@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from slotwise.optimizers._descriptions import adabelief
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described

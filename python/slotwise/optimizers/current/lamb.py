@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
 
 from slotwise.optimizers._descriptions import lamb
+from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._plan import Plan
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
@@ -23,8 +26,8 @@ class Lamb(Described):
 
     Args:
         learning_rate: a number, a schedule, or a function that returns a number, called once.
-        weight_decay: share of the variable in the direction; None for none. It takes the place of the
-            decay that other optimizers have before the update.
+        weight_decay: the variable's share in the direction; None for none. It takes the place of
+            the decay that other optimizers have before the update.
         beta_1: decay of m.
         beta_2: decay of v.
         epsilon: keeps the denominator from 0.
@@ -54,3 +57,20 @@ class Lamb(Described):
 
     description = lamb.CURRENT
     __init__ = constructor(lamb.CURRENT, COMMON)
+
+    def _decay_before(self) -> Any:
+        return None
+
+    @property
+    def _decay_in_direction(self) -> Any:
+        return self._of_part
+
+    def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
+        """By whether variables decay."""
+        parts = []
+        for decays, weight_decay in ((True, self.weight_decay or 0.0), (False, 0.0)):
+            flags = zip(pairs, plan.decays, strict=True)
+            part = [pair for pair, flag in flags if flag == decays]
+            if part:
+                parts.append((weight_decay, part))
+        return parts

@@ -9,10 +9,10 @@ import numpy as np
 
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Numbers, compute_type
+from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._numbers import StepNumbers
 from slotwise.optimizers._plan import Plan
-from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
@@ -75,25 +75,31 @@ class Nadam(Described):
         super().build(var_list)
 
     def _product(self, x: Numbers) -> Float:
-        """U, for the variables that are updated now."""
-        assert self._u_product is not None
-        return x.type(self._u_product.value)
+        return x.type(self._of_part)
 
-    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+    def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
+        """By U."""
         assert self._u_product is not None
         product, counter = self._u_product.value[()], self._u_product_counter
-        groups = self._groups(len(pairs))
-        if len(groups) > 1:
-            pairs, clips = _gradients.clip(pairs, **clips), NO_CLIPS
-        try:
-            for begin, end, value, count in groups:
-                self._u_product.assign(value)
-                self._u_product_counter = count
-                part = pairs[begin:end]
-                if len(groups) > 1:
-                    plan = self._plan_for([var for _, var in part])
-                super()._run(plan, part, clips, *around)
-        except Exception:
-            self._u_product.assign(product)
-            self._u_product_counter = counter
-            raise
+        x = StepNumbers(self, type(product))
+        decay = nadam.scheduled_beta_1(x, x.step)
+        parts: list[tuple[Any, list[Pair]]] = []
+        for i, pair in enumerate(pairs):
+            is_counted = counter == x.step + 1
+            if not is_counted:
+                product, counter = product * decay, counter + 1
+            if not parts or 1 - parts[-1][0] != 1 - product:
+                parts.append((product, [pair]))
+            elif is_counted:
+                parts[-1][1].extend(pairs[i:])
+                break
+            else:
+                parts[-1][1].append(pair)
+        self._next = product, counter
+        return parts
+
+    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+        super()._run(plan, pairs, clips, *around)
+        assert self._u_product is not None
+        product, self._u_product_counter = self._next
+        self._u_product.assign(product)

@@ -189,6 +189,10 @@ class Optimizer(NotCopied, State, LearningRate):
         self._not_decaying = {self._var_key(var) for var in var_list or ()}
         self._not_decaying_names = list(var_names or ())
 
+    def _decay_before(self) -> Any:
+        """The weight decay that comes before the update; None for none."""
+        return self.weight_decay
+
     def _use_weight_decay(self, variable: Variable) -> bool:
         if self._var_key(variable) in self._not_decaying:
             return False
@@ -197,7 +201,7 @@ class Optimizer(NotCopied, State, LearningRate):
     def _overwrites(self) -> bool:
         """Whether variables get the value of their averages in this step."""
         frequency = self.ema_overwrite_frequency
-        return bool(frequency) and (self._step_count() + 1) % frequency == 0
+        return bool(frequency and (self._step_count() + 1) % frequency == 0)
 
     def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
         """Give variables the value of their averages, if there are averages.
@@ -364,19 +368,17 @@ class Optimizer(NotCopied, State, LearningRate):
         """One step of these variables, each by `update_step`."""
         pairs = _gradients.clip(pairs, **self._clips())
         pairs = [(_deduplicated(grad, var), var) for grad, var in pairs]
-        if self.weight_decay is not None:
+        weight_decay = self._decay_before()
+        if weight_decay is not None:
             for grad, var in pairs:
                 if self._use_weight_decay(var):
-                    rows = self._rows_around(grad)
-                    _around.decay(var, rows, self.weight_decay, self.learning_rate)
+                    _around.decay(var, self._rows_around(grad), weight_decay, self.learning_rate)
         for grad, var in pairs:
             self.update_step(grad, var)
         if not self.use_ema:
             return
         for grad, var in pairs:
-            _around.average(
-                self._average_of(var), var, self._rows_around(grad), self.ema_momentum
-            )
+            _around.average(self._average_of(var), var, self._rows_around(grad), self.ema_momentum)
         if self._overwrites():
             for grad, var in pairs:
                 _around.overwrite(var, self._rows_around(grad), self._average_of(var))

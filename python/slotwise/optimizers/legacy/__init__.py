@@ -13,6 +13,6 @@ from slotwise.optimizers.legacy.sgd import SGD
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "Ftrl", "Nadam", "Optimizer", "RMSprop"]
 
-_registry.register_kind(Optimizer)
+_registry.register_kind(Optimizer, "legacy")
 for _cls in (Adadelta, Adagrad, Adam, Adamax, Ftrl, Nadam, RMSprop, SGD):
-    _registry.register(_cls, "keras.optimizers.legacy")
+    _registry.register(_cls, "legacy", "keras.optimizers.legacy")
