@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <string>
@@ -15,6 +16,8 @@
 #include "bindings/scalars.h"
 #include "core/gradients.h"
 #include "core/row_set.h"
+#include "core/scratch.h"
+#include "core/tables.h"
 #include "core/targets.h"
 
 namespace py = pybind11;
@@ -270,6 +273,11 @@ class UpdatePlan {
       untouched_ = untouched;
       const RuleSpec& spec = plan_.rule_.spec;
       const char* const op = plan_.op_.c_str();
+      if (plan_.rule_.sparse == nullptr && !sparse_.empty() && untouched != Untouched::kAll) {
+        Fail(PyExc_ValueError, op, "scope",
+             std::string("'whole', since an update by ") + spec.name + " depends on all rows",
+             untouched == Untouched::kKeep ? "'rows'" : "'slots'");
+      }
       for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {
         attrs_[i] = ParseAttr(op, spec.attrs[i], py::object(attrs[i]));
       }
@@ -393,6 +401,7 @@ class UpdatePlan {
         call.grad = clipped.get();
         call.grad_stride = static_cast<int64_t>(call.width);
       }
+      if (plan_.rule_.sparse == nullptr) return UpdateWhole(var, call);
       if (call.groups.groups > 0) plan_.rule_.sparse[TargetIndex()](call);
       if (untouched_ == Untouched::kKeep) return;
       SweepCall sweep{};
@@ -407,6 +416,22 @@ class UpdatePlan {
       sweep.hypers = call.hypers;
       sweep.attrs = call.attrs;
       plan_.rule_.sweep[TargetIndex()](sweep);
+    }
+
+    // The dense update by the gradient that the rows of a sparse one stand for: equal ids summed in
+    // order, other rows 0.
+    void UpdateWhole(const ArrayArgument& var, const SparseCall& call) const {
+      Scratch memory(var.bytes());
+      SparseCall sum = call;
+      sum.var = std::memset(memory.Take<char>(var.bytes()), 0, var.bytes());
+      ScatterFloats(Scatter::kAdd, sum);
+      DenseTensor tensor{};
+      tensor.count = var.count();
+      tensor.var = call.var;
+      std::copy_n(call.slots, kMaxSlots, tensor.slots);
+      tensor.grad = var.strided();
+      tensor.grad.data = sum.var;
+      plan_.rule_.dense[TargetIndex()](DenseCall{call.dtype, 1, &tensor, call.hypers, call.attrs});
     }
 
     const double* HypersOf(DType dtype) const { return hypers_[ComputeIndex(dtype)].data(); }
