@@ -89,7 +89,8 @@ def function(rule: dict[str, Any], prefix: str) -> str:
 
 def stub() -> str:
     dense = [function(rule, "Apply") for rule in _core.RULES if rule["has_dense"]]
-    return HEAD + "".join(dense + [function(rule, "SparseApply") for rule in _core.RULES])
+    sparse = [function(rule, "SparseApply") for rule in _core.RULES if rule["has_sparse"]]
+    return HEAD + "".join(dense + sparse)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,20 @@ GRADIENT_OVERLAP = (
     Bad("is var's first row", ValueError, lambda a, name: np.broadcast_to(a[VAR][0], SHAPE)),
     Bad("is var in other order", ValueError, lambda a, n: a[VAR].reshape(6, 4).T),
 )
+# What a slot of another layout, a vector next to a var of SHAPE, cannot be.
+WITH_LAYOUT = (
+    *SAME_AS_VAR,
+    Bad("one axis more", ValueError, changed(lambda x: x[None])),
+    Bad("one element less", ValueError, changed(lambda x: x[1:])),
+    Bad("one element", ValueError, changed(lambda x: x[:1])),
+    Bad("empty", ValueError, changed(lambda x: x[:0])),
+    Bad("rank 0", ValueError, changed(lambda x: x[0])),
+    Bad("dtype f64 next to f32", TypeError, in_dtype(np.float64)),
+    Bad("read-only", ValueError, changed(read_only)),
+    Bad("strided", ValueError, changed(lambda x: np.repeat(x, 2)[::2])),
+    Bad("misaligned", ValueError, changed(misaligned)),
+    Bad("in var", ValueError, lambda a, name: a[VAR].reshape(-1)[5 : 5 + a[name].size]),
+)
 NUMBERS = (
     *(
         Bad(f"{x!r}", TypeError, value(x))
@@ -185,10 +199,15 @@ RANGES = {
 def kinds(op: Op) -> Iterator[tuple[str, Bad]]:
     """Every argument of an op, with everything that can be wrong with it."""
     for name in op.arrays:
-        yield from ((name, kind) for kind in (*ARRAYS, *(() if name == VAR else UNLIKE_VAR)))
-    for name in op.outputs:
+        yield from ((name, kind) for kind in ARRAYS)
+    for name in op.layouts:
+        yield from ((name, kind) for kind in WITH_LAYOUT)
+    like_var = [name for name in op.slots if name not in op.layouts]
+    for name in (*like_var, op.gradient):
+        yield from ((name, kind) for kind in UNLIKE_VAR)
+    for name in (VAR, *like_var):
         yield from ((name, kind) for kind in UPDATED)
-    for name in op.slots:
+    for name in like_var:
         yield from ((name, kind) for kind in (*OVERLAP, *SAME_AS_VAR))
     yield from ((op.gradient, kind) for kind in GRADIENT_OVERLAP)
     for name in op.hyper:

@@ -31,6 +31,14 @@ FULL_PRECISION = frozenset({"f32", "f64"})
 # variance must not be negative.
 ANY, POSITIVE, SMALL = "any", "positive", "small"
 
+Shape = tuple[int, ...]
+
+# The shapes of slots that are not var's.
+LAYOUTS: dict[str, Callable[[Shape], Shape]] = {
+    "r": lambda shape: shape[:-1] if len(shape) > 1 else (0,),
+    "c": lambda shape: (*shape[:-2], shape[-1]) if len(shape) > 1 else (0,),
+}
+
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.1)
 
 
@@ -47,6 +55,8 @@ class Op:
     attrs: dict[str, bool] = field(default_factory=dict)  # with their defaults
     variants: tuple[dict[str, float], ...] = ({},)  # other hyperparameters worth testing
     tf_dtypes: frozenset[str] = ALL  # those TensorFlow has a CPU kernel for; none: our own op
+    layouts: tuple[str, ...] = ()  # the slots that are in LAYOUTS
+    elementwise: bool = True  # an element's update depends on that element alone
     tf_approximates: str = ""  # the function of which TensorFlow's result is not correctly rounded
 
     @property
@@ -63,6 +73,10 @@ class Op:
     @property
     def arrays(self) -> tuple[str, ...]:
         return (*self.outputs, self.gradient)
+
+    def shape_of(self, name: str, shape: Shape) -> Shape:
+        """That of an array, next to a var of this shape."""
+        return LAYOUTS[name](shape) if name in self.layouts else shape
 
     def cases(self) -> Iterator[Case]:
         for variant in self.variants:
@@ -109,8 +123,12 @@ class Case:
     ) -> dict[str, Array]:
         """Random arrays for this op, the gradient included."""
         rng = np.random.default_rng(seed)
+        shape = (shape,) if isinstance(shape, int) else shape
         kinds = {"var": ANY, **self.op.slots}
-        arrays = {name: draw(rng, kind, dtype, shape) for name, kind in kinds.items()}
+        arrays = {
+            name: draw(rng, kind, dtype, self.op.shape_of(name, shape))
+            for name, kind in kinds.items()
+        }
         edges = rng.choice([0.0, -0.0, 1e-3, -1e-3, 40.0, -40.0], size=shape)
         plain = draw(rng, ANY, dtype, shape)
         gradient = np.where(rng.random(shape) < 0.1, edges.astype(dtype), plain)
@@ -121,7 +139,9 @@ class Case:
         combinations = np.array([*itertools.product(numbers, repeat=3)])
         var, slot, grad = combinations.astype(dtype).T.copy()
         slots = {
-            name: np.abs(slot) if kind == POSITIVE else slot.copy()
+            name: (np.abs(slot) if kind == POSITIVE else slot.copy())[
+                : self.op.shape_of(name, slot.shape)[0]
+            ]
             for name, kind in self.op.slots.items()
         }
         return {"var": var, **slots, self.op.gradient: grad}
@@ -358,6 +378,33 @@ OPS = (
         {"lr": 0.07, "beta1": 0.9, "beta2": 0.99},
         slots={"m": ANY},
         tf_dtypes=frozenset(),
+    ),
+    Op(
+        "ApplyAdaBelief",
+        reference.ada_belief,
+        "var m s beta1_power beta2_power lr beta1 beta2 epsilon grad",
+        _ADAM,
+        slots={"m": ANY, "s": POSITIVE},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
+        "ApplyLamb",
+        reference.lamb,
+        "var m v beta1_power beta2_power lr beta1 beta2 epsilon weight_decay grad",
+        {**_ADAM, "weight_decay": 0.05},
+        slots={"m": ANY, "v": POSITIVE},
+        tf_dtypes=frozenset(),
+        elementwise=False,
+    ),
+    Op(
+        "ApplyAdafactor",
+        reference.adafactor,
+        "var r c v lr beta2 epsilon_1 epsilon_2 clip_threshold grad",
+        {"lr": 0.07, "beta2": 0.9, "epsilon_1": 1e-3, "epsilon_2": 1e-2, "clip_threshold": 0.7},
+        slots={"r": POSITIVE, "c": POSITIVE, "v": POSITIVE},
+        layouts=("r", "c"),
+        tf_dtypes=frozenset(),
+        elementwise=False,
     ),
 )
 

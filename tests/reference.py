@@ -392,18 +392,52 @@ def lion(var: Vec, m: Vec, lr: Vec, beta1: Vec, beta2: Vec, grad: Vec) -> Output
     return var - lr * direction, m * beta2 + grad * (1 - beta2)
 
 
-def mean_of_squares(grad: Vec) -> Vec:
-    """Of each row: 16 interleaved sums, folded in halves."""
-    squares = grad * grad
-    rows, width = squares.data.shape[0], int(np.prod(squares.data.shape[1:]))
-    padded = np.zeros((rows, -(-width // 16) * 16), squares.data.dtype)
-    padded[:, :width] = squares.data.reshape(rows, width)
-    partial = Vec(np.zeros((rows, 16), padded.dtype))
-    for i in range(0, padded.shape[1], 16):
-        partial = partial + Vec(padded[:, i : i + 16])
+def interleaved_sum(terms: Vec) -> Vec:
+    """Along the last axis: 16 interleaved sums, folded in halves."""
+    width = terms.data.shape[-1]
+    padded = np.zeros((*terms.data.shape[:-1], -(-width // 16) * 16), terms.data.dtype)
+    padded[..., :width] = terms.data
+    partial = Vec(np.zeros((*padded.shape[:-1], 16), padded.dtype))
+    for i in range(0, padded.shape[-1], 16):
+        partial = partial + Vec(padded[..., i : i + 16])
     for half in (8, 4, 2, 1):
-        partial = Vec(partial.data[:, :half]) + Vec(partial.data[:, half:])
-    return Vec(partial.data[:, 0]) / width
+        partial = Vec(partial.data[..., :half]) + Vec(partial.data[..., half:])
+    return Vec(partial.data[..., 0])
+
+
+def running_sum(terms: Vec, axis: int) -> Vec:
+    """One after the other along an axis."""
+    parts = np.moveaxis(terms.data, axis, 0)
+    total = Vec(np.zeros(parts.shape[1:], parts.dtype))
+    for part in parts:
+        total = total + Vec(part)
+    return total
+
+
+def in_parts(x: Vec, size: int, axis: int) -> list[Vec]:
+    """Consecutive parts of that size; the last one is what is left."""
+    steps = range(size, x.data.shape[axis], size)
+    return [Vec(part) for part in np.split(x.data, steps, axis)]
+
+
+def stacked(parts: list[Vec], axis: int) -> Vec:
+    return Vec(np.stack([part.data for part in parts], axis))
+
+
+def wide(x: Vec) -> Vec:
+    """In float64, or what is wider."""
+    return Vec(x.data.astype(np.promote_types(x.data.dtype, np.float64)))
+
+
+def like(x: Vec, other: Vec) -> Vec:
+    return Vec(x.data.astype(other.data.dtype))
+
+
+def mean_of_squares(grad: Vec) -> Vec:
+    """Of each row, in the type of the gradient."""
+    squares = grad * grad
+    width = int(np.prod(squares.data.shape[1:]))
+    return interleaved_sum(Vec(squares.data.reshape(-1, width))) / width
 
 
 def row_wise_adagrad(var: Vec, accum: Vec, lr: Vec, epsilon: Vec, grad: Vec) -> Outputs:
@@ -413,6 +447,133 @@ def row_wise_adagrad(var: Vec, accum: Vec, lr: Vec, epsilon: Vec, grad: Vec) -> 
     rate = quotient(lr, denominator).data.reshape(-1, *[1] * (grad.data.ndim - 1))
     nothing = (grad == 0) & np.isinf(rate)
     return var - select(nothing, 0, grad * Vec(rate)), accum
+
+
+def corrected(beta1_power: Vec, beta2_power: Vec, epsilon: Vec, factor: Any) -> tuple[Vec, Vec]:
+    """What factor / (1 - beta1_power) and epsilon are next to a root that is not corrected."""
+    root = np.sqrt(1 - beta2_power)
+    return quotient(factor * root, 1 - beta1_power), epsilon * root
+
+
+def ada_belief(
+    var: Vec,
+    m: Vec,
+    s: Vec,
+    beta1_power: Vec,
+    beta2_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    grad: Vec,
+) -> Outputs:
+    alpha, small = corrected(beta1_power, beta2_power, epsilon, lr)
+    m = m + (grad - m) * (1 - beta1)
+    surprise = grad - m
+    s = s + (surprise * surprise - s) * (1 - beta2) + epsilon
+    return var - quotient(m * alpha, np.sqrt(s) + small), m, s
+
+
+def norm(x: Vec) -> Vec:
+    """In float64, of blocks of 1024 elements."""
+    flat = wide(Vec(x.data.reshape(-1)))
+    sums = [interleaved_sum(part) for part in in_parts(flat * flat, 1024, 0)]
+    return np.sqrt(running_sum(stacked(sums, 0), 0))
+
+
+def lamb(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    beta1_power: Vec,
+    beta2_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    weight_decay: Vec,
+    grad: Vec,
+) -> Outputs:
+    alpha, small = corrected(beta1_power, beta2_power, epsilon, 1)
+    m = m + (grad - m) * (1 - beta1)
+    v = v + (grad * grad - v) * (1 - beta2)
+    direction = quotient(m * alpha, np.sqrt(v) + small) + weight_decay * var
+    of_var, of_direction = norm(var), norm(direction)
+    ratio = 1 if of_var == 0 or of_direction == 0 else like(of_var / of_direction, var)
+    return var - (lr * ratio) * direction, m, v
+
+
+def tiles(matrices: Vec) -> tuple[int, int]:
+    """How many rows and columns of a matrix are summed at a time."""
+    _, rows, columns = matrices.data.shape
+    width = max(1, min(columns, 1024))
+    return min(rows, max(64, 65536 // width)), width
+
+
+def sums_of_rows(matrices: Vec) -> Vec:
+    _, width = tiles(matrices)
+    return running_sum(stacked([*map(interleaved_sum, in_parts(matrices, width, -1))], -1), -1)
+
+
+def sums_of_columns(matrices: Vec) -> Vec:
+    height, _ = tiles(matrices)
+    parts = [running_sum(part, -2) for part in in_parts(matrices, height, -2)]
+    return running_sum(stacked(parts, 0), 0)
+
+
+def root_mean_square(matrices: Vec) -> Vec:
+    """Of all, by tiles."""
+    height, width = tiles(matrices)
+    squares = wide(matrices) * wide(matrices)
+    sums = [
+        running_sum(interleaved_sum(part), -1)
+        for tile_row in in_parts(squares, height, -2)
+        for part in in_parts(tile_row, width, -1)
+    ]
+    total = running_sum(Vec(stacked(sums, -1).data.reshape(-1)), 0)
+    return like(np.sqrt(total / squares.data.size), matrices)
+
+
+def adafactor(
+    var: Vec,
+    r: Vec,
+    c: Vec,
+    v: Vec,
+    lr: Vec,
+    beta2: Vec,
+    epsilon_1: Vec,
+    epsilon_2: Vec,
+    clip_threshold: Vec,
+    grad: Vec,
+) -> Outputs:
+    shape = var.data.shape
+    if var.data.size == 0:
+        return var, r, c, v
+
+    def average(old: Vec, now: Vec) -> Vec:
+        return beta2 * old + (1 - beta2) * now
+
+    square = grad * grad + epsilon_1
+    if len(shape) < 2:
+        matrices = (1, 1, var.data.size)
+        v = average(v, square)
+    else:
+        matrices = (-1, *shape[-2:])
+        squares = wide(Vec(square.data.reshape(matrices)))
+        of_rows = Vec(r.data.reshape(-1, shape[-2]))
+        of_columns = Vec(c.data.reshape(-1, shape[-1]))
+        of_rows = average(of_rows, like(sums_of_rows(squares) / shape[-1], var))
+        of_columns = average(of_columns, like(sums_of_columns(squares) / shape[-2], var))
+        mean = like(interleaved_sum(wide(of_rows)) / shape[-2], var)
+        factor = quotient(of_rows, Vec(mean.data[:, None]))
+        v = Vec(factor.data[:, :, None]) * Vec(of_columns.data[:, None, :])
+        v = Vec(v.data.reshape(shape))
+        r, c = Vec(of_rows.data.reshape(r.data.shape)), Vec(of_columns.data.reshape(c.data.shape))
+    x = quotient(grad, np.sqrt(v))
+    excess = quotient(root_mean_square(Vec(x.data.reshape(matrices))), clip_threshold)
+    scale = root_mean_square(Vec(var.data.reshape(matrices)))
+    alpha = select(scale < epsilon_2, epsilon_2, scale) * lr
+    return var - alpha * (x / select(excess < 1, 1, excess)), r, c, v
 
 
 # ----- evaluation ------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_bad_argument(op: Op, name: str, kind: Bad) -> None:
 @pytest.mark.parametrize("shift", [0, 1, 23])
 def test_overlap_of_slots_and_gradient(op: Op, shift: int) -> None:
     """Slot with slot, gradient with slot: whichever of the two is named, so is the other."""
-    slots = [*op.slots]
+    slots = [name for name in op.slots if name not in op.layouts]
     pairs = [(a, b) for i, a in enumerate(slots) for b in slots[:i]]
     for a, b in [*pairs, *((op.gradient, slot) for slot in slots)]:
         arguments = valid(op)
@@ -62,8 +62,11 @@ def test_overlap_of_slots_and_gradient(op: Op, shift: int) -> None:
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_neighbours_do_not_overlap(op: Op) -> None:
     case = op.default()
-    memory = np.ones((len(op.arrays), *SHAPE), np.float32)
-    case.call(dict(zip(op.arrays, memory, strict=True)))
+    shapes = {name: op.shape_of(name, SHAPE) for name in op.arrays}
+    ends = np.cumsum([np.prod(shape) for shape in shapes.values()])
+    memory = np.split(np.ones(ends[-1], np.float32), ends[:-1])
+    pieces = zip(shapes.items(), memory, strict=True)
+    case.call({name: x.reshape(shape) for (name, shape), x in pieces})
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
@@ -71,7 +74,9 @@ def test_neighbours_do_not_overlap(op: Op) -> None:
 def test_empty_arrays_never_overlap(op: Op, tag: str) -> None:
     case = op.default()
     x = np.zeros((0, 3), DTYPES[tag])
-    case.call({name: x for name in op.arrays})
+    shapes = {name: op.shape_of(name, x.shape) for name in op.layouts}
+    others = {name: np.zeros(shape, x.dtype) for name, shape in shapes.items()}
+    case.call({**dict.fromkeys(op.arrays, x), **others})
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

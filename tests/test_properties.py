@@ -100,7 +100,8 @@ def arrays_of(draw: st.DrawFn, case: Case, dtype: np.dtype[Any]) -> dict[str, Ar
     arrays = {}
     with np.errstate(all="ignore"):
         for name, kind in kinds.items():
-            x = np.array(draw(st.lists(NUMBERS, min_size=size, max_size=size)))
+            count = case.op.shape_of(name, (size,))[0]
+            x = np.array(draw(st.lists(NUMBERS, min_size=count, max_size=count)), float)
             arrays[name] = (np.abs(x) if kind == POSITIVE else x).astype(dtype)
     return arrays
 

@@ -8,6 +8,28 @@ namespace py = pybind11;
 
 namespace slotwise {
 
+namespace {
+
+void RequireLayout(const ArrayArgument& slot, Layout layout, const ArrayArgument& var) {
+  const int rank = var.rank();
+  const npy_intp* const dims = PyArray_DIMS(var.array());
+  if (layout == Layout::kLikeVar) {
+    slot.RequireShapeOf(var);
+  } else if (layout == Layout::kPerRow) {
+    slot.RequireShape({rank > 0 ? dims[0] : 0}, ", one element per row of var");
+  } else if (rank < 2) {
+    slot.RequireShape({0}, ", nothing for a var of rank " + std::to_string(rank));
+  } else if (layout == Layout::kWithoutLast) {
+    slot.RequireShape({dims, dims + rank - 1}, ", var's without the last axis");
+  } else {
+    std::vector<npy_intp> shape(dims, dims + rank);
+    shape.erase(shape.end() - 2);
+    slot.RequireShape(shape, ", var's without the axis before the last");
+  }
+}
+
+}  // namespace
+
 void BindOps(py::module_& module, const char* prefix, FastFunction function,
              bool (*selects)(const RuleEntry&)) {
   // Raw METH_FASTCALL functions: pybind11's own dispatch would cost as much as a small update.
@@ -27,13 +49,9 @@ Updated::Updated(const char* op, const RuleSpec& spec, const char* var_name, PyO
     : slot_count_(CountSlots(spec)), var_(op, var_name, args[0]) {
   var_.RequireUpdatable();
   for (size_t i = 0; i < slot_count_; ++i) {
-    const ArrayArgument& slot = slots_[i].emplace(op, spec.slots[i], args[1 + i]);
+    const ArrayArgument& slot = slots_[i].emplace(op, spec.slots[i].name, args[1 + i]);
     slot.RequireDTypeOf(var_);
-    if (spec.row_slots) {
-      slot.RequireShape({var_.rank() > 0 ? var_.dim(0) : 0}, ", one element per row of var");
-    } else {
-      slot.RequireShapeOf(var_);
-    }
+    RequireLayout(slot, spec.slots[i].layout, var_);
     slot.RequireUpdatable();
     slot.RequireApartFrom(var_);
     for (size_t j = 0; j < i; ++j) slot.RequireApartFrom(*slots_[j]);

@@ -1,4 +1,4 @@
-// The sparse op of every rule:
+// The sparse op of every rule that has one:
 //   SparseApply<rule>(var, slots..., grad, hyperparameters..., attributes..., use_locking, indices,
 //                     duplicates, bounds) -> var, or how many ids were skipped
 
@@ -71,18 +71,20 @@ PyObject* CallSparse(PyObject* self, PyObject* const* args, Py_ssize_t count) {
 py::dict Describe(const RuleEntry& rule) {
   const RuleSpec& spec = rule.spec;
   py::list slots, hypers, attrs;
-  for (size_t i = 0; i < CountSlots(spec); ++i) slots.append(spec.slots[i]);
+  for (size_t i = 0; i < CountSlots(spec); ++i) slots.append(spec.slots[i].name);
   for (size_t i = 0; i < CountHypers(spec); ++i) hypers.append(spec.hypers[i].name);
   for (size_t i = 0; i < CountAttrs(spec); ++i) attrs.append(spec.attrs[i]);
   using namespace py::literals;
   return py::dict("name"_a = spec.name, "slots"_a = slots, "grad"_a = spec.grad,
-                  "hypers"_a = hypers, "attrs"_a = attrs, "has_dense"_a = rule.dense != nullptr);
+                  "hypers"_a = hypers, "attrs"_a = attrs, "has_dense"_a = rule.dense != nullptr,
+                  "has_sparse"_a = rule.sparse != nullptr);
 }
 
 }  // namespace
 
 void BindSparseOps(py::module_& module) {
-  BindOps(module, "SparseApply", &CallSparse, [](const RuleEntry&) { return true; });
+  BindOps(module, "SparseApply", &CallSparse,
+          [](const RuleEntry& rule) { return rule.sparse != nullptr; });
   py::list rules;
   for (const RuleEntry* rule : kRules) rules.append(Describe(*rule));
   module.attr("RULES") = py::tuple(rules);

@@ -2,6 +2,7 @@
 // rule.
 
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <memory>
 #include <string>
@@ -18,6 +19,8 @@
 #include "bindings/written_memory.h"
 #include "core/gradients.h"
 #include "core/row_set.h"
+#include "core/scratch.h"
+#include "core/tables.h"
 #include "core/targets.h"
 
 namespace py = pybind11;
@@ -231,6 +234,11 @@ class UpdatePlan {
       const RuleSpec& spec = plan_.rule_.spec;
       const char* const op = plan_.op_.c_str();
       RequireTuple(op, "attrs", CountAttrs(spec), attrs);
+      if (plan_.rule_.sparse == nullptr && !sparse_.empty() && untouched != Untouched::kAll) {
+        Fail(PyExc_ValueError, op, "scope",
+             std::string("'whole', since an update by ") + spec.name + " depends on all rows",
+             untouched == Untouched::kKeep ? "'rows'" : "'slots'");
+      }
       for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {
         attrs_[i] =
             ParseAttr(op, spec.attrs[i], PyTuple_GET_ITEM(attrs.ptr(), static_cast<Py_ssize_t>(i)));
@@ -342,6 +350,7 @@ class UpdatePlan {
         call.grad = clipped.get();
         call.grad_stride = static_cast<int64_t>(call.width);
       }
+      if (plan_.rule_.sparse == nullptr) return UpdateWhole(var, call);
       if (call.groups.groups > 0) plan_.rule_.sparse[TargetIndex()](call);
       const Around* const around = around_untouched_ ? call.around : nullptr;
       if (untouched_ == Untouched::kKeep && around == nullptr) return;
@@ -363,6 +372,23 @@ class UpdatePlan {
     // What is done around the update of an entry; null: nothing.
     const Around* AroundOf(size_t entry) const {
       return arounds_.empty() || !arounds_[entry].any() ? nullptr : &arounds_[entry];
+    }
+
+    // The dense update by the gradient that the rows of a sparse one stand for: equal ids summed in
+    // order, other rows 0.
+    void UpdateWhole(const ArrayArgument& var, const SparseCall& call) const {
+      Scratch memory(var.bytes());
+      SparseCall sum = call;
+      sum.var = std::memset(memory.Take<char>(var.bytes()), 0, var.bytes());
+      ScatterFloats(Scatter::kAdd, sum);
+      DenseTensor tensor{};
+      tensor.count = var.count();
+      tensor.var = call.var;
+      std::copy_n(call.slots, kMaxSlots, tensor.slots);
+      tensor.around = call.around;
+      tensor.grad = var.strided();
+      tensor.grad.data = sum.var;
+      plan_.rule_.dense[TargetIndex()](DenseCall{call.dtype, 1, &tensor, call.hypers, call.attrs});
     }
 
     const UpdatePlan& plan_;

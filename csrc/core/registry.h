@@ -26,20 +26,35 @@ struct Hyper {
   Range sparse_range = range;
 };
 
+// What the elements of a slot stand for, and so its shape.
+enum class Layout {
+  kLikeVar,           // one for each of var's
+  kPerRow,            // one for each of var's first axis
+  kWithoutLast,       // one for each vector along var's last axis: shape[:-1]
+  kWithoutNextToLast  // one for each along the axis before: shape[:-2] + shape[-1:]
+};
+
+struct Slot {
+  constexpr Slot(const char* slot_name = nullptr, Layout slot_layout = Layout::kLikeVar)
+      : name(slot_name), layout(slot_layout) {}
+
+  const char* name;
+  Layout layout;
+};
+
 // Names as TensorFlow spells them; unused entries are null. The ops are Apply<name> and
 // SparseApply<name>.
 struct RuleSpec {
   const char* name;
-  const char* slots[kMaxSlots + 1];
+  Slot slots[kMaxSlots + 1];
   const char* grad;
   Hyper hypers[kMaxHypers + 1];
   const char* attrs[kMaxAttrs + 1];
-  bool row_slots = false;  // slots hold one element per row of var
 };
 
 constexpr size_t CountSlots(const RuleSpec& spec) {
   size_t n = 0;
-  while (spec.slots[n] != nullptr) ++n;
+  while (spec.slots[n].name != nullptr) ++n;
   return n;
 }
 
@@ -61,9 +76,9 @@ using SweepFunction = void (*)(const SweepCall&);
 
 struct RuleEntry {
   RuleSpec spec;
-  const DenseFunction* dense;  // all indexed by TargetIndex(); null if there is no dense op
-  const SparseFunction* sparse;
-  const SweepFunction* sweep;  // null if there is no dense op
+  const DenseFunction* dense;    // all indexed by TargetIndex(); null if there is no dense op
+  const SparseFunction* sparse;  // null if an update depends on all of var, not on a row alone
+  const SweepFunction* sweep;    // null if there is no dense op, or no sparse one
 };
 
 // The table of rules: one row each, defined by csrc/rules.
@@ -91,6 +106,9 @@ struct RuleEntry {
   ROW(PowerSign)                    \
   ROW(Nadam)                        \
   ROW(Lion)                         \
+  ROW(AdaBelief)                    \
+  ROW(Lamb)                         \
+  ROW(Adafactor)                    \
   ROW(RowWiseAdagrad)
 
 #define SLOTWISE_DECLARE_RULE(rule) extern const RuleEntry k##rule;

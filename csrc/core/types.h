@@ -20,7 +20,7 @@ constexpr int kMaxRank = 64;  // NumPy's own limit
 // A read-only array that may be strided. Strides are in bytes, may be zero or negative.
 struct StridedArray {
   const void* data;
-  bool contiguous;  // C-contiguous: `data` is all there is to know
+  bool contiguous;  // C-contiguous: the elements lie at `data`, whatever the strides
   int rank;
   const int64_t* shape;
   const int64_t* strides;

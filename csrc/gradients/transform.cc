@@ -85,5 +85,14 @@ void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* tr
   if (transform != nullptr) TransformGradient(dtype, *transform, count, in, out);
 }
 
+const void* GradientSpan(DType dtype, const StridedArray& grad, const GradTransform* transform,
+                         size_t begin, size_t count, void* block) {
+  if (grad.contiguous && transform == nullptr) {
+    return static_cast<const unsigned char*>(grad.data) + begin * SizeOf(dtype);
+  }
+  ReadGradient(dtype, grad, transform, begin, count, block);
+  return block;
+}
+
 }  // namespace slotwise
 #endif

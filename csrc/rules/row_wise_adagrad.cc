@@ -17,8 +17,8 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct RowWiseAdagrad {
-  static constexpr RuleSpec kSpec = {"RowWiseAdagrad",      {"accum"}, "grad",
-                                     {{"lr"}, {"epsilon"}}, {},        true};
+  static constexpr RuleSpec kSpec = {
+      "RowWiseAdagrad", {{"accum", Layout::kPerRow}}, "grad", {{"lr"}, {"epsilon"}}, {}};
 
   template <class T>
   struct Coefficients {
@@ -41,18 +41,7 @@ struct RowWiseAdagrad {
     var = var - g * scale;
   }
 
-  static void ApplySparse(const SparseCall& call) {
-    switch (call.dtype) {
-      case DType::kF16:
-        return RowWise<RowWiseAdagrad, F16Codec>(call).Run();
-      case DType::kBF16:
-        return RowWise<RowWiseAdagrad, BF16Codec>(call).Run();
-      case DType::kF32:
-        return RowWise<RowWiseAdagrad, F32Codec>(call).Run();
-      case DType::kF64:
-        return RowWise<RowWiseAdagrad, F64Codec>(call).Run();
-    }
-  }
+  static void ApplySparse(const SparseCall& call) { RunDriver<RowWise, RowWiseAdagrad>(call); }
 };
 
 }  // namespace HWY_NAMESPACE

@@ -22,26 +22,25 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
+template <template <class, class> class Driver, class R, class Call>
+void RunDriver(const Call& call) {
+  switch (call.dtype) {
+    case DType::kF16:
+      return Driver<R, F16Codec>(call).Run();
+    case DType::kBF16:
+      return Driver<R, BF16Codec>(call).Run();
+    case DType::kF32:
+      return Driver<R, F32Codec>(call).Run();
+    case DType::kF64:
+      return Driver<R, F64Codec>(call).Run();
+  }
+}
+
 template <class R>
 struct Rule {
-  static void ApplyDense(const DenseCall& call) { Run<Dense>(call); }
-  static void ApplySparse(const SparseCall& call) { Run<Rows>(call); }
-  static void ApplySweep(const SweepCall& call) { Run<Sweep>(call); }
-
- private:
-  template <template <class, class> class Driver, class Call>
-  static void Run(const Call& call) {
-    switch (call.dtype) {
-      case DType::kF16:
-        return Driver<R, F16Codec>(call).Run();
-      case DType::kBF16:
-        return Driver<R, BF16Codec>(call).Run();
-      case DType::kF32:
-        return Driver<R, F32Codec>(call).Run();
-      case DType::kF64:
-        return Driver<R, F64Codec>(call).Run();
-    }
-  }
+  static void ApplyDense(const DenseCall& call) { RunDriver<Dense, R>(call); }
+  static void ApplySparse(const SparseCall& call) { RunDriver<Rows, R>(call); }
+  static void ApplySweep(const SweepCall& call) { RunDriver<Sweep, R>(call); }
 };
 
 }  // namespace HWY_NAMESPACE
@@ -60,6 +59,14 @@ HWY_AFTER_NAMESPACE();
   static constexpr SweepFunction k##rule##Sweep[] = SLOTWISE_TABLE(rule::ApplySweep);    \
   extern const RuleEntry k##rule {                                                       \
     HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse, k##rule##Sweep    \
+  }
+
+// The same for a rule that has a dense op only, since an update depends on all of var.
+#undef SLOTWISE_DEFINE_DENSE_RULE
+#define SLOTWISE_DEFINE_DENSE_RULE(rule)                                              \
+  static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense); \
+  extern const RuleEntry k##rule {                                                    \
+    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, nullptr, nullptr                \
   }
 
 // The same for a rule that has a sparse op only.

@@ -1052,6 +1052,189 @@ def ApplyLion(
     return _core.ApplyLion(var, m, grad, lr, beta1, beta2, use_locking)
 
 
+def ApplyAdaBelief(
+    var: ArrayT,
+    m: Array,
+    s: Array,
+    beta1_power: Scalar,
+    beta2_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """AdaBelief: Adam scaled by how far gradients are from their mean. Not an op of TensorFlow's.
+
+        m   += (grad - m) * (1 - beta1)
+        s   += ((grad - m)^2 - s) * (1 - beta2) + epsilon
+        var -= lr * m / (1 - beta1_power) / (sqrt(s / (1 - beta2_power)) + epsilon)
+
+    Args:
+        var: parameters, updated.
+        m: running mean of gradients, updated.
+        s: running mean of squared distances from it, updated.
+        beta1_power: beta1 to the power of the step number (1 at the first step).
+        beta2_power: beta2 to that power, <= 1.
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``s``.
+        epsilon: added to ``s`` and to the root.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, m, s = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyAdaBelief(
+        ...     var=var, m=m, s=s, beta1_power=0.5, beta2_power=0.75, lr=0.5, beta1=0.5,
+        ...     beta2=0.75, epsilon=0.0, grad=np.array([2.0])
+        ... )
+        array([0.])
+
+    Source: Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed
+        gradients", 2020.
+    """
+    return _core.ApplyAdaBelief(
+        var, m, s, grad, beta1_power, beta2_power, lr, beta1, beta2, epsilon, use_locking
+    )
+
+
+def ApplyLamb(
+    var: ArrayT,
+    m: Array,
+    v: Array,
+    beta1_power: Scalar,
+    beta2_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    weight_decay: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """LAMB: Adam with steps in proportion to the norm of ``var``. Not an op of TensorFlow's.
+
+        m        += (grad - m) * (1 - beta1)
+        v        += (grad^2 - v) * (1 - beta2)
+        direction = (m / (1 - beta1_power) / (sqrt(v / (1 - beta2_power)) + epsilon)
+                     + weight_decay * var)
+        var      -= lr * norm(var) / norm(direction) * direction
+
+    Norms are Euclidean, of all of ``var``. Where one of them is 0, their quotient counts as 1.
+
+    Args:
+        var: parameters, updated.
+        m: running mean of gradients, updated.
+        v: running mean of squared gradients, updated.
+        beta1_power: beta1 to the power of the step number (1 at the first step).
+        beta2_power: beta2 to that power, <= 1.
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``v``.
+        epsilon: added to the root.
+        weight_decay: how much of ``var`` is in the direction.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, m, v = np.array([3.0, 4.0]), np.zeros(2), np.zeros(2)
+        >>> raw_ops.ApplyLamb(
+        ...     var=var, m=m, v=v, beta1_power=0.5, beta2_power=0.75, lr=0.5, beta1=0.5,
+        ...     beta2=0.75, epsilon=0.0, weight_decay=0.0, grad=np.array([2.0, 0.0])
+        ... )
+        array([0.5, 4. ])
+
+    Source: You et al., "Large batch optimization for deep learning: training BERT in 76 minutes",
+        2020, algorithm 2.
+    """
+    return _core.ApplyLamb(
+        var,
+        m,
+        v,
+        grad,
+        beta1_power,
+        beta2_power,
+        lr,
+        beta1,
+        beta2,
+        epsilon,
+        weight_decay,
+        use_locking,
+    )
+
+
+def ApplyAdafactor(
+    var: ArrayT,
+    r: Array,
+    c: Array,
+    v: Array,
+    lr: Scalar,
+    beta2: Scalar,
+    epsilon_1: Scalar,
+    epsilon_2: Scalar,
+    clip_threshold: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Adafactor, as in Keras: second moments by rows and columns. Not an op of TensorFlow's.
+
+    With ``rms(x) = sqrt(mean(x^2))`` of a whole array, and a ``var`` of rank 2 or more, whose last
+    two axes are those of matrices:
+
+        square = grad^2 + epsilon_1
+        r      = beta2 * r + (1 - beta2) * mean(square, axis=-1)
+        c      = beta2 * c + (1 - beta2) * mean(square, axis=-2)
+        v      = (r / mean(r, axis=-1, keepdims=True))[..., None] * c[..., None, :]
+        x      = grad / sqrt(v)
+        x      = x / max(1, rms(x) / clip_threshold)
+        var   -= lr * max(epsilon_2, rms(var)) * x
+
+    For one of rank 0 or 1, ``v = beta2 * v + (1 - beta2) * square``, without ``r`` and ``c``. Means
+    are sums in float64.
+
+    Args:
+        var: parameters, updated.
+        r: running mean of squared gradients along the last axis, shape ``var.shape[:-1]``,
+            updated; for a ``var`` of rank 0 or 1, empty, shape ``(0,)``.
+        c: that along the axis before, shape ``var.shape[:-2] + var.shape[-1:]``, updated; for a
+            ``var`` of rank 0 or 1, empty, shape ``(0,)``.
+        v: second moments, the shape of ``var``, updated; read only if ``r`` and ``c`` are empty.
+        lr: learning rate relative to ``var``, at step t Keras's ``min(rate, 1 / sqrt(t))``.
+        beta2: decay of the means, at step t Keras's ``1 - t ** beta_2_decay`` (0 at the first).
+        epsilon_1: added to squared gradients.
+        epsilon_2: smallest scale of ``var``.
+        clip_threshold: largest root mean square of ``x``.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, r, c, v = np.ones((2, 2)), np.zeros(2), np.zeros(2), np.zeros((2, 2))
+        >>> raw_ops.ApplyAdafactor(
+        ...     var=var, r=r, c=c, v=v, lr=0.5, beta2=0.0, epsilon_1=0.0, epsilon_2=0.0,
+        ...     clip_threshold=1.0, grad=np.array([[1.0, 2.0], [-2.0, -4.0]])
+        ... )
+        array([[0.5, 0.5],
+               [1.5, 1.5]])
+
+    Source: Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost",
+        2018; `tf.keras.optimizers.Adafactor`.
+    """
+    return _core.ApplyAdafactor(
+        var, r, c, v, grad, lr, beta2, epsilon_1, epsilon_2, clip_threshold, use_locking
+    )
+
+
 # TensorFlow has each of its ops for resource variables too, with the same arguments.
 ResourceApplyGradientDescent = ApplyGradientDescent
 ResourceApplyProximalGradientDescent = ApplyProximalGradientDescent
@@ -1073,8 +1256,10 @@ ResourceApplyAddSign = ApplyAddSign
 ResourceApplyPowerSign = ApplyPowerSign
 
 __all__ = [
+    "ApplyAdaBelief",
     "ApplyAdaMax",
     "ApplyAdadelta",
+    "ApplyAdafactor",
     "ApplyAdagrad",
     "ApplyAdagradDA",
     "ApplyAdagradV2",
@@ -1089,6 +1274,7 @@ __all__ = [
     "ApplyKerasCenteredRMSProp",
     "ApplyKerasMomentum",
     "ApplyKerasRMSProp",
+    "ApplyLamb",
     "ApplyLion",
     "ApplyMomentum",
     "ApplyNadam",

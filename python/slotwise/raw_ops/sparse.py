@@ -1297,6 +1297,79 @@ def SparseApplyLion(
     )
 
 
+def SparseApplyAdaBelief(
+    var: ArrayT,
+    m: Array,
+    s: Array,
+    beta1_power: Scalar,
+    beta2_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    name: str | None = None,
+) -> ArrayT | int:
+    """AdaBelief: Adam scaled by how far gradients are from their mean.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyAdaBelief`.
+
+        m   += (grad - m) * (1 - beta1)
+        s   += ((grad - m)^2 - s) * (1 - beta2) + epsilon
+        var -= lr * m / (1 - beta1_power) / (sqrt(s / (1 - beta2_power)) + epsilon)
+
+    Args:
+        var: table, updated.
+        m: running mean of gradients, updated.
+        s: running mean of squared distances from it, updated.
+        beta1_power: beta1 to the power of the step number.
+        beta2_power: beta2 to that power, <= 1.
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``s``.
+        epsilon: added to ``s`` and to the root.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> m = np.ones((3, 2))
+        >>> s = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyAdaBelief(
+        ...     var=var, m=m, s=s, beta1_power=0.5, beta2_power=0.75, lr=0.5, beta1=0.5,
+        ...     beta2=0.75, epsilon=1.0, grad=np.ones((1, 2)), indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed
+        gradients", 2020.
+    """
+    return _core.SparseApplyAdaBelief(
+        var,
+        m,
+        s,
+        grad,
+        beta1_power,
+        beta2_power,
+        lr,
+        beta1,
+        beta2,
+        epsilon,
+        use_locking,
+        indices,
+        duplicates,
+        bounds,
+    )
+
+
 def SparseApplyRowWiseAdagrad(
     var: ArrayT,
     accum: Array,
@@ -1370,6 +1443,7 @@ __all__ = [
     "ResourceSparseApplyProximalAdagrad",
     "ResourceSparseApplyProximalGradientDescent",
     "ResourceSparseApplyRMSProp",
+    "SparseApplyAdaBelief",
     "SparseApplyAdaMax",
     "SparseApplyAdadelta",
     "SparseApplyAdagrad",

@@ -1,0 +1,53 @@
+// ApplyAdaBelief (Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed
+// gradients", 2020), with its bias corrections in the coefficients:
+//
+//   m   += (g - m) * (1 - beta1)
+//   s   += ((g - m)^2 - s) * (1 - beta2) + epsilon
+//   var -= lr * m / (1 - beta1_power) / (sqrt(s / (1 - beta2_power)) + epsilon)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/ada_belief.cc"
+#include "hwy/foreach_target.h"
+#include "rules/corrected-inl.h"
+#include "simd/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct AdaBelief : Rule<AdaBelief> {
+  static constexpr RuleSpec kSpec = {"AdaBelief",
+                                     {"m", "s"},
+                                     "grad",
+                                     {{"beta1_power"},
+                                      {"beta2_power", Range::kAtMostOne},
+                                      {"lr"},
+                                      {"beta1"},
+                                      {"beta2"},
+                                      {"epsilon"}},
+                                     {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<AdaBelief, T>& args) : moments(args, args.hypers[2]) {}
+
+    CorrectedMoments<T> moments;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& s) {
+    m = m + (g - m) * c.moments.one_minus_beta1;
+    const V surprise = g - m;
+    s = s + (surprise * surprise - s) * c.moments.one_minus_beta2 + c.moments.epsilon;
+    var = var - QuotientOfRoot(m * c.moments.alpha, Sqrt(s), c.moments.scaled_epsilon);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(AdaBelief);
+}  // namespace slotwise
+#endif
