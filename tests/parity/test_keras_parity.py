@@ -1,4 +1,4 @@
-"""The legacy optimizers against tf_keras.optimizers.legacy, live, on random cases."""
+"""The optimizers of both APIs against those of tf_keras, live, on random cases."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("slotwise").setLevel(logging.ERROR)
 
 NAMES = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam", "Ftrl")
+CURRENT_NAMES = (*NAMES, "AdamW", "Adafactor", "Lion")
 KINDS = ("dense", "sparse", "mixed")
 Random = np.random.Generator
 
@@ -72,7 +73,7 @@ def draw_schedule(rng: Random) -> Schedule:
     return Schedule(name, {**rate, **rest, **alpha})
 
 
-def draw_kwargs(rng: Random, name: str) -> dict[str, Any]:
+def draw_kwargs(rng: Random, name: str, api: str = "legacy") -> dict[str, Any]:
     def perhaps(probability: float = 0.5) -> bool:
         return bool(rng.random() < probability)
 
@@ -81,11 +82,11 @@ def draw_kwargs(rng: Random, name: str) -> dict[str, Any]:
     kind = rng.integers(6)
     if kind == 0:
         kwargs["learning_rate"] = np.float64(rate)
-    elif kind == 1 and name != "Nadam":
+    elif kind == 1 and (api == "current" or name != "Nadam"):
         kwargs["learning_rate"] = draw_schedule(rng)
     elif kind == 2:
         kwargs["learning_rate"] = lambda: rate
-    if perhaps(0.3):
+    if api == "legacy" and perhaps(0.3):
         kwargs["decay"] = rounded(rng.uniform(0, 0.5))
     if perhaps(0.4):
         kwargs["clipvalue"] = rounded(rng.uniform(0.1, 2))
@@ -101,16 +102,16 @@ def draw_kwargs(rng: Random, name: str) -> dict[str, Any]:
         kwargs["epsilon"] = 0.01  # centered, the variance may come out below 0
     if name in ("RMSprop", "Adadelta") and perhaps():
         kwargs["rho"] = rounded(rng.uniform(0.3, 0.99))
-    if name in ("Adam", "Adamax", "Nadam") and perhaps():
+    if name in ("Adam", "AdamW", "Adamax", "Nadam", "Lion") and perhaps():
         kwargs["beta_1"] = rounded(rng.uniform(0.3, 0.95))
         kwargs["beta_2"] = rounded(rng.uniform(0.3, 0.999))
-    if name == "Adam":
+    if name in ("Adam", "AdamW"):
         kwargs["amsgrad"] = perhaps()
-    if name == "Nadam" and perhaps():
+    if name == "Nadam" and api == "legacy" and perhaps():
         kwargs["schedule_decay"] = rounded(rng.uniform(0, 0.5))
     if name in ("Adagrad", "Ftrl") and perhaps():
         kwargs["initial_accumulator_value"] = rounded(rng.uniform(0.01, 1))
-    if name not in ("SGD", "Ftrl", "RMSprop") and perhaps():
+    if name not in ("SGD", "Ftrl", "RMSprop", "Adafactor", "Lion") and perhaps():
         kwargs["epsilon"] = rounded(10 ** rng.uniform(-8, -2))
     if name == "Ftrl":
         for key in ("l1", "l2", "l2_shrinkage"):
@@ -120,28 +121,59 @@ def draw_kwargs(rng: Random, name: str) -> dict[str, Any]:
             kwargs["beta"] = rounded(rng.uniform(0, 1))
         if perhaps():
             kwargs["learning_rate_power"] = -rounded(rng.uniform(0, 1))
+    if name == "Adafactor" and perhaps():
+        kwargs["beta_2_decay"] = -rounded(rng.uniform(0.3, 1))
+        kwargs["epsilon_1"] = rounded(10 ** rng.uniform(-30, -2))
+        kwargs["epsilon_2"] = rounded(10 ** rng.uniform(-3, 0))
+        kwargs["clip_threshold"] = rounded(rng.uniform(0.3, 2))
+        kwargs["relative_step"] = perhaps()
+    if api == "current":
+        kwargs.update(draw_settings(rng, name))
     return kwargs
 
 
-def draw_config(rng: Random, name: str) -> Config:
-    kwargs = draw_kwargs(rng, name)
+def draw_settings(rng: Random, name: str) -> dict[str, Any]:
+    """What all optimizers of the current API have."""
+    settings: dict[str, Any] = {}
+    if name == "Adam" and rng.integers(2):
+        settings["adaptive_epsilon"] = True
+    if rng.integers(2):
+        settings["weight_decay"] = rounded(rng.choice([0, rng.uniform(0, 0.5)]))
+    if rng.integers(2):
+        settings["use_ema"] = True
+        settings["ema_momentum"] = rounded(rng.uniform(0, 1))
+        settings["ema_overwrite_frequency"] = rng.choice([None, 0, 1, 2, 3])
+    return settings
+
+
+def draw_config(rng: Random, name: str, api: str = "legacy") -> Config:
+    kwargs = draw_kwargs(rng, name, api)
     events: dict[int, dict[str, Any]] = {}
-    if rng.random() < 0.3 and not callable(kwargs["learning_rate"]):
+    is_schedule = isinstance(kwargs["learning_rate"], Schedule)
+    is_fixed = is_schedule if api == "current" else callable(kwargs["learning_rate"])
+    if rng.random() < 0.3 and not is_fixed:
         events[1] = {"lr": rounded(rng.uniform(0.001, 0.1))}
     if rng.random() < 0.2:
         events[2] = {"iterations": int(rng.integers(0, 5000))}
-    return Config(name, kwargs, events)
+    if api == "legacy":
+        return Config(name, kwargs, events)
+    constraint = (-0.5, 0.75) if rng.random() < 0.25 else None
+    chosen = tuple(str(name) for name in rng.choice(["a", "b", "c"], int(rng.integers(3))))
+    patterns = tuple(str(name) for name in rng.choice(["a", "^b", "c|d", "x"], 1))
+    not_decaying = (chosen, patterns) if rng.random() < 0.3 else None
+    return Config(name, kwargs, events, constraint, api, not_decaying)
 
 
 BLOCK = 12  # cases in a test
+OF_APIS = [("legacy", name) for name in NAMES] + [("current", name) for name in CURRENT_NAMES]
 
 
 @pytest.mark.parametrize("block", range(24))
-@pytest.mark.parametrize("name", NAMES)
-def test_trajectories(name: str, block: int) -> None:
+@pytest.mark.parametrize(("api", "name"), OF_APIS)
+def test_trajectories(api: str, name: str, block: int) -> None:
     for case in range(BLOCK):
         rng = np.random.default_rng([block, case])
-        config = draw_config(rng, name)
+        config = draw_config(rng, name, api)
         # In float32 the differences of powers that Ftrl takes have few digits in common.
         dtype = np.float64 if case % 3 or name == "Ftrl" else np.float32
         kind = KINDS[case % len(KINDS)] if case % 2 else KINDS[int(rng.integers(3))]

@@ -108,6 +108,8 @@ class Description:
     # Slots that a variable has all before the next variable has any; the others come after them,
     # each for all variables.
     interleaved: tuple[str, ...] = ()
+    # Of parameters that all optimizers of the API have, those with another default here.
+    defaults: tuple[tuple[str, Any], ...] = ()
     needs_dense_shape: bool = False  # of sparse gradients, which are made dense
     is_whole: bool = False  # an element's update depends on the whole variable
     optional_iterations: bool = False  # a list of weights may lack the count of iterations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from slotwise.optimizers._description import Description, Parameter
@@ -16,9 +17,11 @@ SPARSE = Parameter("sparse", SPARSE_MODES[0], keyword_only=True)
 
 def signature(description: Description, common: Sequence[Parameter]) -> inspect.Signature:
     """The signature of the constructor; `common` are parameters that all of an API have."""
+    defaults = dict(description.defaults)
+    others = [p for p in common if p.name not in description.by_name]
     parameters = [
         *description.parameters,
-        *(p for p in common if p.name not in description.by_name),
+        *(replace(p, default=defaults.get(p.name, p.default)) for p in others),
     ]
     positional = [p for p in parameters if not p.keyword_only]
     at = next(

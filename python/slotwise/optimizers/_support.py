@@ -9,7 +9,7 @@ from slotwise.optimizers._description import Scope
 from slotwise.optimizers._signature import sparse_modes
 
 _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("SGD", {}),
+    ("SGD", {"momentum": 0.0}),
     ("SGD", {"momentum": 0.9}),
     ("RMSprop", {}),
     ("RMSprop", {"momentum": 0.9}),

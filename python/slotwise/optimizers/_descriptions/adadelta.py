@@ -41,7 +41,7 @@ CURRENT = replace(
     LEGACY,
     parameters=(LEARNING_RATE, exact(_RHO), EPSILON),
     slots=_slots("accumulated_grad", "accumulated_delta_var"),
-    update=_update("whole"),
+    update=_update("slots"),  # a gradient of 0 makes a step of 0
     config=("learning_rate", "rho", "epsilon"),
     interleaved=("gradient", "step"),
     needs_dense_shape=True,

@@ -72,4 +72,5 @@ CURRENT = replace(
     slots=_slots("velocity", "average_gradient"),
     update=_update("whole", epsilon_in_root=True),
     config=("learning_rate", "rho", "momentum", "epsilon", "centered"),
+    defaults=(("ema_overwrite_frequency", 100),),
 )
