@@ -389,8 +389,7 @@ _CURRENT_VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
         {"learning_rate": _EXPONENTIAL},
     ),
     "Ftrl": (
-        {"initial_accumulator_value": 1.0},
-        {"learning_rate_power": -0.3},
+        {"initial_accumulator_value": 1.0, "learning_rate_power": -1.0},
         {"l1_regularization_strength": 0.4, "learning_rate_power": 0.0},
         {
             "l1_regularization_strength": 0.4,
