@@ -137,3 +137,54 @@ def test_arguments_are_checked() -> None:
     LossScaleOptimizer(inner)
     with pytest.raises(ValueError, match="already wrapped"):
         LossScaleOptimizer(inner)
+
+
+# ----- around an optimizer of the current API ----------------------------------------------------
+
+
+def current(**kwargs: Any) -> Any:
+    return LossScaleOptimizer(optimizers.SGD(0.5, momentum=0.5, use_ema=True), **kwargs)
+
+
+def test_the_class_goes_by_the_inner_optimizer() -> None:
+    assert type(scaled()) is LossScaleOptimizer
+    opt = current(initial_scale=8.0)
+    assert type(opt).__name__ == "LossScaleOptimizerV3"
+    with pytest.raises(TypeError, match=r"instance of `slotwise\.optimizers\.Optimizer`, but got"):
+        type(opt)(legacy.SGD())
+    data = json.loads(json.dumps(optimizers.serialize(opt)))
+    again = optimizers.deserialize(data)
+    assert type(again) is type(opt)
+    assert again.get_config() == opt.get_config()
+    old = optimizers.convert_to_legacy_optimizer(opt)
+    assert type(old) is LossScaleOptimizer
+    assert isinstance(old.inner_optimizer, legacy.SGD)
+    assert old.initial_scale == 8.0
+
+
+def test_steps_of_the_current_api() -> None:
+    opt, var, other = current(initial_scale=4.0), Variable(np.zeros(1)), Variable(np.zeros(1))
+    assert opt.apply_gradients([(np.array([np.inf]), var), (None, other)]) is None
+    assert (float(opt.loss_scale), int(opt.iterations), var.value[0]) == (2, 1, 0)
+    assert len(opt.variables) == 5  # built, with averages
+    opt.apply_gradients([(np.ones(1), var)])
+    assert var.value[0] == -0.5
+    opt.finalize_variable_values([var])
+    assert var.value[0] == pytest.approx(-0.005)
+    with pytest.raises(ValueError, match="expected pairs, got an empty list"):
+        opt.apply_gradients([])
+    opt.learning_rate = 0.25
+    opt.ema_momentum = 0.5
+    assert float(opt.inner_optimizer.lr) == 0.25
+    assert opt.inner_optimizer.ema_momentum == 0.5
+    with pytest.raises(AttributeError):
+        _ = opt.momentum
+
+
+def test_minimize_of_the_current_api_scales_back() -> None:
+    a, b = Variable(np.ones(2)), Variable(np.ones(2))
+    opt, plain = current(), optimizers.SGD(0.5, momentum=0.5)
+    for _ in range(3):
+        opt.minimize(lambda: (a**2).sum(), [a])
+        plain.minimize(lambda: (b**2).sum(), [b])
+    assert np.array_equal(a, b)
