@@ -41,7 +41,14 @@ class RowPlan:
     def __len__(self) -> int: ...
 
 class UpdatePlan:
-    def __init__(self, op: str, rule: str, entries: list[tuple[Any, ...]]) -> None: ...
+    def __init__(
+        self,
+        op: str,
+        rule: str,
+        entries: list[tuple[Any, ...]],
+        averages: list[Any] | None = None,
+        decays: list[bool] | None = None,
+    ) -> None: ...
     def matches(self, pairs: list[Any]) -> bool: ...
     def apply(
         self,
@@ -52,6 +59,9 @@ class UpdatePlan:
         clipnorm: Any,
         global_clipnorm: Any,
         scope: str,
+        decay: tuple[tuple[float, float] | None, ...] | None = None,
+        average: tuple[float, bool] | None = None,
+        around: str = "rows",
     ) -> None: ...
 
 def ApplyGradientDescent(
@@ -97,6 +107,15 @@ def ApplyAdagradV2(
     lr: Any,
     epsilon: Any,
     update_slots: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyKerasAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
     use_locking: bool,
     /,
 ) -> _Var: ...
@@ -363,6 +382,18 @@ def SparseApplyAdagradV2(
     lr: Any,
     epsilon: Any,
     update_slots: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyKerasAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
     use_locking: bool,
     indices: Any,
     duplicates: str,
