@@ -88,13 +88,14 @@ class Factored {
 
   void Run() {
     constexpr size_t kMinElements = kMinBytesPerThread / (2 * sizeof(Stored));
+    std::vector<double> var(tiles_.count()), direction(tiles_.count());
+    std::vector<Length> lengths;
+    lengths.reserve(tensors_.size());  // all memory before the first write
     factored_tiles_.ForEach(kMinElements, TakeSums{*this});
     factored_.ForEach(kMinElements, TakeMeans{*this});
-    std::vector<double> var(tiles_.count()), direction(tiles_.count());
     tiles_.ForEach(kMinElements, Measure{*this, var.data(), direction.data()});
     const std::vector<double> of_var = tiles_.Totals(var);
     const std::vector<double> of_direction = tiles_.Totals(direction);
-    std::vector<Length> lengths;
     for (size_t i = 0; i < tensors_.size(); ++i) {
       const auto count = static_cast<double>(std::max(size_t{1}, call_.tensors[i].count));
       lengths.emplace_back(coefficients_, static_cast<Compute>(std::sqrt(of_var[i] / count)),
