@@ -20,25 +20,38 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(results: Results, path: Path) -> None:
-    """Writes the report of a run to ``path``."""
+    """Writes the report of a run to ``path``: a page, or in Markdown its summary."""
+    markdown = path.suffix == ".md"
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=not markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     peers = sorted({r.peer for r in results.records if r.peer})
-    page = environment.get_template("report.html.j2").render(
+    template = environment.get_template("summary.md.j2" if markdown else "report.html.j2")
+    page = template.render(
         results=results,
         environment=results.environment,
         settings=results.settings,
         peers=peers,
         sentences=sentences(results),
         targets=_targets(results),
-        suites=_suites(results, peers),
+        command=_command(results),
+        suites=[] if markdown else _suites(results, peers),
     )
     path.write_text(page)
+
+
+def _command(results: Results) -> str:
+    """What was run, but for where the results went."""
+    words = [w for w in results.command if w not in ("--resume", "--plain")]
+    if "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return " ".join(["python -m bench", *words])
 
 
 def _targets(results: Results) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ def sentences(results: Results) -> list[Sentence]:
             if slower
             else f" Faster in all {len(rated)} cases; least {_least(rated)}."
         )
-        wrong = [case_label(r) for r in everyone if r.status == "wrong"]
+        wrong = dict.fromkeys(case_label(r) for r in everyone if r.status == "wrong")
         if wrong:
             text += f" Not timed, results differ: {', '.join(wrong)}."
         found.append(Sentence(name, peer, text + _limit(good), losses))
