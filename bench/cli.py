@@ -91,7 +91,9 @@ def parser() -> argparse.ArgumentParser:
 def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     """The parsers of the commands that measure nothing new."""
     show = argparse.ArgumentParser(prog="python -m bench show")
-    show.add_argument("path", type=Path, help="a results file, or the folder it is in")
+    show.add_argument(
+        "path", type=Path, nargs="+", help="a results file, or its folder; several are joined"
+    )
     show.add_argument("--markdown", type=Path, metavar="FILE", help="write the summary, too")
     compare = argparse.ArgumentParser(prog="python -m bench compare")
     compare.add_argument("old", type=Path)
@@ -249,8 +251,8 @@ def _same_conditions(earlier: store.Results, now: store.Results) -> None:
 def _tool(name: str, argv: Sequence[str], console: Console) -> int:
     args = _tool_parsers()[name].parse_args(argv)
     if name == "show":
-        folder = args.path if args.path.is_dir() else args.path.parent
-        results = store.load(args.path)
+        results = store.joined([store.load(path) for path in args.path])
+        folder = args.path[0] if args.path[0].is_dir() else args.path[0].parent
         if args.markdown:
             from bench import report
 

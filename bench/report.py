@@ -48,7 +48,7 @@ def write(results: Results, path: Path) -> None:
 def _command(results: Results) -> str:
     """What was run, but for where the results went."""
     words = [w for w in results.command if w not in ("--resume", "--plain")]
-    if "--out" in words:
+    while "--out" in words:
         at = words.index("--out")
         del words[at : at + 2]
     return " ".join(["python -m bench", *words])

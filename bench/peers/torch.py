@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.contestant import Peer, State, Subject, Unsupported
@@ -111,11 +111,14 @@ class Torch(Peer):
         return {"epsilon": 0.0} if op in _WITHOUT_EPSILON else {}
 
     def dense(self, work: DenseWork) -> Subject:
-        import torch
-
         twin = TWINS.get(work.op.name)
         if twin is None or work.attributes:
             raise Unsupported("torch.optim has no such update")
+        return self._subject(work, twin)
+
+    def _subject(self, work: DenseWork, twin: Twin) -> Subject:
+        import torch
+
         values = work.hyperparameters
         dtype = getattr(torch, work.dtype.name)
         scale = twin.scale(values)
@@ -162,9 +165,14 @@ class Torch(Peer):
         return self.dense(work)
 
     def optimizer(self, work: OptimizerWork) -> Subject:
-        if work.optimizer.cls != "Adam" or work.batch is not None or work.clips:
-            raise Unsupported("only Adam on dense gradients is measured")
         config = work.config
+        decays = work.optimizer.cls == "AdamW"
+        is_plain = work.batch is None and not work.clips and "use_ema" not in config
+        if work.optimizer.cls not in ("Adam", "AdamW") or not is_plain:
+            raise Unsupported("only Adam and AdamW on dense gradients are measured")
+        adam = TWINS["ApplyAdam"]
+        decay = {"weight_decay": config["weight_decay"]} if decays else {}
+        twin = replace(adam, cls=work.optimizer.cls, options=lambda h: {**_adam(h), **decay})
         override = {
             "lr": config["learning_rate"],
             "beta1": config["beta_1"],
@@ -172,15 +180,14 @@ class Torch(Peer):
             "epsilon": config["epsilon"],
             "beta2_power": config["beta_2"],
         }
-        return self.many(
-            DenseWork(
-                op=OPS["ApplyAdam"],
-                dtype=work.dtype,
-                seed=work.seed,
-                shapes=work.shapes,
-                override=override,
-            )
+        dense = DenseWork(
+            op=OPS["ApplyAdam"],
+            dtype=work.dtype,
+            seed=work.seed,
+            shapes=work.shapes,
+            override=override,
         )
+        return self._subject(dense, twin)
 
     def rows(self, work: RowsWork) -> Subject:
         import torch
