@@ -43,6 +43,7 @@ class Optimizer:
     tolerance: float = 1e-5
     is_legacy: bool = False
     on: tuple[str, ...] = (ROWS,)
+    peers: tuple[str, ...] = ("tf_keras",)  # that take a step on rows
 
     def make(self, optimizers: Any, config: Config, tables: Sequence[Any]) -> tuple[Any, list[Any]]:
         """The optimizer and, by name, the arrays that a step updates.
@@ -93,7 +94,17 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "legacy.RMSpropMomentum": _legacy(
         "RMSprop", {**_RMSPROP, "momentum": 0.875}, ("rms", "momentum")
     ),
-    "legacy.Adagrad": _legacy("Adagrad", {**_RATE, "epsilon": _EPSILON}, ("accumulator",)),
+    "legacy.AdamLazy": _legacy(
+        "Adam", {**_MOMENTS, "sparse": "lazy"}, ("m", "v"), peers=("torch",)
+    ),
+    # torch sums the most frequent id, 12,000 times in a batch, in another order.
+    "legacy.Adagrad": _legacy(
+        "Adagrad",
+        {**_RATE, "epsilon": _EPSILON},
+        ("accumulator",),
+        tolerance=1e-4,
+        peers=("tf_keras", "torch"),
+    ),
     "legacy.Ftrl": _legacy("Ftrl", _FTRL, ("accumulator", "linear")),
     # Keras adds equal ids to var one by one, the most frequent of a batch 12,000 times or more: a
     # low rate keeps var, and so each rounding, small.

@@ -277,7 +277,7 @@ TARGETS: tuple[Target, ...] = (
             expected=1,
         )
         for op, optimizer in OPTIMIZERS_BY_NAME.items()
-        if ROWS in optimizer.on
+        if ROWS in optimizer.on and "tf_keras" in optimizer.peers
     ),
     *(
         Target(

@@ -78,7 +78,7 @@ def _clipped(name: str, dtype: str, size: int) -> Case:
 
 
 def _on_rows(name: str, dtype: str, batch: Batch) -> Case:
-    size, against = batch.count * batch.width, ("tf_keras",)
+    size, against = batch.count * batch.width, OPTIMIZERS[name].peers
     return OptimizerCase(NAME, name, dtype, size, batch.label, against=against, batch=batch)
 
 
