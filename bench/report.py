@@ -12,7 +12,7 @@ from bench import charts
 from bench.ops import short_name
 from bench.results import LIMIT, OURS, Record, Results
 from bench.suites import THREADS, all_suites, suite_of
-from bench.summary import case_label, case_size, sentences
+from bench.summary import case_label, case_size, overviews
 from bench.targets import GROWTH, TARGETS
 from bench.units import show_rate, show_ratio, show_size, show_time
 
@@ -37,7 +37,7 @@ def write(results: Results, path: Path) -> None:
         environment=results.environment,
         settings=results.settings,
         peers=peers,
-        sentences=sentences(results),
+        overviews=overviews(results),
         targets=_targets(results),
         command=_command(results),
         suites=[] if markdown else _suites(results, peers),
