@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
 
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -55,10 +55,6 @@ _STYLE: Any = {
 }
 
 
-def peer_colour(peer: str, peers: Sequence[str]) -> str:
-    return _PEERS[list(peers).index(peer) % len(_PEERS)]
-
-
 def _svg(figure: Figure, label: str) -> str:
     """The figure as an inline element that scales with its column."""
     buffer = io.StringIO()
@@ -77,73 +73,47 @@ def _svg(figure: Figure, label: str) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart: values by place."""
+
+    label: str
+    points: Mapping[int, float]
+    colour: str
+    marker: str | None = None
+    dashed: bool = False
+
+
 def rate_over_size(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
     """Bytes per second over the number of elements: ours, every peer, and the limit."""
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 2.9))
-        _line(axes, records, LIMIT, "limit", _LIMIT, None, dashed=True)
-        for peer in peers:
-            theirs = [r for r in records if r.peer == peer]
-            marker = _MARKERS[list(peers).index(peer) % len(_MARKERS)]
-            _line(axes, theirs, peer, peer, peer_colour(peer, peers), marker)
-        _line(axes, records, OURS, "slotwise", _OURS, "o", width=2.4)
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_title(title)
-        axes.set_ylabel("GB/s")
-        sizes = sorted({r.size for r in records})
-        axes.set_xticks(sizes, [show_size(s) for s in sizes])
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.grid(axis="y", linewidth=0.6)
-        axes.legend(fontsize=9, loc="lower right")
-        return _svg(figure, f"rate over size, {title}")
+    return _lines(
+        title,
+        _contestants(records, peers, lambda r: r.size, lambda r, name: r.rate(name), 1e9),
+        ("", "GB/s"),
+        show_size,
+        f"rate over size, {title}",
+    )
 
 
-def _line(
-    axes: Axes,
-    records: Sequence[Record],
-    contestant: str,
-    label: str,
-    colour: str,
-    marker: str | None,
-    width: float = 1.4,
-    dashed: bool = False,
-) -> None:
-    """The best rate at each size; a contestant measured against several peers counts once."""
-    best: dict[int, float] = {}
-    for record in records:
-        rate = record.rate(contestant)
-        if rate:
-            best[record.size] = max(best.get(record.size, 0.0), rate / 1e9)
-    if best:
-        sizes = sorted(best)
-        style = "--" if dashed else "-"
-        axes.plot(
-            sizes,
-            [best[s] for s in sizes],
-            style,
-            color=colour,
-            marker=marker,
-            markersize=4,
-            linewidth=width,
-            label=label,
-        )
+def rate_over_threads(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
+    """Bytes per second over the number of threads: ours, every peer, and the limit."""
+    return _lines(
+        title,
+        _contestants(
+            records, peers, lambda r: r.extra["threads"], lambda r, name: r.rate(name), 1e9
+        ),
+        ("threads", "GB/s"),
+        str,
+        f"rate over threads, {title}",
+    )
 
 
 def rows_over_width(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
     """Rows of the gradient per second over the width of a row: ours and every peer."""
-
-    def points(members: Iterable[Record], contestant: str) -> dict[int, float]:
-        return _best((r.extra["width"], r.rows_rate(contestant), 1e6) for r in members)
-
-    series = [
-        (peer, points((r for r in records if r.peer == peer), peer), *_look(peer, peers))
-        for peer in peers
-    ]
-    series.append(("slotwise", points(records, OURS), _OURS, "o"))
-    return _widths(title, series)
+    series = _contestants(
+        records, peers, lambda r: r.extra["width"], lambda r, name: r.rows_rate(name), 1e6
+    )
+    return _widths(title, [line for line in series if not line.dashed])
 
 
 def laws(records: Sequence[Record]) -> list[str]:
@@ -157,12 +127,28 @@ def rows_by_law(title: str, records: Sequence[Record]) -> str:
     for number, law in enumerate(laws(records)):
         mine = [r for r in records if r.extra["law"] == law]
         points = _best((r.extra["width"], r.rows_rate(OURS), 1e6) for r in mine)
-        series.append((law, points, _PEERS[number], _MARKERS[number]))
+        series.append(Series(law, points, _PEERS[number], _MARKERS[number]))
     return _widths(title, series)
 
 
-def _look(peer: str, peers: Sequence[str]) -> tuple[str, str]:
-    return peer_colour(peer, peers), _MARKERS[list(peers).index(peer) % len(_MARKERS)]
+def _contestants(
+    records: Sequence[Record],
+    peers: Sequence[str],
+    place: Callable[[Record], int],
+    rate: Callable[[Record, str], float | None],
+    unit: float,
+) -> list[Series]:
+    """The limit, every peer and, on top, us; who was measured several times counts once."""
+
+    def points(members: Iterable[Record], contestant: str) -> dict[int, float]:
+        return _best((place(r), rate(r, contestant), unit) for r in members)
+
+    series = [Series("limit", points(records, LIMIT), _LIMIT, dashed=True)]
+    for number, peer in enumerate(peers):
+        theirs = points((r for r in records if r.peer == peer), peer)
+        marker = _MARKERS[number % len(_MARKERS)]
+        series.append(Series(peer, theirs, _PEERS[number % len(_PEERS)], marker))
+    return [*series, Series("slotwise", points(records, OURS), _OURS, "o")]
 
 
 def _best(found: Iterable[tuple[int, float | None, float]]) -> dict[int, float]:
@@ -174,40 +160,49 @@ def _best(found: Iterable[tuple[int, float | None, float]]) -> dict[int, float]:
     return best
 
 
-def _widths(title: str, series: Sequence[tuple[str, dict[int, float], str, str]]) -> str:
+def _widths(title: str, series: Sequence[Series]) -> str:
+    return _lines(title, series, ("elements in a row", "million rows/s"), str, title)
+
+
+def _lines(
+    title: str,
+    series: Sequence[Series],
+    axis_labels: tuple[str, str],
+    show: Callable[[int], str],
+    description: str,
+) -> str:
+    """Lines over places, both axes logarithmic, with numbers that read 0.5, 1, 2, 5."""
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=(4.6, 2.9))
-        for label, points, colour, marker in series:
-            if points:
-                widths = sorted(points)
+        for line in series:
+            if line.points:
+                places = sorted(line.points)
                 axes.plot(
-                    widths,
-                    [points[w] for w in widths],
-                    color=colour,
-                    marker=marker,
+                    places,
+                    [line.points[p] for p in places],
+                    "--" if line.dashed else "-",
+                    color=line.colour,
+                    marker=line.marker,
                     markersize=4,
-                    linewidth=2.4 if colour == _OURS else 1.4,
-                    label=label,
+                    linewidth=2.4 if line.colour == _OURS else 1.4,
+                    label=line.label,
                 )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_title(title)
-        axes.set_xlabel("elements in a row")
-        axes.set_ylabel("million rows/s")
-        widths = sorted({w for _, points, *_ in series for w in points})
-        axes.set_xticks(widths, [str(w) for w in widths])
-        _plain_scale(axes)
-        axes.legend(fontsize=9)
-        return _svg(figure, title)
-
-
-def _plain_scale(axes: Axes) -> None:
-    """A logarithmic scale that reads 0.5, 1, 2, 5, not powers of ten."""
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="y", linewidth=0.6)
+        axes.set_xlabel(axis_labels[0])
+        axes.set_ylabel(axis_labels[1])
+        places = sorted({place for line in series for place in line.points})
+        axes.set_xticks(places, [show(place) for place in places])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_ylim()
+        steps = (1, 2, 5) if high < 300 * low else (1,)
+        axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.grid(axis="y", linewidth=0.6)
+        axes.legend(fontsize=9, loc="best")
+        return _svg(figure, description)
 
 
 def growth(title: str, records: Sequence[Record], bound: float) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench import charts
+from bench.ops import short_name
 from bench.results import LIMIT, OURS, Record, Results
-from bench.suites import all_suites, suite_of
-from bench.summary import case_label, case_size, sentences
+from bench.suites import THREADS, all_suites, suite_of
+from bench.summary import case_label, case_size, overviews
 from bench.targets import GROWTH, TARGETS
 from bench.units import show_rate, show_ratio, show_size, show_time
 
@@ -19,25 +20,38 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def write(results: Results, path: Path) -> None:
-    """Writes the report of a run to ``path``."""
+    """Writes the report of a run to ``path``: a page, or in Markdown its summary."""
+    markdown = path.suffix == ".md"
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
+        autoescape=not markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     peers = sorted({r.peer for r in results.records if r.peer})
-    page = environment.get_template("report.html.j2").render(
+    template = environment.get_template("summary.md.j2" if markdown else "report.html.j2")
+    page = template.render(
         results=results,
         environment=results.environment,
         settings=results.settings,
         peers=peers,
-        sentences=sentences(results),
+        overviews=overviews(results),
         targets=_targets(results),
-        suites=_suites(results, peers),
+        command=_command(results),
+        suites=[] if markdown else _suites(results, peers),
     )
     path.write_text(page)
+
+
+def _command(results: Results) -> str:
+    """What was run, but for where the results went."""
+    words = [w for w in results.command if w not in ("--resume", "--plain")]
+    while "--out" in words:
+        at = words.index("--out")
+        del words[at : at + 2]
+    return " ".join(["python -m bench", *words])
 
 
 def _targets(results: Results) -> list[dict[str, Any]]:
@@ -61,7 +75,7 @@ def _targets(results: Results) -> list[dict[str, Any]]:
 def _suites(results: Results, peers: list[str]) -> list[dict[str, Any]]:
     """Charts and tables, suite by suite, in the order of the suites."""
     found = []
-    for name in [*all_suites(), "threads"]:
+    for name in [*all_suites(), THREADS.name]:
         suite = suite_of(name)
         records = [r for r in results.records if r.suite == name]
         if records:
@@ -72,6 +86,7 @@ def _suites(results: Results, peers: list[str]) -> list[dict[str, Any]]:
                     "about": suite.about,
                     "bars": _bars(records),
                     "lines": _lines(records, peers) if suite.limits and name != "growth" else [],
+                    "scaling": _scaling(records, peers) if name == THREADS.name else [],
                     "rows": _rows(name, records, peers),
                     "tables": _tables(records),
                 }
@@ -109,6 +124,23 @@ def _rows(suite: str, records: list[Record], peers: list[str]) -> list[str]:
     return found
 
 
+def _scaling(records: list[Record], peers: list[str]) -> list[str]:
+    """One chart per op, size and work that was measured with several numbers of threads."""
+
+    def key(r: Record) -> tuple[str, str, int, str]:
+        return r.op, r.dtype, r.size, r.variant.partition(", ")[2]  # behind the threads
+
+    found = []
+    good = sorted((r for r in records if r.status == "ok"), key=key)
+    for _, members in groupby(good, key):
+        rows = list(members)
+        if len({r.extra["threads"] for r in rows}) >= 2:
+            here = [p for p in peers if any(r.peer == p for r in rows)]
+            title = f"{short_name(rows[0].op)}, {case_size(rows[0])}"
+            found.append(charts.rate_over_threads(title, rows, here))
+    return found
+
+
 def _lines(records: list[Record], peers: list[str]) -> list[str]:
     """One chart per op and dtype that was measured at three sizes or more."""
 
@@ -121,7 +153,7 @@ def _lines(records: list[Record], peers: list[str]) -> list[str]:
         rows = list(members)
         if len({r.size for r in rows}) >= 3:
             here = [p for p in peers if any(r.peer == p for r in rows)]
-            found.append(charts.rate_over_size(f"{op.removeprefix('Apply')}, {dtype}", rows, here))
+            found.append(charts.rate_over_size(f"{short_name(op)}, {dtype}", rows, here))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,16 @@ def load(path: Path) -> Results:
         raise ValueError(f"{file}: expected schema {SCHEMA}, got {data.get('schema')}")
     data["records"] = [Record(**r) for r in data["records"]]
     return Results(**data)
+
+
+def joined(runs: Sequence[Results]) -> Results:
+    """Runs as one; what a later one has measured too is taken from it."""
+    first, *others = runs
+    records = {record.key: record for run in runs for record in run.records}
+    first.records = list(records.values())
+    for run in others:
+        first.command += ["&&", "python", "-m", "bench", *run.command]
+        first.environment["versions"] |= run.environment["versions"]
+        for kind in ("usage", "peers"):
+            first.settings[kind] |= run.settings[kind]
+    return first

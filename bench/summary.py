@@ -1,4 +1,4 @@
-"""One sentence per suite, dtype and peer, from the numbers alone; losses first."""
+"""One sentence per suite; one per suite, dtype and peer: from the numbers alone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,16 @@ class Sentence:
     peer: str
     text: str
     losses: list[str]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A suite in one sentence. ``losses`` says how many there are, and ``sentences`` says more."""
+
+    suite: str
+    text: str
+    losses: str
+    sentences: list[Sentence]
 
 
 def _group(record: Record) -> tuple[str, str, str]:
@@ -106,7 +116,7 @@ def sentences(results: Results) -> list[Sentence]:
             if slower
             else f" Faster in all {len(rated)} cases; least {_least(rated)}."
         )
-        wrong = [case_label(r) for r in everyone if r.status == "wrong"]
+        wrong = dict.fromkeys(case_label(r) for r in everyone if r.status == "wrong")
         if wrong:
             text += f" Not timed, results differ: {', '.join(wrong)}."
         found.append(Sentence(name, peer, text + _limit(good), losses))
@@ -118,3 +128,25 @@ def _least(rated: list[tuple[Record, Ratio]]) -> str:
     ratio = record.ratio
     assert ratio is not None
     return f"{show_ratio(ratio.minima)} ({case_label(record)} at {case_size(record)})"
+
+
+def overviews(results: Results) -> list[Overview]:
+    found = []
+    for suite, members in groupby(sentences(results), lambda sentence: sentence.suite):
+        told = list(members)
+        records = [r for r in results.find(suite=suite, status="ok") if r.ratio]
+        if len(told) == 1 or not records:
+            found.append(Overview(suite, told[0].text, "", told[1:]))
+            continue
+        by_peer: dict[str, list[float]] = {}
+        for r in records:
+            by_peer.setdefault(r.peer, []).append(r.ratio.minima if r.ratio else 0.0)
+        means = {peer: geometric_mean(ratios) for peer, ratios in sorted(by_peer.items())}
+        speeds = ", ".join(f"{show_ratio(mean)} that of {peer}" for peer, mean in means.items())
+        text = f"{suite_of(suite).title}: speed {speeds} (geometric means of all cases)."
+        slower = sum(ratio < 1 for ratios in by_peer.values() for ratio in ratios)
+        least = _least([(r, r.ratio) for r in records if r.ratio])
+        losses = f"Slower in {slower} of {len(records)} cases; least {least}." if slower else ""
+        text += "" if slower else f" Faster in all {len(records)} cases; least {least}."
+        found.append(Overview(suite, text, losses, told))
+    return found

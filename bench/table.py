@@ -11,7 +11,7 @@ from bench.ops import OPS, short_name
 from bench.results import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.stats import Ratio, geometric_mean
 from bench.suites import suite_of
-from bench.summary import sentences
+from bench.summary import overviews
 from bench.targets import TARGETS
 from bench.units import show_bytes, show_rate, show_ratio, show_size, show_time
 
@@ -112,11 +112,13 @@ def print_cases(console: Console, results: Results) -> None:
 
 
 def print_summary(console: Console, results: Results) -> None:
-    """One sentence per suite and peer, with every case in which the peer is faster."""
-    for sentence in sentences(results):
-        console.print(f"- {sentence.text}", highlight=False)
-        if sentence.losses:
-            console.print(f"  [red]slower[/]: {'; '.join(sentence.losses)}", highlight=False)
+    """One sentence per suite; then by peer, with every case in which the peer is faster."""
+    for overview in overviews(results):
+        console.print(f"- {overview.text} [red]{overview.losses}[/]", highlight=False)
+        for sentence in overview.sentences:
+            console.print(f"  - {sentence.text}", highlight=False)
+            if sentence.losses:
+                console.print(f"    [red]slower[/]: {'; '.join(sentence.losses)}", highlight=False)
 
 
 def _print_memory(console: Console, title: str, records: list[Record]) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.optimizers import CLIPPED, MANY, ROWS
+from bench.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
 from bench.results import BASE, LIMIT, REFERENCE_LIMIT, Record, Results
 from bench.stats import geometric_mean
 from bench.suites.dense import KI, MI, POW_VARIANT
-from bench.suites.optimizers import CLIPPED, MANY
 from bench.suites.optimizers import NAME as OPTIMIZERS
 from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
 from bench.summary import case_label
@@ -119,10 +120,26 @@ def _rows(suite: str, op: str, peer: str, meaning: str = "") -> Callable[[Result
 
 
 def _optimizer(op: str, peer: str, variant: str) -> Callable[[Results], list[Record]]:
-    """A step of an optimizer of the legacy API, against one peer."""
+    """A step of an optimizer, against one peer."""
 
     def select(results: Results) -> list[Record]:
         return results.find(suite=OPTIMIZERS, op=op, variant=variant, dtype="float32", peer=peer)
+
+    return select
+
+
+def _clipped(op: str) -> Callable[[Results], list[Record]]:
+    """A step that limits the global norm, against Keras's."""
+
+    def select(results: Results) -> list[Record]:
+        return results.find(
+            suite=OPTIMIZERS,
+            op=op,
+            variant=CLIPPED,
+            dtype="float32",
+            size=64 * MI,
+            peer="tf_keras",
+        )
 
     return select
 
@@ -237,47 +254,52 @@ TARGETS: tuple[Target, ...] = (
     ),
     *(
         Target(
-            f"apply_gradients, 1000 x 64, Adam: against {whose}",
+            f"apply_gradients, 1000 x 64: against {whose}",
             required,
             "x",
-            _optimizer("Adam", peer, MANY),
+            _optimizer(op, peer, MANY),
             _worst_ratio,
             expected=1,
         )
-        for peer, whose, required in (
-            ("torch", "torch's fused Adam", 8.0),
-            ("tf_keras", "Keras's legacy Adam", 20.0),
+        for op, peer, whose, required in (
+            ("legacy.Adam", "torch", "torch's fused Adam", 8.0),
+            ("legacy.Adam", "tf_keras", "Keras's legacy Adam", 20.0),
+            ("AdamW", "torch", "torch's fused AdamW", 8.0),
         )
     ),
     *(
         Target(
-            f"apply_gradients, {SPARSE_BATCH}, {what}: against Keras's legacy one",
-            required,
+            f"apply_gradients, {SPARSE_BATCH}: against Keras's {op}",
+            4.0 if op == "legacy.RMSprop" else 6.0,
             "x",
             _optimizer(op, "tf_keras", SPARSE_BATCH),
             _worst_ratio,
             expected=1,
         )
-        for op, what, required in (
-            ("Adam", "Adam", 6.0),
-            ("Nadam", "Nadam", 6.0),
-            ("RMSprop", "RMSprop without momentum", 4.0),
-            ("Adagrad", "Adagrad", 6.0),
-            ("Ftrl", "Ftrl", 6.0),
-            ("SGD", "SGD", 6.0),
-            ("Adamax", "Adamax", 6.0),
-            ("RMSpropMomentum", "RMSprop with momentum", 6.0),
+        for op, optimizer in OPTIMIZERS_BY_NAME.items()
+        if ROWS in optimizer.on and "tf_keras" in optimizer.peers
+    ),
+    *(
+        Target(
+            f"{what}, 64 Mi: time over that of its bytes",
+            1.2,
+            "x",
+            _clipped(op),
+            _over_bytes,
+            expected=1,
+            at_most=True,
+        )
+        for op, what in (
+            ("legacy.Adam", "legacy.Adam, global_clipnorm"),
+            ("AdamWAverage", "AdamW, global_clipnorm, EMA"),
         )
     ),
     Target(
-        "global_clipnorm, 64 Mi, Adam: time over that of its bytes",
-        1.2,
+        "AdamW, global_clipnorm, EMA, 64 Mi: against Keras's",
+        4.0,
         "x",
-        lambda results: results.find(
-            suite=OPTIMIZERS, op="Adam", variant=CLIPPED, dtype="float32", size=64 * MI
-        ),
-        _over_bytes,
+        _clipped("AdamWAverage"),
+        _worst_ratio,
         expected=1,
-        at_most=True,
     ),
 )

@@ -191,6 +191,8 @@ RANGES = {
     ("ApplyProximalAdagrad", "l2"): (-1.0, -np.inf, -1e-30),
     ("ApplyAdam", "beta2_power"): (1.0000002, 2.0, np.inf),
     ("ApplyAdamWithAmsgrad", "beta2_power"): (1.0000002, 2.0, np.inf),
+    ("ApplyAdaBelief", "beta2_power"): (1.0000002, 2.0, np.inf),
+    ("ApplyLamb", "beta2_power"): (1.0000002, 2.0, np.inf),
     ("ApplyFtrl", "lr_power"): (np.inf, -np.inf, 1e300),
     ("ApplyFtrlV2", "lr_power"): (np.inf, -np.inf, 1e300),
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import reference
-from ops import CASES, OPS, POSITIVE, Case, Op, draw
+from ops import CASES, DTYPES, OPS, POSITIVE, Case, Op, draw
 from reference import Array, Vec
 
 ROW_WISE_ADAGRAD = Op(
@@ -28,6 +28,7 @@ TF_HAS = (
     *("Adadelta", "AdagradV2", "ProximalGradientDescent", "ProximalAdagrad"),
     *("Ftrl", "FtrlV2", "Momentum", "KerasMomentum"),
 )
+TF_HAS_NO_BF16 = ("RMSProp", "CenteredRMSProp")  # but their dense ops do
 
 SEQUENTIAL, SUM = "sequential", "sum"
 MODES = (SEQUENTIAL, SUM)
@@ -73,6 +74,10 @@ class SparseCase:
         return f"Sparse{self.op.name}"
 
     @property
+    def rule(self) -> str:
+        return self.op.name.removeprefix("Apply")
+
+    @property
     def function(self) -> Any:
         from slotwise import raw_ops  # not above: the table serves TensorFlow alone, too
 
@@ -88,9 +93,10 @@ class SparseCase:
     def arrays(self) -> tuple[str, ...]:
         return (*self.op.outputs, "grad")
 
-    @property
-    def in_tensorflow(self) -> bool:
-        return self.op.name.removeprefix("Apply") in TF_HAS
+    def is_in_tensorflow(self, tag: str) -> bool:
+        if tag == "bf16" and self.rule in TF_HAS_NO_BF16:
+            return False
+        return self.rule in TF_HAS and tag in self.op.tf_dtypes
 
     @property
     def row_wise(self) -> bool:
@@ -151,4 +157,4 @@ SPARSE_OPS = (
 )  # each once
 SPARSE_BY_NAME = {case.name: case for case in SPARSE_OPS}
 EXACT_CASES = tuple(case for case in SPARSE_CASES if case.case.exact)
-TF_CASES = tuple(c for c in SPARSE_CASES if c.in_tensorflow)
+TF_CASES = tuple((c, tag) for c in SPARSE_CASES for tag in DTYPES if c.is_in_tensorflow(tag))

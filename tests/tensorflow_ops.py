@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -12,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from ops import Case
 from reference import Array
+from sparse import SparseCase
 
 # The same value gets different bits from TensorFlow's rsqrt by its place in a shard.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -31,3 +33,10 @@ def run(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     handles = {name: variable.handle for name, variable in variables.items()}
     function(**handles, **hyper, **gradient, **case.attrs)
     return {name: variable.numpy() for name, variable in variables.items()}
+
+
+def run_sparse(case: SparseCase, arrays: dict[str, Array], ids: Array) -> dict[str, Array]:
+    """The same of a sparse op."""
+    op = replace(case.op, name=case.name, gradient="grad")
+    attrs: dict[str, Any] = {**case.case.attrs, "indices": ids}
+    return run(replace(case.case, op=op, attrs=attrs), arrays)

@@ -39,9 +39,9 @@ def in_ctypes(x: Array) -> Any:
 
 
 def in_mmap(x: Array) -> Any:
-    memory = mmap.mmap(-1, x.nbytes)
+    memory = mmap.mmap(-1, max(1, x.nbytes))
     memory.write(x.tobytes())
-    return memoryview(memory).cast(FORMAT[x.dtype.char])
+    return memoryview(memory)[: x.nbytes].cast(FORMAT[x.dtype.char])
 
 
 def as_numpy(exporter: Any) -> Array:

@@ -87,7 +87,7 @@ def test_sparse_cases_run_without_peers(tmp_path: Path) -> None:
 
 
 def test_optimizers_run_without_peers(tmp_path: Path) -> None:
-    arguments = ("--suite", "optimizers", "--op", "Adam", "--size", "1Ki")
+    arguments = ("--suite", "optimizers", "--op", "legacy.Adam", "--size", "1Ki")
     done = bench(*arguments, *TINY, "--out", tmp_path, "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cases(tmp_path)) == 3

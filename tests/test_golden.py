@@ -20,23 +20,13 @@ from golden.contents import (
     WIDTHS,
     about,
     ids_of,
-    sparse_cases,
     unpack,
 )
 from ops import DTYPES, SPECIAL, Case
 from reference import Array
 from slotwise import raw_ops
-from sparse import TF_ROUNDS_OTHERWISE, SparseCase
-
-# How far apart two right results may be, in ulps at the largest magnitude of an op's arrays.
-LIMITS = {
-    "f16": 16,  # TensorFlow rounds every intermediate to 16 bits, we only what is stored
-    "bf16": 16,
-    "rsqrt": 2,  # TensorFlow: the processor's estimate and one Newton step, up to 2 ulp
-    "exp": 1,  # TensorFlow: up to 1.2 ulp
-    "pow": 2,  # TensorFlow: up to 1.5 ulp, of numbers that cancel
-    "otherwise": 1,  # TensorFlow's sparse kernel rounds in another order than its dense one
-}
+from sparse import TF_CASES, SparseCase
+from tensorflow_limits import check, limit, magnitude, sparse_limit
 
 every_dtype = pytest.mark.parametrize("tag", DTYPES)
 both_ids = pytest.mark.parametrize("index", [np.int32, np.int64])
@@ -53,44 +43,8 @@ def table(member: str, tag: str) -> dict[str, Array]:
     return unpack(golden(), member, DTYPES[tag])
 
 
-def limit(case: Case, tag: str) -> float:
-    """0 where both sides round each operation correctly, in the same order."""
-    if tag in ("f16", "bf16"):
-        return LIMITS[tag]
-    if not case.exact:
-        return LIMITS["pow"]
-    if case.op.tf_approximates == "rsqrt" and tag == "f64":
-        return 0  # 1 / sqrt(x) in TensorFlow, too
-    return LIMITS[case.op.tf_approximates] if case.op.tf_approximates else 0
-
-
-def sparse_limit(case: SparseCase, tag: str, width: int) -> float:
-    """That of the dense op, for each time that a row is updated."""
-    if tag in ("f16", "bf16"):
-        return LIMITS[tag]
-    name = case.op.name.removeprefix("Apply")
-    otherwise = (
-        name in TF_ROUNDS_OTHERWISE
-        or (name == "Momentum" and case.case.attrs["use_nesterov"])
-        or (width == 1 and name.startswith(("Proximal", "Ftrl")))
-    )
-    times = int(np.bincount(ids_of(case)).max())
-    return times * max(limit(case.case, tag), LIMITS["otherwise"] if otherwise else 0)
-
-
-def check(got: Array, theirs: Array, most: float, largest: Array, what: str) -> None:
-    if most == 0:
-        assert_same(got, theirs, what)
-    distance = error(got, theirs, largest).max()
-    assert distance <= most, f"{what}: {distance:g} ulp"
-
-
 def copies(rows: dict[str, Array], case: object, names: tuple[str, ...]) -> dict[str, Array]:
     return {name: rows[f"{case}/given/{name}"].copy() for name in names}
-
-
-def magnitude(arrays: dict[str, Array]) -> Array:
-    return np.array(max(float(np.abs(x.astype(np.float64)).max()) for x in arrays.values()))
 
 
 COMPARED = [
@@ -99,7 +53,7 @@ COMPARED = [
     for tag in DTYPES
     if tag in case.op.tf_dtypes
 ]
-SPARSE_COMPARED = [pytest.param(case, tag, id=f"{case}-{tag}") for case, tag in sparse_cases()]
+SPARSE_COMPARED = [pytest.param(case, tag, id=f"{case}-{tag}") for case, tag in TF_CASES]
 
 
 @pytest.mark.parametrize(("case", "tag"), COMPARED)
@@ -119,7 +73,7 @@ def test_sparse_as_tensorflow(case: SparseCase, tag: str, index: type, target: s
     for width in WIDTHS:
         given = copies(rows, f"{case}/{width}", case.arrays)
         assert given["var"].shape == (ROWS, width)
-        largest, most = magnitude(given), sparse_limit(case, tag, width)
+        largest, most = magnitude(given), sparse_limit(case, tag, ids, width)
         case.call(given, ids)
         for name in case.op.outputs:
             theirs = rows[f"{case}/{width}/becomes/{name}"]

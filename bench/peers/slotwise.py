@@ -23,7 +23,7 @@ class Slotwise(Peer):
     distributions = ("slotwise",)
     usage = (
         "raw_ops by keywords, NumPy arrays, Python floats as hyperparameters; tables are made by "
-        "slotwise.zeros; optimizers.legacy with slotwise.Variable"
+        "slotwise.zeros; optimizers with slotwise.Variable"
     )
 
     def start(self, threads: int) -> None:
@@ -120,16 +120,15 @@ class Slotwise(Peer):
     def optimizer(self, work: OptimizerWork) -> Subject:
         import slotwise
 
-        opt = getattr(slotwise.optimizers.legacy, work.optimizer.cls)(**work.config)
         tables = [
-            slotwise.Variable(work.array(VAR, shape, slotwise.zeros)) for shape in work.table_shapes
+            slotwise.Variable(work.array(VAR, shape, slotwise.zeros), name=f"var{i}")
+            for i, shape in enumerate(work.table_shapes)
         ]
-        opt._create_all_weights(tables)
-        slots = [{n: opt.get_slot(t, n) for n in work.optimizer.slots} for t in tables]
-        for own in slots:
-            for name, slot in own.items():
-                work.array(name, slot.shape, lambda *_, slot=slot: slot.value.reshape(-1))
-        arrays = [{VAR: t, **own} for t, own in zip(tables, slots, strict=True)]
+        opt, arrays = work.optimizer.make(slotwise.optimizers, work.config, tables)
+        for own in arrays:
+            for name in work.optimizer.slots:
+                slot = own[name].value
+                work.array(name, slot.shape, lambda *_, slot=slot: slot.reshape(-1))
         if work.batch is None:
             grads: list[Any] = [work.array(GRADIENT, shape) for shape in work.shapes]
             seen: Any = ...

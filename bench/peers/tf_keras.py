@@ -1,4 +1,4 @@
-"""Keras 2's legacy optimizers, which merge the gradients of equal ids, then update."""
+"""Keras 2's optimizers, which merge the gradients of equal ids, then update."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class TfKeras(Peer):
     packages = ("tensorflow==2.21.0", "tf_keras==2.21.0")
     distributions = ("tf_keras", "tensorflow")
     usage = (
-        "tf_keras.optimizers.legacy, eager apply_gradients with tf.constant or tf.IndexedSlices "
-        "made beforehand"
+        "tf_keras.optimizers and .legacy, eager apply_gradients with tf.constant or "
+        "tf.IndexedSlices made beforehand"
     )
 
     def start(self, threads: int) -> None:
@@ -55,20 +55,20 @@ class TfKeras(Peer):
         import tensorflow as tf
         import tf_keras
 
-        opt = getattr(tf_keras.optimizers.legacy, work.optimizer.cls)(**work.config)
-        tables = [tf.Variable(work.array(VAR, shape)) for shape in work.table_shapes]
-        opt._create_all_weights(tables)
-        arrays = []
-        for table in tables:
-            slots = {name: opt.get_slot(table, name) for name in work.optimizer.slots}
-            for name, slot in slots.items():
-                slot.assign(work.array(name, slot.shape))
-            arrays.append({VAR: table, **slots})
+        tables = [
+            tf.Variable(work.array(VAR, shape), name=f"var{i}")
+            for i, shape in enumerate(work.table_shapes)
+        ]
+        opt, arrays = work.optimizer.make(tf_keras.optimizers, work.config, tables)
+        for own in arrays:
+            for name in work.optimizer.slots:
+                own[name].assign(work.array(name, own[name].shape))
         if work.batch is None:
             grads: list[Any] = [tf.constant(work.array(GRADIENT, shape)) for shape in work.shapes]
         else:
             ids, seen = tf.constant(work.batch.ids), tf.constant(work.batch.seen)
-            grads = [tf.IndexedSlices(tf.constant(work.gradient()), ids)]
+            shape = tf.constant(work.table_shapes[0])
+            grads = [tf.IndexedSlices(tf.constant(work.gradient()), ids, shape)]
         names = {"opt": opt, "pairs": list(zip(grads, tables, strict=True))}
 
         def state() -> State:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.contestant import Peer, State, Subject, Unsupported
 from bench.ops import OPS, Scalar
-from bench.optimizers import OptimizerWork
+from bench.optimizers import VAR, OptimizerWork
 from bench.rows import RowsWork
 from bench.work import DenseWork
 
@@ -86,6 +86,27 @@ TWINS: dict[str, Twin] = {
 }
 
 
+# By the class of ours, and what it does with a sparse gradient.
+SPARSE_TWINS = {
+    ("Adam", "lazy"): Twin(
+        "SparseAdam",
+        lambda c: {
+            "lr": c["learning_rate"],
+            "betas": (c["beta_1"], c["beta_2"]),
+            "eps": c["epsilon"],
+        },
+        {"exp_avg": "m", "exp_avg_sq": "v"},
+        "sparse",
+    ),
+    ("Adagrad", None): Twin(
+        "Adagrad",
+        lambda c: {"lr": c["learning_rate"], "eps": c["epsilon"]},
+        {"sum": "accumulator"},
+        "sparse",
+    ),
+}
+
+
 class Torch(Peer):
     name = "torch"
     modules = ("torch",)
@@ -93,7 +114,7 @@ class Torch(Peer):
     distributions = ("torch",)
     usage = (
         "torch.optim, fused=True where there is a CPU kernel, else foreach=True; opt.step(); "
-        "coalesce() of a sparse COO tensor made beforehand"
+        "coalesce() of a sparse COO tensor made beforehand; SparseAdam and Adagrad on one"
     )
 
     def start(self, threads: int) -> None:
@@ -111,11 +132,14 @@ class Torch(Peer):
         return {"epsilon": 0.0} if op in _WITHOUT_EPSILON else {}
 
     def dense(self, work: DenseWork) -> Subject:
-        import torch
-
         twin = TWINS.get(work.op.name)
         if twin is None or work.attributes:
             raise Unsupported("torch.optim has no such update")
+        return self._subject(work, twin)
+
+    def _subject(self, work: DenseWork, twin: Twin) -> Subject:
+        import torch
+
         values = work.hyperparameters
         dtype = getattr(torch, work.dtype.name)
         scale = twin.scale(values)
@@ -162,9 +186,16 @@ class Torch(Peer):
         return self.dense(work)
 
     def optimizer(self, work: OptimizerWork) -> Subject:
-        if work.optimizer.cls != "Adam" or work.batch is not None or work.clips:
-            raise Unsupported("only Adam on dense gradients is measured")
+        if work.batch is not None:
+            return self._sparse_step(work)
         config = work.config
+        decays = work.optimizer.cls == "AdamW"
+        is_plain = not work.clips and "use_ema" not in config
+        if work.optimizer.cls not in ("Adam", "AdamW") or not is_plain:
+            raise Unsupported("only Adam and AdamW on dense gradients are measured")
+        adam = TWINS["ApplyAdam"]
+        decay = {"weight_decay": config["weight_decay"]} if decays else {}
+        twin = replace(adam, cls=work.optimizer.cls, options=lambda h: {**_adam(h), **decay})
         override = {
             "lr": config["learning_rate"],
             "beta1": config["beta_1"],
@@ -172,15 +203,41 @@ class Torch(Peer):
             "epsilon": config["epsilon"],
             "beta2_power": config["beta_2"],
         }
-        return self.many(
-            DenseWork(
-                op=OPS["ApplyAdam"],
-                dtype=work.dtype,
-                seed=work.seed,
-                shapes=work.shapes,
-                override=override,
-            )
+        dense = DenseWork(
+            op=OPS["ApplyAdam"],
+            dtype=work.dtype,
+            seed=work.seed,
+            shapes=work.shapes,
+            override=override,
         )
+        return self._subject(dense, twin)
+
+    def _sparse_step(self, work: OptimizerWork) -> Subject:
+        """An optimizer that takes the gradient of a batch's rows as a sparse COO tensor."""
+        import torch
+
+        twin = SPARSE_TWINS.get((work.optimizer.cls, work.config.get("sparse")))
+        batch = work.batch
+        if twin is None or batch is None:
+            raise Unsupported("torch.optim has no such update of rows")
+        shape = (batch.rows, batch.width)
+        table = torch.nn.Parameter(torch.from_numpy(work.array(VAR, shape)))
+        ids, values = torch.from_numpy(batch.ids[None].copy()), torch.from_numpy(work.gradient())
+        table.grad = torch.sparse_coo_tensor(ids, values, shape, check_invariants=False)
+        optimizer = getattr(torch.optim, twin.cls)([table], **twin.options(work.config))
+        slots = {
+            theirs: torch.from_numpy(work.array(ours, shape)) for theirs, ours in twin.slots.items()
+        }
+        optimizer.state[table].update(slots, step=torch.tensor(0.0))
+        arrays = {VAR: table.detach()} | {
+            ours: slots[theirs] for theirs, ours in twin.slots.items()
+        }
+        seen = torch.from_numpy(batch.seen)
+
+        def state() -> State:
+            return [{name: array[seen].numpy() for name, array in arrays.items()}]
+
+        return Subject("opt.step()", {"opt": optimizer}, state, note=twin.cls)
 
     def rows(self, work: RowsWork) -> Subject:
         import torch

@@ -1,4 +1,4 @@
-"""Steps of whole optimizers (the legacy Keras API): lists of variables, tables, clipping."""
+"""Steps of whole optimizers (both Keras APIs): lists of variables, tables, clipping."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.ops import Scalar
-from bench.optimizers import OPTIMIZERS, OptimizerWork
+from bench.optimizers import CLIPPED, MANY, OPTIMIZERS, ROWS, OptimizerWork
 from bench.rows import Batch
 from bench.suites.base import Case, Options, Suite
 from bench.suites.dense import MI
@@ -16,8 +16,6 @@ from bench.suites.sparse import workloads
 from bench.work import DTYPES, Work
 
 NAME = "optimizers"
-MANY = "1000 x 64"
-CLIPPED = "global_clipnorm"
 _CLIPPED_SIZE = {"targets": 64 * MI, "quick": 4 * MI, "full": 64 * MI}
 
 
@@ -42,8 +40,8 @@ class Optimizers(Suite):
     name = NAME
     title = "Optimizers"
     about = (
-        "One apply_gradients of an optimizer of the legacy Keras API, with Keras's meaning of "
-        "sparse gradients. Sizes are the elements of the gradients."
+        "One apply_gradients of an optimizer of either Keras API, with Keras's meaning of sparse "
+        "gradients. Sizes are the elements of the gradients."
     )
     limits = True
     rank = 8
@@ -56,41 +54,32 @@ class Optimizers(Suite):
             batches = batches[:1]
         found: list[Case] = []
         for dtype in options.dtypes or ("float32",):
-            if "Adam" in chosen:
-                found += _dense(dtype, options)
-            found += [
-                OptimizerCase(
-                    self.name,
-                    name,
-                    dtype,
-                    batch.count * batch.width,
-                    batch.label,
-                    against=("tf_keras",),
-                    batch=batch,
-                )
-                for batch in batches
-                for name in chosen
-            ]
+            for name in chosen:
+                on = OPTIMIZERS[name].on
+                if MANY in on:
+                    found.append(_many(name, dtype))
+                if CLIPPED in on:
+                    sizes = options.sizes or (_CLIPPED_SIZE[options.level],)
+                    found += [_clipped(name, dtype, size) for size in sizes]
+                if ROWS in on:
+                    found += [_on_rows(name, dtype, batch) for batch in batches]
         return found
 
 
-def _dense(dtype: str, options: Options) -> list[Case]:
+def _many(name: str, dtype: str) -> Case:
     shapes = LISTS[MANY]
-    many = OptimizerCase(NAME, "Adam", dtype, sum(n for (n,) in shapes), MANY, shapes=shapes)
-    clipped = [
-        OptimizerCase(
-            NAME,
-            "Adam",
-            dtype,
-            size,
-            CLIPPED,
-            {"global_clipnorm": size**0.5 / 4},  # below the norm, so it clips
-            ((size,),),
-            against=(),
-        )
-        for size in options.sizes or (_CLIPPED_SIZE[options.level],)
-    ]
-    return [many, *clipped]
+    return OptimizerCase(NAME, name, dtype, sum(n for (n,) in shapes), MANY, shapes=shapes)
+
+
+def _clipped(name: str, dtype: str, size: int) -> Case:
+    norm = {"global_clipnorm": size**0.5 / 4}  # below the gradient's, so it clips
+    against = ("tf_keras",)
+    return OptimizerCase(NAME, name, dtype, size, CLIPPED, norm, ((size,),), against)
+
+
+def _on_rows(name: str, dtype: str, batch: Batch) -> Case:
+    size, against = batch.count * batch.width, OPTIMIZERS[name].peers
+    return OptimizerCase(NAME, name, dtype, size, batch.label, against=against, batch=batch)
 
 
 SUITE = Optimizers()

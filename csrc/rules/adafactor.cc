@@ -39,7 +39,7 @@ struct Adafactor {
       const auto& [rate, beta, first, second, threshold] = args.hypers;
       lr = rate;
       beta2 = beta;
-      one_minus_beta2 = Complement(args, 1);
+      one_minus_beta2 = args.complements[1];
       epsilon_1 = first;
       epsilon_2 = second;
       clip_threshold = threshold;

@@ -26,8 +26,8 @@ struct CorrectedMoments {
   CorrectedMoments(const Args& args, T factor) {
     const T root = std::sqrt(1 - args.hypers[1]);
     alpha = ScalarQuotient(factor * root, 1 - args.hypers[0]);
-    one_minus_beta1 = Complement(args, 3);
-    one_minus_beta2 = Complement(args, 4);
+    one_minus_beta1 = args.complements[3];
+    one_minus_beta2 = args.complements[4];
     epsilon = args.hypers[5];
     scaled_epsilon = epsilon * root;
   }

@@ -16,6 +16,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/around.h"
 #include "core/blocks.h"
 #include "core/gradients.h"
 #include "simd/rule-inl.h"
@@ -88,13 +89,14 @@ class Factored {
 
   void Run() {
     constexpr size_t kMinElements = kMinBytesPerThread / (2 * sizeof(Stored));
+    std::vector<double> var(tiles_.count()), direction(tiles_.count());
+    std::vector<Length> lengths;
+    lengths.reserve(tensors_.size());  // all memory before the first write
     factored_tiles_.ForEach(kMinElements, TakeSums{*this});
     factored_.ForEach(kMinElements, TakeMeans{*this});
-    std::vector<double> var(tiles_.count()), direction(tiles_.count());
     tiles_.ForEach(kMinElements, Measure{*this, var.data(), direction.data()});
     const std::vector<double> of_var = tiles_.Totals(var);
     const std::vector<double> of_direction = tiles_.Totals(direction);
-    std::vector<Length> lengths;
     for (size_t i = 0; i < tensors_.size(); ++i) {
       const auto count = static_cast<double>(std::max(size_t{1}, call_.tensors[i].count));
       lengths.emplace_back(coefficients_, static_cast<Compute>(std::sqrt(of_var[i] / count)),
@@ -257,6 +259,7 @@ class Factored {
     double* of_direction;
 
     void operator()(size_t i, size_t number, size_t number_of_all) const {
+      const DenseTensor& tensor = self.call_.tensors[i];
       const Tiling& tiling = self.tensors_[i].tiling;
       const Tile tile(tiling, number);
       const Coefficients c = self.coefficients_;
@@ -264,6 +267,8 @@ class Factored {
       Compute directions[Tiling::kColumns];
       double var = 0, direction = 0;
       for (size_t row = tile.first_row; row < tile.end_row; ++row) {
+        BeforeUpdate(self.call_.dtype, tensor.around, tile.Begin(tiling, row), tile.columns,
+                     tensor.var);
         const Part part = self.PartOf(i, tile, row, c, block);
         WalkAll<Compute>(Directions{part, directions}, tile.columns);
         var += SumOf(Squared<Codec>{part.var}, tile.columns);
@@ -279,13 +284,17 @@ class Factored {
     const Length* lengths;
 
     void operator()(size_t i, size_t number, size_t) const {
-      const Tile tile(self.tensors_[i].tiling, number);
+      const DenseTensor& tensor = self.call_.tensors[i];
+      const Tiling& tiling = self.tensors_[i].tiling;
+      const Tile tile(tiling, number);
       const Coefficients c = self.coefficients_;
       const Length length = lengths[i];
       Stored block[Tiling::kColumns];
       for (size_t row = tile.first_row; row < tile.end_row; ++row) {
         const Part part = self.PartOf(i, tile, row, c, block);
         WalkAll<Compute>(Steps{part, length}, tile.columns);
+        AfterUpdate(self.call_.dtype, tensor.around, tile.Begin(tiling, row), tile.columns,
+                    tensor.var);
       }
     }
   };

@@ -121,12 +121,6 @@ HWY_INLINE V QuotientOfRoot(V numerator, V root, Lane<V> epsilon) {
   return Quotient(numerator, root + epsilon);
 }
 
-// 1 - a hyperparameter.
-template <class Args>
-auto Complement(const Args& args, size_t hyper) {
-  return 1 - args.hypers[hyper];
-}
-
 // The quotient of coefficients, the same way.
 template <class T>
 T ScalarQuotient(T numerator, T denominator) {

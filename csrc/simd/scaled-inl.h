@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/around.h"
 #include "core/blocks.h"
 #include "core/gradients.h"
 #include "simd/rule-inl.h"
@@ -110,6 +111,7 @@ class Scaled {
     void operator()(size_t i, size_t block, size_t number) const {
       const DenseTensor& tensor = self.call_.tensors[i];
       const size_t begin = block * kBlock, count = Count(tensor, begin);
+      BeforeUpdate(self.call_.dtype, tensor.around, begin, count, tensor.var);
       Stored grad[kBlock];
       const Arrays<Stored> arrays = self.ArraysOf(tensor, begin, count, grad);
       const Coefficients c = self.coefficients_;
@@ -131,6 +133,7 @@ class Scaled {
       Coefficients c = self.coefficients_;
       c.rate = rates[i];
       S::Apply(c, self.ArraysOf(tensor, begin, count, grad), count);
+      AfterUpdate(self.call_.dtype, tensor.around, begin, count, tensor.var);
     }
   };
 

@@ -41,7 +41,14 @@ class RowPlan:
     def __len__(self) -> int: ...
 
 class UpdatePlan:
-    def __init__(self, op: str, rule: str, entries: list[tuple[Any, ...]]) -> None: ...
+    def __init__(
+        self,
+        op: str,
+        rule: str,
+        entries: list[tuple[Any, ...]],
+        averages: list[Any] | None = None,
+        decays: list[bool] | None = None,
+    ) -> None: ...
     def matches(self, pairs: list[Any]) -> bool: ...
     def apply(
         self,
@@ -52,6 +59,9 @@ class UpdatePlan:
         clipnorm: Any,
         global_clipnorm: Any,
         scope: str,
+        decay: tuple[tuple[float, float] | None, ...] | None = None,
+        average: tuple[float, bool] | None = None,
+        around: str = "rows",
     ) -> None: ...
 
 def ApplyGradientDescent(
@@ -97,6 +107,15 @@ def ApplyAdagradV2(
     lr: Any,
     epsilon: Any,
     update_slots: bool,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyKerasAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
     use_locking: bool,
     /,
 ) -> _Var: ...
@@ -308,6 +327,49 @@ def ApplyLion(
     use_locking: bool,
     /,
 ) -> _Var: ...
+def ApplyAdaBelief(
+    var: _Var,
+    m: Any,
+    s: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyLamb(
+    var: _Var,
+    m: Any,
+    v: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
+    weight_decay: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
+def ApplyAdafactor(
+    var: _Var,
+    r: Any,
+    c: Any,
+    v: Any,
+    grad: Any,
+    lr: Any,
+    beta2: Any,
+    epsilon_1: Any,
+    epsilon_2: Any,
+    clip_threshold: Any,
+    use_locking: bool,
+    /,
+) -> _Var: ...
 def SparseApplyGradientDescent(
     var: _Var,
     delta: Any,
@@ -363,6 +425,18 @@ def SparseApplyAdagradV2(
     lr: Any,
     epsilon: Any,
     update_slots: bool,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyKerasAdagrad(
+    var: _Var,
+    accum: Any,
+    grad: Any,
+    lr: Any,
+    epsilon: Any,
     use_locking: bool,
     indices: Any,
     duplicates: str,
@@ -622,6 +696,23 @@ def SparseApplyLion(
     lr: Any,
     beta1: Any,
     beta2: Any,
+    use_locking: bool,
+    indices: Any,
+    duplicates: str,
+    bounds: str,
+    /,
+) -> _Var | int: ...
+def SparseApplyAdaBelief(
+    var: _Var,
+    m: Any,
+    s: Any,
+    grad: Any,
+    beta1_power: Any,
+    beta2_power: Any,
+    lr: Any,
+    beta1: Any,
+    beta2: Any,
+    epsilon: Any,
     use_locking: bool,
     indices: Any,
     duplicates: str,

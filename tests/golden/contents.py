@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from compare import bits
 from ops import CASES as ALL_CASES
-from ops import DTYPES
 from reference import Array
 from sparse import TF_CASES, SparseCase
 
@@ -37,20 +36,11 @@ def ids_of(case: SparseCase) -> Array:
     return np.array(DISTINCT if may_lose else REPEATED)
 
 
-def sparse_cases() -> Iterator[tuple[SparseCase, str]]:
-    """With the tags of the dtypes that TensorFlow has a sparse kernel for."""
-    for case in TF_CASES:
-        for tag in DTYPES:
-            only_dense = tag == "bf16" and case.op.name in ("ApplyRMSProp", "ApplyCenteredRMSProp")
-            if tag in case.op.tf_dtypes and not only_dense:
-                yield case, tag
-
-
 def about() -> dict[str, Any]:
     """What the results depend on, but for the arrays, which are in the file."""
     return {
         "hyper": {str(case): dict(case.hyper) for case in CASES},
-        "ids": {str(case): ids_of(case).tolist() for case, _ in sparse_cases()},
+        "ids": {str(case): ids_of(case).tolist() for case, _ in TF_CASES},
         "tables": {"widths": WIDTHS, "rows": ROWS, "repeated": REPEATED},
     }
 

@@ -16,7 +16,6 @@ import json
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,10 @@ from golden.contents import (
     about,
     ids_of,
     pack,
-    sparse_cases,
 )
 from ops import ANY, DTYPES, SPECIAL, draw
 from reference import Array
-from sparse import SparseCase
+from sparse import TF_CASES, SparseCase
 
 Arrays = dict[str, Array]
 
@@ -81,13 +79,7 @@ def with_both_ids(ids: Array, run: Callable[[Array], Arrays]) -> Arrays:
 
 
 def sparse(case: SparseCase, given: Arrays) -> Arrays:
-    op = replace(case.op, name=case.name, gradient="grad")
-
-    def run(ids: Array) -> Arrays:
-        attrs: dict[str, Any] = {**case.case.attrs, "indices": ids}
-        return tensorflow_ops.run(replace(case.case, op=op, attrs=attrs), given)
-
-    return with_both_ids(ids_of(case), run)
+    return with_both_ids(ids_of(case), lambda ids: tensorflow_ops.run_sparse(case, given, ids))
 
 
 def scatter(op: str, given: Arrays) -> Arrays:
@@ -112,7 +104,7 @@ def tables(tag: str) -> Arrays:
     dtype = DTYPES[tag]
     table: Arrays = {}
     for width in WIDTHS:
-        for case, its_tag in sparse_cases():
+        for case, its_tag in TF_CASES:
             if its_tag == tag:
                 given = case.draw(dtype, ROWS, width, ids_of(case).size, seed=width)
                 table |= named(f"{case}/{width}", given, sparse(case, given))
