@@ -21,16 +21,7 @@ struct BlockNorm {
   }
 
   static double Apply(DType dtype, size_t count, const void* data) {
-    switch (dtype) {
-      case DType::kF16:
-        return Sum<F16Codec>(count, data);
-      case DType::kBF16:
-        return Sum<BF16Codec>(count, data);
-      case DType::kF32:
-        return Sum<F32Codec>(count, data);
-      default:
-        return Sum<F64Codec>(count, data);
-    }
+    return WithCodec(dtype, [&](auto codec) HWY_ATTR { return Sum<decltype(codec)>(count, data); });
   }
 };
 

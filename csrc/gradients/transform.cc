@@ -48,16 +48,7 @@ struct TransformSpan {
 
   static void Apply(DType dtype, const GradTransform& transform, size_t count, const void* in,
                     void* out) {
-    switch (dtype) {
-      case DType::kF16:
-        return Run<F16Codec>(transform, count, in, out);
-      case DType::kBF16:
-        return Run<BF16Codec>(transform, count, in, out);
-      case DType::kF32:
-        return Run<F32Codec>(transform, count, in, out);
-      case DType::kF64:
-        return Run<F64Codec>(transform, count, in, out);
-    }
+    WithCodec(dtype, [&](auto codec) HWY_ATTR { Run<decltype(codec)>(transform, count, in, out); });
   }
 };
 

@@ -10,6 +10,7 @@
 #define SLOTWISE_SIMD_CODEC_INL_H_
 #endif
 
+#include "core/types.h"
 #include "simd/compat-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -201,6 +202,21 @@ struct F16Codec {
   }
 #endif
 };
+
+// Calls body(codec) with the codec of a dtype.
+template <class Body>
+auto WithCodec(DType dtype, const Body& body) {
+  switch (dtype) {
+    case DType::kF16:
+      return body(F16Codec());
+    case DType::kBF16:
+      return body(BF16Codec());
+    case DType::kF32:
+      return body(F32Codec());
+    default:
+      return body(F64Codec());
+  }
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise

@@ -24,16 +24,7 @@ namespace HWY_NAMESPACE {
 
 template <template <class, class> class Driver, class R, class Call>
 void RunDriver(const Call& call) {
-  switch (call.dtype) {
-    case DType::kF16:
-      return Driver<R, F16Codec>(call).Run();
-    case DType::kBF16:
-      return Driver<R, BF16Codec>(call).Run();
-    case DType::kF32:
-      return Driver<R, F32Codec>(call).Run();
-    case DType::kF64:
-      return Driver<R, F64Codec>(call).Run();
-  }
+  WithCodec(call.dtype, [&](auto codec) HWY_ATTR { Driver<R, decltype(codec)>(call).Run(); });
 }
 
 template <class R>

@@ -43,16 +43,7 @@ class Sums {
 
 struct Coalesced {
   static void Apply(const CoalesceCall& call) {
-    switch (call.dtype) {
-      case DType::kF16:
-        return Sums<F16Codec>(call).Run();
-      case DType::kBF16:
-        return Sums<BF16Codec>(call).Run();
-      case DType::kF32:
-        return Sums<F32Codec>(call).Run();
-      case DType::kF64:
-        return Sums<F64Codec>(call).Run();
-    }
+    WithCodec(call.dtype, [&](auto codec) HWY_ATTR { Sums<decltype(codec)>(call).Run(); });
   }
 };
 

@@ -90,16 +90,7 @@ class Pool {
 
 struct Pooled {
   static void Apply(const PooledCall& call) {
-    switch (call.dtype) {
-      case DType::kF16:
-        return Pool<F16Codec>(call).Run();
-      case DType::kBF16:
-        return Pool<BF16Codec>(call).Run();
-      case DType::kF32:
-        return Pool<F32Codec>(call).Run();
-      case DType::kF64:
-        return Pool<F64Codec>(call).Run();
-    }
+    WithCodec(call.dtype, [&](auto codec) HWY_ATTR { Pool<decltype(codec)>(call).Run(); });
   }
 };
 

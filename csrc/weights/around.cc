@@ -66,16 +66,7 @@ struct Staged {
   }
 
   static void Apply(DType dtype, const Around& around, size_t begin, size_t count, void* var) {
-    switch (dtype) {
-      case DType::kF16:
-        return Run<F16Codec>(around, begin, count, var);
-      case DType::kBF16:
-        return Run<BF16Codec>(around, begin, count, var);
-      case DType::kF32:
-        return Run<F32Codec>(around, begin, count, var);
-      case DType::kF64:
-        return Run<F64Codec>(around, begin, count, var);
-    }
+    WithCodec(dtype, [&](auto codec) HWY_ATTR { Run<decltype(codec)>(around, begin, count, var); });
   }
 };
 
