@@ -379,6 +379,7 @@ class UpdatePlan {
     void UpdateWhole(const ArrayArgument& var, const SparseCall& call) const {
       Scratch memory(var.bytes());
       SparseCall sum = call;
+      sum.around = nullptr;
       sum.var = std::memset(memory.Take<char>(var.bytes()), 0, var.bytes());
       ScatterFloats(Scatter::kAdd, sum);
       DenseTensor tensor{};

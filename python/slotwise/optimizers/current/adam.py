@@ -45,7 +45,7 @@ class Adam(Described):
         >>> opt = slotwise.optimizers.Adam(learning_rate=0.1)
         >>> var = slotwise.Variable(10.0)
         >>> opt.minimize(lambda: (var**2) / 2.0, [var])          # d(loss) / d(var) = var
-        >>> round(float(var), 6)                             # the first step: -learning_rate
+        >>> round(float(var), 5)                             # the first step: -learning_rate
         9.9
 
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014; Reddi et al., "On the
