@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from slotwise._autodiff import GradientTape
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry
+from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.legacy.optimizer import Optimizer
 
 _INITIAL_SCALE = 2.0**15
@@ -20,7 +21,7 @@ _MULTIPLIER = 2
 _log = logging.getLogger("slotwise")
 
 
-class LossScaleOptimizer:
+class LossScaleOptimizer(Stateful):
     """An optimizer whose loss is scaled up, so that small gradients do not vanish in float16.
 
     Scale the loss by `get_scaled_loss`, and its gradients back by `get_unscaled_gradients`;
@@ -261,6 +262,23 @@ class LossScaleOptimizer:
         if not isinstance(inner, Optimizer):
             inner = _registry.deserialize(inner, custom_objects, use_legacy_optimizer=True)
         return cls(inner, **arguments)
+
+    # ----- by name -------------------------------------------------------------------------------
+
+    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+        own = {"loss_scale": self.loss_scale}
+        if self.dynamic_counter is not None:
+            own["good_steps"] = self.dynamic_counter
+        return {**self.inner_optimizer._own_state(name_of), **own}
+
+    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
+        return self.inner_optimizer._variable_slots()
+
+    def _make_slots(self, variables: Sequence[Any]) -> None:
+        self.inner_optimizer._make_slots(variables)
+
+    def _restored_settings(self) -> frozenset[str]:
+        return self.inner_optimizer._restored_settings()
 
     # ----- the inner optimizer's -----------------------------------------------------------------
 

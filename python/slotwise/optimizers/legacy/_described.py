@@ -254,6 +254,7 @@ class Described(Optimizer):
             refuse_sparse_constraints(pairs)
         hypers = tuple(self._coefficients(plan, kind) for kind in plan.types)
         scope: Scope = plan.update.scope if self.sparse == "keras" else "rows"
+        _gradients.mark_touched(pairs, only_rows=scope == "rows")
         plan.apply(
             pairs,
             hypers,
