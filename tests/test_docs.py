@@ -21,7 +21,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def public_functions() -> list:
     found = []
-    for module in (slotwise, raw_ops, optimizers, optimizers.schedules):
+    for module in (slotwise, raw_ops, optimizers, optimizers.schedules, slotwise.interop):
         for name in module.__all__:
             if inspect.isfunction(getattr(module, name)):
                 found.append(pytest.param(getattr(module, name), id=f"{module.__name__}.{name}"))

@@ -119,7 +119,7 @@ def differences(saved: Any, own: Any, live: Iterable[str], where: str = "") -> d
 
 
 class Stateful:
-    """What an optimizer has whose state can be kept. A front end defines the four hooks."""
+    """What an optimizer has whose state can be kept. A front end defines the five hooks."""
 
     def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Variable | Array]:
         """Hook: all state that is no slot, by name: counts, numbers that may change.
@@ -127,6 +127,10 @@ class Stateful:
         Also what changes in other rows of a variable than those that a sparse gradient changes;
         ``name_of`` is what to call a variable.
         """
+        raise NotImplementedError
+
+    def _state_numbers(self) -> dict[str, Variable | Array]:
+        """Hook: those of `_own_state` that are hyperparameters."""
         raise NotImplementedError
 
     def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:

@@ -271,6 +271,9 @@ class LossScaleOptimizer(Stateful):
             own["good_steps"] = self.dynamic_counter
         return {**self.inner_optimizer._own_state(name_of), **own}
 
+    def _state_numbers(self) -> dict[str, Any]:
+        return self.inner_optimizer._state_numbers()
+
     def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
         return self.inner_optimizer._variable_slots()
 

@@ -121,8 +121,8 @@ class Reader:
     def _open_folder(self, place: Path) -> None:
         folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            identity, weight_map = self._index(folder)
-            for name in sorted(set(weight_map.values())):
+            identity, names, weight_map = self._index(folder)
+            for name in names:
                 expected = {t for t, n in weight_map.items() if n == name}
                 try:
                     file = self._open_file(name, folder)
@@ -136,17 +136,18 @@ class Reader:
         finally:
             os.close(folder)
 
-    def _index(self, folder: int) -> tuple[str | None, dict[str, str]]:
+    def _index(self, folder: int) -> tuple[str | None, list[str], dict[str, str]]:
+        """The id, the files, and of each tensor its file."""
         path = f"{self.path}/{INDEX}"
         try:
             with open(os.open(INDEX, os.O_RDONLY, dir_fd=folder), "rb") as file:
-                text = file.read(_format.LIMIT)
+                text = file.read(min(_format.LIMIT, os.fstat(file.fileno()).st_size))
         except FileNotFoundError:
             raise StateError(f"{path}: the file is missing: no checkpoint") from None
         try:
             content = json.loads(text)
             identity, weight_map = content["metadata"].get("id"), content["weight_map"]
-            names = set(weight_map.values())
+            names = content["metadata"].get("files") or sorted(set(weight_map.values()))
             is_whole = identity is None or type(identity) is str
             is_whole &= all(type(n) is str and n.endswith(SUFFIX) and "/" not in n for n in names)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -156,7 +157,7 @@ class Reader:
         is_ours = _checksums.ALGORITHM.encode() in text or b'"id"' in text
         if is_ours and not _checksums.is_sealed(text, INDEX_BEFORE):
             raise StateError(f"{path}: it is damaged: its checksum is wrong")
-        return identity, weight_map
+        return identity, names, weight_map
 
     @property
     def names(self) -> list[str]:

@@ -104,7 +104,7 @@ def write(
             file.finish()
         if is_folder:
             weight_map = {t: n for n, s in zip(names, shards, strict=True) for t in s}
-            (place / INDEX).write_bytes(_index(metadata["id"], total, weight_map))
+            (place / INDEX).write_bytes(_index(metadata["id"], names, total, weight_map))
             _atomic.sync(place / INDEX)
 
 
@@ -122,9 +122,9 @@ def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]
     return shards
 
 
-def _index(identity: str, total: int, weight_map: Mapping[str, str]) -> bytes:
+def _index(identity: str, files: list[str], total: int, weight_map: Mapping[str, str]) -> bytes:
     blank = {_checksums.ALGORITHM: "0" * _checksums.DIGITS}
-    metadata = {**blank, "total_size": total, "id": identity}
+    metadata = {**blank, "total_size": total, "id": identity, "files": files}
     text = json.dumps({"metadata": metadata, "weight_map": weight_map}, separators=(",", ":"))
     return _checksums.seal(text.encode(), INDEX_BEFORE)
 

@@ -164,10 +164,14 @@ class Optimizer(Weights, Hyperparameters):
     # ----- by name -------------------------------------------------------------------------------
 
     def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+        return {**super()._own_state(name_of), **self._state_numbers()}
+
+    def _state_numbers(self) -> dict[str, Any]:
+        self._hypers_created = False  # a number that took a schedule's place is none yet
         self._create_hypers()
         numbers = {name: x for name, x in self._hyper.items() if not callable(x)}
-        numbers.pop("decay", None)  # read from the config alone
-        return {**super()._own_state(name_of), **numbers}
+        numbers.pop("decay", None)  # what counts is in the config
+        return numbers
 
     def _make_slots(self, variables: Sequence[Any]) -> None:
         self._create_all_weights([self._variables.find(var) for var in variables])
