@@ -130,9 +130,7 @@ def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[st
     for group in groups:
         group.pop("param_names", None)
     if any(group != groups[0] for group in groups):
-        raise ValueError(
-            "load_torch_state_dict: state_dict: expected the same options of all groups"
-        )
+        raise ValueError("load_torch_state_dict: expected the same options of all param_groups")
     if len(numbers) != count:
         what = "load_torch_state_dict: names: expected as many as parameters"
         raise ValueError(f"{what}, {len(numbers)}, got {count}")

@@ -56,6 +56,8 @@ class Ours:
     def __init__(self, name, kwargs, dtype, lr=LR):
         self.variables = [Variable(np.ones(s, dtype), name=f"v{i}") for i, s in enumerate(SHAPES)]
         options = {**kwargs, **({"epsilon": TINY} if name != "SGD" else {})}
+        if name == "Adam":  # in double precision, not float32's as Keras has them
+            options |= {"beta_1": np.float64(0.9), "beta_2": np.float64(0.999)}
         self.opt = getattr(legacy, name)(lr, **options)
 
     def steps(self, grads):

@@ -58,8 +58,8 @@ assert (emb.value[rows] == kept[0]).all() and kept[0].all(1).all()
 assert (opt.get_slot(emb, "accumulator").value[rows] == kept[1]).all()
 part = slotwise.load_array(f"{folder}/base", "emb/accumulator", rows=slice(0, 9), mmap=True)
 assert part.shape == (9, WIDTH)
-own = {line.split(":")[0]: line.split()[1] for line in open("/proc/self/status")}
-print(int(own["RssAnon"]) >> 10)
+status = open("/proc/self/status").read()
+print(int(status.split("RssAnon:")[1].split()[0]) >> 10)
 """
 
 
