@@ -34,8 +34,9 @@ def test_examples_run(module):
     assert failed == 0
 
 
-def test_the_page_for_keras_users_runs():
-    failed, _ = doctest.testfile(str(ROOT / "docs" / "keras.md"), False, optionflags=FLAGS)
+@pytest.mark.parametrize("page", ["keras.md", "state.md"])
+def test_pages_run(page):
+    failed, _ = doctest.testfile(str(ROOT / "docs" / page), False, optionflags=FLAGS)
     assert failed == 0
 
 

@@ -18,9 +18,8 @@ class TouchedRows:
         names: what that checkpoint holds.
     """
 
-    def __init__(self, array: NDArray[Any]) -> None:
-        self._array = weakref.ref(array)
-        self._touched = np.zeros(array.shape[0], np.bool_)
+    def __init__(self, count: int) -> None:
+        self._touched = np.zeros(count, np.bool_)
         self.since: str | None = None
         self.names: frozenset[str] = frozenset()
 
@@ -45,30 +44,39 @@ class TouchedRows:
         self._touched[:] = False
         self.since, self.names = since, frozenset(names)
 
-    def is_of(self, array: NDArray[Any]) -> bool:
-        return self._array() is array
 
-
-_tracked: dict[int, TouchedRows] = {}  # by the identities of arrays
+# By the identities of arrays: those that are tracked, and their slots.
+_tracked: dict[int, tuple[weakref.ref[NDArray[Any]], TouchedRows]] = {}
 
 
 def start(array: NDArray[Any]) -> TouchedRows:
     found = find(array)
     if found is None:
-        key = id(array)
-        found = _tracked[key] = TouchedRows(array)
-        weakref.finalize(array, _tracked.pop, key, None)
+        found = TouchedRows(array.shape[0])
+        follow(array, found)
     return found
 
 
+def follow(array: NDArray[Any], touched: TouchedRows) -> None:
+    """Have what changes an array (a slot) count as a change of those rows."""
+    key = id(array)
+    _tracked[key] = weakref.ref(array, lambda dead: _forget(key, dead)), touched
+
+
+def _forget(key: int, dead: weakref.ref[NDArray[Any]]) -> None:
+    if key in _tracked and _tracked[key][0] is dead:  # and no other array of the same identity
+        del _tracked[key]
+
+
 def stop(array: NDArray[Any]) -> None:
-    if find(array) is not None:
-        del _tracked[id(array)]
+    touched = find(array)
+    for key in [key for key, (_, found) in _tracked.items() if found is touched]:
+        del _tracked[key]
 
 
 def find(array: NDArray[Any]) -> TouchedRows | None:
-    found = _tracked.get(id(array))
-    return found if found is not None and found.is_of(array) else None
+    ref, touched = _tracked.get(id(array), (None, None))
+    return touched if ref is not None and ref() is array else None
 
 
 def is_used() -> bool:

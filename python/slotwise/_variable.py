@@ -160,6 +160,8 @@ class Variable(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         if out is not None:  # as of `var += x`: in place
+            for x in out:
+                _tracking.mark(_plain(x))
             kwargs["out"] = tuple(x._value if isinstance(x, Variable) else x for x in out)
             given = [_plain(x) for x in inputs]
             getattr(ufunc, method)(*given, **kwargs)

@@ -188,6 +188,24 @@ def test_which_rows_count_as_touched():
 
 
 @pytest.mark.parametrize(
+    "change",
+    [
+        lambda job: job.emb.assign(np.zeros((ROWS, WIDTH))),
+        lambda job: job.emb.__iadd__(np.float32(1)),
+        lambda job: job.opt.get_slot(job.emb, "accumulator").assign_add(np.ones((ROWS, WIDTH))),
+        lambda job: job.opt.set_weights(job.opt.get_weights()),
+        lambda job: job.opt.load_state_dict(job.opt.state_dict()),
+    ],
+)
+def test_other_changes_touch_all_rows(tmp_path, change):
+    job = Job()
+    chain(tmp_path, job, 1)
+    assert job.touched.rows.size == 0
+    change(job)
+    assert job.touched.rows.size == ROWS
+
+
+@pytest.mark.parametrize(
     ("make", "kwargs", "all_rows"),
     [
         (legacy.Adagrad, {}, False),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise import _tracking
 from slotwise._variable import Variable
 from slotwise.optimizers import _registry
 
@@ -208,6 +209,7 @@ class Stateful:
             raise ValueError(f"load_state_dict: {report}")
         for name, array in targets.items():
             if name in values and name not in report.mismatched:
+                _tracking.mark(array)
                 array[...] = values[name]
         return report
 

@@ -16,7 +16,7 @@ from slotwise.state import _threads
 from slotwise.state._errors import StateError
 from slotwise.state._memory import IntoArray, IntoRows, Nowhere
 from slotwise.state._reader import Part, Reader
-from slotwise.state._save import Path_, check_optimizer
+from slotwise.state._save import Path_, check_optimizer, restart
 
 Verify = Literal["before", "during"] | Literal[False]
 
@@ -257,16 +257,17 @@ def _track(
     names: Mapping[str, Any], identity: str, loaded: Mapping[str, Array], optimizer: Any
 ) -> None:
     """Tracked rows count from what was loaded, if all of the variable was."""
-    owners: dict[str, Array] = {}
+    state = _state_dict.Entries({}, {})
     if optimizer is not None:
-        owners = _state_dict.entries(optimizer, names).owners
+        state = _state_dict.entries(optimizer, names)
     for name, value in names.items():
         array = _state_dict.array_of(value)
         touched = _tracking.find(array)
         if touched is None:
             continue
-        own = [name, *(slot for slot, owner in owners.items() if owner is array)]
-        if all(part in loaded for part in own):
-            touched.restart(identity, own)
+        slots = [slot for slot, owner in state.owners.items() if owner is array]
+        own = {name: array, **{slot: state.arrays[slot] for slot in slots}}
+        if own.keys() <= loaded.keys():
+            restart(touched, identity, own)
         else:
             touched.mark()

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,4 +239,12 @@ def _restart(found: Snapshot, identity: str) -> None:
     for array in found.variables.values():
         touched = _tracking.find(array)
         if touched is not None:
-            touched.restart(identity, found.of(array))
+            own = found.of(array)
+            restart(touched, identity, {name: found.arrays[name] for name in own})
+
+
+def restart(touched: TouchedRows, identity: str, own: Mapping[str, Array]) -> None:
+    """The same for one variable, with the arrays that the checkpoint has of it."""
+    touched.restart(identity, own)
+    for array in own.values():  # whoever assigns to a slot changes rows, too
+        _tracking.follow(array, touched)
