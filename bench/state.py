@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.contestant import State, Subject
+from bench.contestant import State, Subject, Unsupported
 from bench.work import Array, Work, drawn, filled
 
-CALLS = ("save", "load")
+# Restore: load into the arrays that are there, of which nothing is lost if the file is damaged.
+CALLS = ("save", "load", "restore")
 _TENSORS = 4
 _BLOCK = 8 << 20
 
@@ -49,26 +50,29 @@ class StateWork(Work):
 
     def subject(
         self,
-        save: str,
-        load: str,
+        calls: dict[str, str],
         suffix: str,
         names: dict[str, Any],
         read: Callable[[Path], dict[str, Array]],
     ) -> Subject:
         """The statement of one of the calls, on a file that exists.
 
-        What is saved must be on the disk in the end: ``save`` calls ``sync(path)`` if the library
-        does not see to it. Before each load the file leaves the page cache.
+        What is saved must be on the disk in the end: the call is followed by ``sync(path)`` if the
+        library does not see to it. Before it is loaded the file leaves the page cache.
         """
+        if self.call not in calls:
+            raise Unsupported(f"it does not {self.call} arrays that are there")
         folder = Path(tempfile.mkdtemp(prefix="slotwise-bench-"))
         path, arrays = folder / f"state{suffix}", self.arrays()
         everything = {"path": path, "arrays": arrays, "sync": sync, "evict": evict, **names}
-        exec(save, everything)
+        exec(calls["save"], everything)
 
         def state() -> State:
             return [{"t0": read(path)["t0"]}]
 
-        statement = save if self.call == "save" else f"evict(path); found = {load}"
+        statement = calls[self.call]
+        if self.call != "save":
+            statement = f"evict(path); found = {statement}"
         subject = Subject(statement, everything, state)
         weakref.finalize(subject, shutil.rmtree, folder, True)
         return subject
@@ -99,22 +103,24 @@ def write_plainly(path: Path, arrays: dict[str, Array]) -> None:
 
 
 def read_plainly(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
-    found = {name: np.empty_like(array) for name, array in arrays.items()}
+    return restore_plainly(path, {name: np.empty_like(x) for name, x in arrays.items()})
+
+
+def restore_plainly(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
     with open(path, "rb", buffering=0) as file:
-        for array in found.values():
+        for array in arrays.values():
             view = memoryview(array.view(np.uint8))
             while view:
                 view = view[file.readinto(view[:_BLOCK]) or 0 :]
-    return found
+    return arrays
 
 
 def plain(work: StateWork) -> Subject:
     """What shows the limit."""
-    names = {"write": write_plainly, "read": read_plainly}
+    names = {"write": write_plainly, "read": read_plainly, "restore": restore_plainly}
     arrays = work.arrays()
     return work.subject(
-        "write(path, arrays)",
-        "read(path, arrays)",
+        {call: f"{name}(path, arrays)" for call, name in zip(CALLS, names, strict=True)},
         ".bin",
         names,
         lambda path: read_plainly(path, arrays),

@@ -89,7 +89,7 @@ def test_sparse_cases_run_without_peers(tmp_path: Path) -> None:
 def test_state_runs_without_peers(tmp_path: Path) -> None:
     done = bench("--suite", "state", "--size", "64Ki", *TINY, "--out", tmp_path, "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(cases(tmp_path)) == 2
+    assert len(cases(tmp_path)) == 3
 
 
 def test_optimizers_run_without_peers(tmp_path: Path) -> None:

@@ -99,8 +99,7 @@ class NumPy(Peer):
                 return {name: file[name] for name in file.files}
 
         return work.subject(
-            "np.savez(path, **arrays); sync(path)",
-            "load(path)",
+            {"save": "np.savez(path, **arrays); sync(path)", "load": "load(path)"},
             ".npz",
             {"np": np, "load": load},
             load,

@@ -17,8 +17,10 @@ class Safetensors(Peer):
         import safetensors.numpy as library
 
         return work.subject(
-            "library.save_file(arrays, path); sync(path)",
-            "library.load_file(path)",
+            {
+                "save": "library.save_file(arrays, path); sync(path)",
+                "load": "library.load_file(path)",
+            },
             ".safetensors",
             {"library": library},
             library.load_file,

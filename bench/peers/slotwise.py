@@ -148,8 +148,11 @@ class Slotwise(Peer):
         import slotwise
 
         return work.subject(
-            "slotwise.save(path, variables=arrays)",
-            "slotwise.load(path).arrays",
+            {
+                "save": "slotwise.save(path, variables=arrays)",
+                "load": "slotwise.load(path).arrays",
+                "restore": "slotwise.load(path, variables=arrays)",
+            },
             "",
             {"slotwise": slotwise},
             lambda path: slotwise.load(path).arrays,

@@ -30,16 +30,16 @@ class State(Suite):
     name = NAME
     title = "State on disk"
     about = (
-        "Four arrays saved until they are on the disk, and loaded into new arrays from a cold page "
-        "cache, in the folder for temporary files. The limit is a plain sequential write or read. "
-        "Only slotwise has checksums, and verifies them."
+        "Four arrays saved until they are on the disk, and loaded from a cold page cache, into new "
+        "arrays or (restore) those that are there, in the folder for temporary files. The limit is "
+        "a plain sequential write or read. Only slotwise has checksums, and verifies them."
     )
     rank = 9
     method = "state"
 
     def cases(self, options: Options) -> list[Case]:
         return [
-            StateCase(NAME, call, dtype, size, against=PEERS)
+            StateCase(NAME, call, dtype, size, against=() if call == "restore" else PEERS)
             for dtype in options.dtypes or ("float32",)
             for size in options.sizes or (_SIZES[options.level],)
             for call in CALLS

@@ -16,7 +16,7 @@ import slotwise
 from slotwise.state import _atomic
 
 KILLS = int(os.environ.get("SLOTWISE_CRASH_KILLS", "30"))
-SCRIPT = Path(__file__).with_name("crash.py")
+SCRIPT = Path(__file__).parents[1] / "state_crash.py"
 ONES = {"a": np.ones(1000), "b": np.ones(3, np.float32)}
 TWOS = {name: 2 * x for name, x in ONES.items()}
 NAMES = ("x.safetensors", "folder")
@@ -132,6 +132,22 @@ def test_a_reader_keeps_what_it_opened(tmp_path):
     with slotwise.state.Reader(path) as reader:
         slotwise.save(path, variables=TWOS)
         assert reader.read("a")[0] == 1
+
+
+def test_what_other_paths_left_is_not_taken(tmp_path):
+    slotwise.save(tmp_path / "a.b", variables=ONES)
+    os.rename(tmp_path / "a.b", tmp_path / ".a.b.01234567.old")
+    with pytest.raises(slotwise.state.StateError, match="there is no checkpoint"):
+        slotwise.load(tmp_path / "a")
+
+
+def test_links_stay_links(tmp_path):
+    slotwise.save(tmp_path / "real", variables=ONES)
+    (tmp_path / "latest").symlink_to("real")
+    slotwise.save(tmp_path / "latest", variables=TWOS)
+    assert (tmp_path / "latest").is_symlink()
+    assert slotwise.load(tmp_path / "real").arrays["a"][0] == 2
+    assert sorted(os.listdir(tmp_path)) == ["latest", "real"]
 
 
 def test_manager_keeps_the_latest(tmp_path):

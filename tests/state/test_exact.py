@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slotwise
-
-sys.path.insert(0, str(Path(__file__).parent))
-import runs
+import state_runs as runs
 
 RUNS = list(runs.runs())
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import tracemalloc
+import types
 from pathlib import Path
 
 import ml_dtypes
@@ -186,3 +188,39 @@ def test_other_folders_and_files_are_left_alone(tmp_path):
     with pytest.raises(IsADirectoryError, match="got a folder"):
         slotwise.save(tmp_path / "y.safetensors", extra=1)
     assert (tmp_path / "mine/notes").read_text() == "x"
+
+
+def test_a_bar_shows_the_bytes(tmp_path, monkeypatch):
+    shown = []
+
+    class Bar:
+        def __init__(self, total, desc, **_):
+            self.total, self.done = total, 0
+            shown.append((desc, self))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, count):
+            self.done += count
+
+    given = {"x": np.ones(CHUNK + 1, np.uint8), "y": np.ones(3)}
+    path = str(tmp_path / "x")
+    monkeypatch.setitem(sys.modules, "tqdm", types.SimpleNamespace(tqdm=Bar))
+    slotwise.save(path, variables=given, progress=True)
+    slotwise.load(path, variables=given, progress=True)
+    assert [desc for desc, _ in shown] == [f"save {path}", f"verify {path}", f"load {path}"]
+    assert all(bar.done == bar.total == CHUNK + 25 for _, bar in shown)
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # not installed
+    slotwise.save(path, variables=given, progress=True)
+    assert len(shown) == 3
+
+
+def test_many_small_tensors(tmp_path):
+    given = {f"v{n}": np.full(3, n) for n in range(3000)}
+    path = saved(tmp_path, "x.safetensors", variables=given)
+    found = slotwise.load(path).arrays
+    assert all((found[name] == x).all() for name, x in given.items())

@@ -275,7 +275,11 @@ def owner_of(name: str, variables: Names) -> str | None:
 
 def config_of(optimizer: Stateful) -> Any:
     """The class and config as JSON would give them back."""
-    return json.loads(json.dumps(_registry.serialize(optimizer)))
+    try:
+        return json.loads(json.dumps(_registry.serialize(optimizer)))
+    except TypeError as error:
+        what = f"{type(optimizer).__name__}.get_config"
+        raise TypeError(f"{what}: expected what JSON can hold: {error}") from None
 
 
 def compare_config(optimizer: Stateful, saved: Any) -> dict[str, str]:

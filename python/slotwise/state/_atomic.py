@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,11 +26,8 @@ def _beside(path: Path, ending: str) -> Path:
 def _left(path: Path, ending: str) -> list[Path]:
     """What earlier processes left beside a path, the newest last."""
     names = os.listdir(path.parent) if path.parent.is_dir() else []
-    found = [
-        path.parent / name
-        for name in names
-        if name.startswith(f".{path.name}.") and name.endswith(ending)
-    ]
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}{re.escape(ending)}")
+    found = [path.parent / name for name in names if pattern.fullmatch(name)]
     return sorted(found, key=lambda p: p.stat().st_mtime)
 
 

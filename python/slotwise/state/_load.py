@@ -69,8 +69,9 @@ def load(
         rename: from names in the checkpoint to those here, of variables (their slots follow) or of
             any tensor.
         custom_objects: classes of your own by name, for ``optimizer="saved"``.
-        verify: ``"before"`` reads all once to verify the checksums, then again to load;
-            ``"during"`` reads once; False does not verify.
+        verify: ``"before"`` reads all once to verify the checksums, then again to load, so that
+            nothing is written from a damaged file; ``"during"`` reads once, as is always done for
+            ``arrays``; False does not verify.
         mmap: return views of the file in ``arrays``.
         progress: whether to show a bar (with tqdm installed); by default, if it takes long.
 
@@ -110,9 +111,10 @@ def load(
         if strict and report:
             raise ValueError(f"load: {path}: {report}")
         arrays = {}
-        if optimizer is None and variables is None:
+        if optimizer is None and variables is None:  # new ones: there is nothing to protect
             targets = arrays = {n: np.empty(*content.kind(n)) for n in content.names}
-        fitting = {n: x for n, x in targets.items() if n in content.names}
+            verify = verify and "during"
+        fitting = {n: x for n, x in targets.items() if content.has(n)}
         fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
         content.fill(fitting, verify, progress)
         _track(_state_dict.named(variables), last["id"], fitting, optimizer)
@@ -139,12 +141,15 @@ class _Content:
     def names(self) -> list[str]:
         return [*self._in_file]
 
+    def has(self, name: str) -> bool:
+        return name in self._in_file
+
     def _base(self, name: str) -> int:
         """The latest layer that has the whole tensor."""
         own = self._in_file[name]
         for number in reversed(range(len(self._layers))):
             layer = self._layers[number]
-            if own not in layer.names:
+            if own not in layer:
                 break
             if own not in layer.metadata.get("rows", {}):
                 return number
@@ -218,7 +223,7 @@ class _Content:
                 for layer, parts in plan:
                     layer.fill([to_load for _, to_load in parts], bool(verify), advance)
             except (OSError, StateError) as error:
-                raise StateError(f"{error}; the arrays were overwritten in part") from error
+                raise StateError(f"{error}; arrays were overwritten in part") from error
 
     @staticmethod
     def _row_ids(layer: Reader, verify: bool) -> dict[str, Array]:

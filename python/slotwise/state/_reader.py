@@ -154,7 +154,7 @@ class Reader:
             raise StateError(f"{path}: it is damaged: {error!r}") from None
         if not is_whole:
             raise StateError(f"{path}: expected names of {SUFFIX} files beside it")
-        is_ours = _checksums.ALGORITHM.encode() in text or b'"id"' in text
+        is_ours = _checksums.ALGORITHM.encode() in text or identity is not None
         if is_ours and not _checksums.is_sealed(text, INDEX_BEFORE):
             raise StateError(f"{path}: it is damaged: its checksum is wrong")
         return identity, names, weight_map
@@ -162,6 +162,9 @@ class Reader:
     @property
     def names(self) -> list[str]:
         return list(self._of)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._of
 
     def tensor(self, name: str) -> Tensor:
         """Shape, dtype and place of a tensor.

@@ -84,6 +84,7 @@ def write(
     progress: bool | None,
 ) -> None:
     """Write a file, or a folder of them if the path has no suffix, in place of what is there."""
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     is_folder = path.suffix != SUFFIX
     _refuse_others(path, is_folder)
     with _atomic.replacing(path, is_folder) as place, ExitStack() as open_files:

@@ -1,4 +1,4 @@
-"""Saves again and again, until it is killed; `python crash.py FOLDER KILLS SEED` does the killing.
+"""Saves again and again, until it is killed; `python state_crash.py FOLDER KILLS SEED` does the killing.
 
 Prints a line of what each kill left, and ends with 1 if anything but a whole state was found.
 """

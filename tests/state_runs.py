@@ -1,4 +1,4 @@
-"""Training runs that are stopped and go on in another process, as `python runs.py STEP ...`."""
+"""Training runs that are stopped and go on in another process, as `python state_runs.py STEP FOLDER`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import keras_slotwise
 import ml_dtypes
