@@ -1,6 +1,6 @@
-"""Saves again and again, until it is killed; `python state_crash.py FOLDER KILLS SEED` does the killing.
+"""A process that saves again and again, and is killed: `python state_crash.py FOLDER KILLS SEED`.
 
-Prints a line of what each kill left, and ends with 1 if anything but a whole state was found.
+It ends with 1 if anything but a whole state, the last one known or the next, was found.
 """
 
 from __future__ import annotations

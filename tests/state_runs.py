@@ -1,4 +1,7 @@
-"""Training runs that are stopped and go on in another process, as `python state_runs.py STEP FOLDER`."""
+"""Training runs that stop and go on in another process: `python state_runs.py STEP FOLDER`.
+
+STEP is "begin", or anything else to go on.
+"""
 
 from __future__ import annotations
 
