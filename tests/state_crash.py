@@ -5,12 +5,15 @@ It ends with 1 if anything but a whole state, the last one known or the next, wa
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slotwise
@@ -37,6 +40,50 @@ def save_for_ever(path: Path, first: int, acknowledged: int) -> None:
         save(path, number)
         os.write(acknowledged, number.to_bytes(8, "little"))
         number += 1
+
+
+CALLS = ("mkdir", "open", "pwrite", "fsync", "rename", "replace", "unlink", "rmdir", "close")
+
+
+def save_up_to_call(path: Path, number: int, last: int) -> None:
+    """Ends the process by a kill before its last-th call of the system."""
+    left = last
+
+    def ending(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, ending(getattr(os, name)))
+    _atomic.exchange = ending(_atomic.exchange)
+    save(path, number)
+    os._exit(0)
+
+
+def kill_at_each_call(folder: str) -> int:
+    """The old state or the new one, wherever it ends; returns how many places there were."""
+    places = 0
+    for form in FORMS:
+        path = Path(folder, form)
+        for last in itertools.count(1):
+            save(path, 1)
+            child = os.fork()
+            if child == 0:
+                if form == "renamed":
+                    _atomic.exchange = lambda a, b: False
+                save_up_to_call(path, 2, last)
+            _, status = os.waitpid(child, 0)
+            check(path, 1)
+            if status == 0:
+                break
+            places += 1
+    return places
 
 
 def killed(path: Path, first: int, seconds: float) -> int:
@@ -68,21 +115,24 @@ def check(path: Path, last: int) -> int:
 
 def main(folder: str, kills: str, seed: str) -> None:
     rng = random.Random(int(seed))
+    places = kill_at_each_call(folder)
     last = dict.fromkeys(FORMS, 0)
+    began = time.perf_counter()
     for form in FORMS:
         save(Path(folder, form), 0)
+    typical = (time.perf_counter() - began) / len(FORMS)
     left = 0
     for kill in range(int(kills)):
         form = FORMS[kill % len(FORMS)]
         path = Path(folder, form)
-        known = killed(path, last[form] + 1, rng.uniform(0, 0.15))
+        known = killed(path, last[form] + 1, rng.uniform(0, 2.5 * typical))
         last[form] = check(path, known)
         left += sum(name.startswith(".") for name in os.listdir(folder))
     for form in FORMS:
         save(Path(folder, form), last[form])
     rest = sorted(os.listdir(folder))
     assert rest == sorted(FORMS), rest  # what was left was removed by the next save
-    print(f"{kills} kills: {sum(last.values())} states, {left} times something was left beside")
+    print(f"{places} kills at calls; {kills} at random: {sum(last.values())} states, {left} left")
 
 
 if __name__ == "__main__":

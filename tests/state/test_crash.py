@@ -15,7 +15,7 @@ import pytest
 import slotwise
 from slotwise.state import _atomic
 
-KILLS = int(os.environ.get("SLOTWISE_CRASH_KILLS", "30"))
+KILLS = int(os.environ.get("SLOTWISE_CRASH_KILLS", "20"))
 SCRIPT = Path(__file__).parents[1] / "state_crash.py"
 ONES = {"a": np.ones(1000), "b": np.ones(3, np.float32)}
 TWOS = {name: 2 * x for name, x in ONES.items()}

@@ -7,6 +7,7 @@ import mmap as _mmap
 import os
 import threading
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +43,10 @@ class _File:
             raise StateError(f"{path}: a header of {length} bytes does not fit {size}: damaged")
         text = os.pread(handle, length, 8)
         self.metadata, self.tensors = _format.decode(path, text, size)
+
+    @cached_property
+    def mapped(self) -> _mmap.mmap:
+        return _mmap.mmap(self.handle, 0, access=_mmap.ACCESS_READ)
 
     def read(self, memory: NDArray[Any], tensor: Tensor, begin: int) -> None:
         """Fill memory from a tensor's byte on."""
@@ -197,7 +202,7 @@ class Reader:
         count = int(np.prod(shape, dtype=np.int64))
         if count == 0:
             return np.empty(shape, tensor.dtype)
-        mapped = _mmap.mmap(self._of[tensor.name].handle, 0, access=_mmap.ACCESS_READ)
+        mapped = self._of[tensor.name].mapped
         return np.frombuffer(mapped, tensor.dtype, count, tensor.begin + begin).reshape(shape)
 
     def fill(
