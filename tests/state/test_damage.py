@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise.state import StateError
-from slotwise.state._checksums import CHUNK, seal
+from slotwise.state._checksums import CHUNK, checksum, seal
 from slotwise.state._format import _BEFORE
 
 NAMES = ("one.safetensors", "folder")
@@ -174,6 +174,47 @@ def test_files_of_newer_versions_are_refused(tmp_path):
     header = json.dumps({"__metadata__": metadata}, separators=(",", ":")).encode()
     with pytest.raises(StateError, match="a newer slotwise wrote it"):
         slotwise.load(crafted(tmp_path / "x.safetensors", header, sealed=True))
+
+
+GOOD = {
+    "version": 1,
+    "id": "a",
+    "parent": None,
+    "config": None,
+    "extra": None,
+    "variables": ["x"],
+    "state": [],
+    "checksums": {"x": checksum(bytes(8))},
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({member: None} for member in ("id", "variables", "state", "checksums", "version")),
+        {"variables": ["y"]},
+        {"variables": [["x"]]},
+        {"checksums": {}},
+        {"checksums": {"x": ""}},
+        {"checksums": {"x": 5}},
+        {"rows": {"x": "x@rows"}},
+        {"rows": {"x": 5}},
+        {"rows": ["x"]},
+        {"rows": {"x": "x"}},
+        {"parent": 3},
+    ],
+)
+def test_forged_metadata_is_refused(tmp_path, change):
+    """With checksums that are right."""
+
+    def made(metadata):
+        own = {"xxh3_64": "0" * 16, "slotwise": json.dumps(metadata)}
+        header = json.dumps({"__metadata__": own, **entry()}, separators=(",", ":")).encode()
+        return crafted(tmp_path / "x.safetensors", header, bytes(8), sealed=True)
+
+    slotwise.load(made(GOOD))
+    with pytest.raises(StateError):
+        slotwise.load(made({**GOOD, **change}))
 
 
 @pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "x.pt", 3])

@@ -106,6 +106,7 @@ def decode(path: str, text: bytes, file_size: int) -> tuple[dict[str, Any], dict
                     f"{path}: expected a version of at most {VERSION}, got {metadata['version']}: "
                     "a newer slotwise wrote it"
                 )
+            _check_metadata(path, metadata)
         else:
             metadata = {}
         sums = metadata.get("checksums", {})
@@ -120,6 +121,23 @@ def decode(path: str, text: bytes, file_size: int) -> tuple[dict[str, Any], dict
         raise StateError(f"{path}: the header is damaged: {error!r}") from None
     _check_places(path, tensors.values(), start, file_size)
     return metadata, tensors
+
+
+_MEMBERS = {"id": str, "variables": list, "state": list, "checksums": dict, "rows": dict}
+
+
+def _check_metadata(path: str, metadata: dict[str, Any]) -> None:
+    """What loading relies on: whoever forges a file can make its checksum, too."""
+    metadata.setdefault("rows", {})
+    for member, kind in _MEMBERS.items():
+        if type(metadata.get(member)) is not kind:
+            raise StateError(f"{path}: the header is damaged: {member}: expected a {kind.__name__}")
+    names = (*metadata["variables"], *metadata["state"], *metadata["rows"].values())
+    if not all(type(name) is str for name in names):
+        raise StateError(f"{path}: the header is damaged: expected names")
+    for member in ("config", "extra", "parent"):
+        if member not in metadata:
+            raise StateError(f"{path}: the header is damaged: {member} is missing")
 
 
 def _tensor(path: str, name: str, found: Any, start: int, sums: Mapping[str, str] | None) -> Tensor:

@@ -94,6 +94,7 @@ def load(
         raise ValueError(f"load: verify: expected 'before', 'during' or False, got {verify!r}")
     if mmap and (deltas or optimizer is not None or variables is not None):
         raise ValueError("load: mmap: expected neither variables, an optimizer nor deltas")
+    names = None if variables is None else _state_dict.named(variables)
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
         content = _Content(layers, rename or {})
@@ -107,17 +108,17 @@ def load(
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return State(last["id"], last["config"], last["extra"], None, Report(), arrays)
-        targets, report = content.targets(optimizer, variables)
+        targets, report = content.targets(optimizer, names)
         if strict and report:
             raise ValueError(f"load: {path}: {report}")
         arrays = {}
-        if optimizer is None and variables is None:  # new ones: there is nothing to protect
+        if optimizer is None and names is None:  # new ones: there is nothing to protect
             targets = arrays = {n: np.empty(*content.kind(n)) for n in content.names}
             verify = verify and "during"
         fitting = {n: x for n, x in targets.items() if content.has(n)}
         fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
         content.fill(fitting, verify, progress)
-        _track(_state_dict.named(variables), last["id"], fitting, optimizer)
+        _track(names or {}, last["id"], fitting, optimizer)
         return State(last["id"], last["config"], last["extra"], optimizer, report, arrays)
 
 
@@ -151,7 +152,7 @@ class _Content:
             layer = self._layers[number]
             if own not in layer:
                 break
-            if own not in layer.metadata.get("rows", {}):
+            if own not in layer.metadata["rows"]:
                 return number
         raise StateError(f"{self._layers[0].path}: '{own}' is missing, which deltas change")
 
@@ -160,21 +161,18 @@ class _Content:
         tensor = self._layers[self._bases[name]].tensor(self._in_file[name])
         return tensor.shape, tensor.dtype
 
-    def targets(
-        self, optimizer: Any, variables: Names | Iterable[Any] | None
-    ) -> tuple[dict[str, Array], Report]:
+    def targets(self, optimizer: Any, names: Names | None) -> tuple[dict[str, Array], Report]:
         """The arrays to fill, and what does not fit them."""
-        names = _state_dict.named(variables)
         given: dict[str, tuple[Any, Any]] = {}
         targets: dict[str, Array] = {}
         report = Report()
-        if variables is not None:
+        if names is not None:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: _state_dict.array_of(value) for n, value in names.items()}
         if optimizer is not None:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
-            state = _state_dict.prepare(optimizer, own, names).arrays
+            state = _state_dict.prepare(optimizer, own, names or {}).arrays
             _state_dict.refuse_repeated(targets.keys() & state.keys())
             targets |= state
             report.config = _state_dict.compare_config(
@@ -189,7 +187,7 @@ class _Content:
 
     def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
         rows = {id(layer): self._row_ids(layer, bool(verify)) for layer in self._layers}
-        plan: list[tuple[Reader, list[tuple[Part, Part]]]] = []
+        plan: list[tuple[Reader, list[Part]]] = []
         size = 0
         for number, layer in enumerate(self._layers):
             parts = []
@@ -197,37 +195,36 @@ class _Content:
                 own = self._in_file[name]
                 if number < self._bases[name]:
                     continue
-                ids = layer.metadata.get("rows", {}).get(own)
+                ids = layer.metadata["rows"].get(own)
                 tensor = layer.tensor(own)
                 if ids is None:
                     sink: Any = IntoArray(array)
                 else:
                     sink = IntoRows(array, _checked(rows[id(layer)][ids], array, layer, own))
-                    if (
-                        tensor.shape != (sink.count, *array.shape[1:])
-                        or tensor.dtype != array.dtype
-                    ):
+                    fitting = (sink.count, *array.shape[1:]), array.dtype
+                    if (tensor.shape, tensor.dtype) != fitting:
                         raise StateError(f"{layer.path}: '{own}' does not fit its rows")
                 size += tensor.size
-                parts.append(
-                    (Part(tensor, 0, tensor.size, Nowhere()), Part(tensor, 0, tensor.size, sink))
-                )
+                parts.append(Part(tensor, 0, tensor.size, sink))
             plan.append((layer, parts))
-        what = f"load {self._layers[0].path}"
+        path = self._layers[0].path
         if verify == "before":
-            with _threads.progress_bar(f"verify {self._layers[0].path}", size, progress) as advance:
+            with _threads.progress_bar(f"verify {path}", size, progress) as advance:
                 for layer, parts in plan:
-                    layer.fill([to_verify for to_verify, _ in parts], True, advance)
-        with _threads.progress_bar(what, size, progress) as advance:
+                    layer.fill([part._replace(sink=Nowhere()) for part in parts], True, advance)
+        with _threads.progress_bar(f"load {path}", size, progress) as advance:
             try:
                 for layer, parts in plan:
-                    layer.fill([to_load for _, to_load in parts], bool(verify), advance)
+                    layer.fill(parts, bool(verify), advance)
             except (OSError, StateError) as error:
                 raise StateError(f"{error}; arrays were overwritten in part") from error
 
     @staticmethod
     def _row_ids(layer: Reader, verify: bool) -> dict[str, Array]:
-        names = set(layer.metadata.get("rows", {}).values())
+        names = set(layer.metadata["rows"].values())
+        for name in names:
+            if name not in layer:
+                raise StateError(f"{layer.path}: '{name}' is missing")
         return {name: layer.read(name, verify=verify) for name in names}
 
 
