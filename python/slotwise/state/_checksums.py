@@ -17,6 +17,18 @@ def checksum(data: Any) -> str:
     return xxhash.xxh3_64_hexdigest(data)
 
 
+class Running:
+    """The checksum of data that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._state = xxhash.xxh3_64()
+        self.add = self._state.update
+
+    @property
+    def value(self) -> str:
+        return self._state.hexdigest()
+
+
 def chunks(size: int) -> int:
     """How many checksums a tensor of so many bytes has."""
     return -(-size // CHUNK)

@@ -14,7 +14,7 @@ from slotwise.optimizers import _registry, _state_dict
 from slotwise.optimizers._state_dict import Array, Names, Report
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
-from slotwise.state._memory import IntoArray, IntoRows, Nowhere
+from slotwise.state._memory import IntoArray, IntoRows
 from slotwise.state._reader import Part, Reader
 from slotwise.state._save import Path_, check_optimizer, restart
 
@@ -211,11 +211,11 @@ class _Content:
         if verify == "before":
             with _threads.progress_bar(f"verify {path}", size, progress) as advance:
                 for layer, parts in plan:
-                    layer.fill([part._replace(sink=Nowhere()) for part in parts], True, advance)
+                    layer.fill([part._replace(sink=None) for part in parts], True, advance)
         with _threads.progress_bar(f"load {path}", size, progress) as advance:
             try:
                 for layer, parts in plan:
-                    layer.fill(parts, bool(verify), advance)
+                    layer.fill(parts, verify == "during", advance)
             except (OSError, StateError) as error:
                 raise StateError(f"{error}; arrays were overwritten in part") from error
 

@@ -137,13 +137,3 @@ class IntoRows:
         left = values[whole * self._width :]
         if left.size:
             flat[self._rows[rows + whole], : left.size] = left
-
-
-class Nowhere:
-    """Nothing: the bytes are read to be verified."""
-
-    def memory(self, begin: int, end: int) -> None:
-        return None
-
-    def put(self, begin: int, data: Array) -> None:
-        pass

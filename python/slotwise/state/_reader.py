@@ -17,19 +17,20 @@ from numpy.typing import NDArray
 from slotwise.state import _atomic, _checksums, _format, _threads
 from slotwise.state._errors import StateError
 from slotwise.state._format import Tensor
-from slotwise.state._memory import IntoArray, Nowhere, Sink
+from slotwise.state._memory import IntoArray, Sink
 from slotwise.state._writer import INDEX, INDEX_BEFORE, SUFFIX
 
 _buffers = threading.local()
+_BLOCK = 1 << 18
 
 
 class Part(NamedTuple):
-    """Bytes of a tensor, and where they go."""
+    """Bytes of a tensor, and where they go; None: nowhere, they are only verified."""
 
     tensor: Tensor
     begin: int
     end: int
-    sink: Sink
+    sink: Sink | None
 
 
 class _File:
@@ -57,12 +58,22 @@ class _File:
                 raise StateError(f"{self.path}: '{tensor.name}': the file ends at byte {at}")
             view, at = view[count:], at + count
 
-    def verify(self, memory: NDArray[Any], tensor: Tensor, chunk: int) -> None:
-        if tensor.checksums and _checksums.checksum(memory) != tensor.checksums[chunk]:
-            begin = tensor.begin + chunk * _checksums.CHUNK
+    def verify(self, tensor: Tensor, chunk: int) -> None:
+        """Read a chunk in blocks, which are still in the cache when they are hashed."""
+        begin, end = _bounds(tensor, chunk)
+        found = _checksums.Running()
+        for first in range(begin, end, _BLOCK):
+            memory = _buffer(min(_BLOCK, end - first))
+            self.read(memory, tensor, first)
+            found.add(memory.data)
+        self.compare(found.value, tensor, chunk)
+
+    def compare(self, found: str, tensor: Tensor, chunk: int) -> None:
+        if tensor.checksums and found != tensor.checksums[chunk]:
+            begin, end = (tensor.begin + place for place in _bounds(tensor, chunk))
             raise StateError(
                 f"{self.path}: '{tensor.name}' is damaged: the checksum of the file's bytes "
-                f"{begin} to {begin + memory.size} is wrong"
+                f"{begin} to {end} is wrong"
             )
 
 
@@ -192,7 +203,7 @@ class Reader:
         shape = tensor.shape if rows is None else (last - first, *tensor.shape[1:])
         if mmap:
             if verify:
-                self.fill([Part(tensor, begin, end, Nowhere())])
+                self.fill([Part(tensor, begin, end, None)])
             return self._view(tensor, begin, shape)
         out = np.empty(shape, tensor.dtype)
         self.fill([Part(tensor, begin, end, IntoArray(out))], verify)
@@ -231,8 +242,10 @@ class Reader:
 
     def _read_chunk(self, part: Part, number: int, verify: bool) -> None:
         tensor, file = part.tensor, self._of[part.tensor.name]
-        first = number * _checksums.CHUNK
-        last = min(first + _checksums.CHUNK, tensor.size)
+        if part.sink is None:
+            file.verify(tensor, number)
+            return
+        first, last = _bounds(tensor, number)
         begin, end = max(part.begin, first), min(part.end, last)
         if not verify:
             first, last = begin, end
@@ -244,7 +257,7 @@ class Reader:
             memory = _buffer(last - first)
         file.read(memory, tensor, first)
         if verify:
-            file.verify(memory, tensor, number)
+            file.compare(_checksums.checksum(memory), tensor, number)
         if not is_placed:
             part.sink.put(begin - part.begin, memory[begin - first : end - first])
 
@@ -267,6 +280,12 @@ def _buffer(size: int) -> NDArray[np.uint8]:
         _buffers.memory = np.empty(_checksums.CHUNK, np.uint8)
     memory: NDArray[np.uint8] = _buffers.memory[:size]
     return memory
+
+
+def _bounds(tensor: Tensor, chunk: int) -> tuple[int, int]:
+    """Of a chunk, within the tensor."""
+    begin = chunk * _checksums.CHUNK
+    return begin, min(begin + _checksums.CHUNK, tensor.size)
 
 
 def _rows_of(tensor: Tensor, rows: slice | None) -> tuple[int, int]:
