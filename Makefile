@@ -18,7 +18,7 @@ WHEEL := build/wheel/.stamp
 PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 
-.PHONY: help demo test lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo test crash lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make lint      ruff, mypy --strict, clang-format'
 	@echo 'make format    let ruff and clang-format rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
+	@echo 'make crash     kill a process that saves, a few hundred times'
 	@echo 'make bench     measure, quickly, against the peers that are installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
 	@echo 'make clean     remove everything that make made'
@@ -38,6 +39,9 @@ demo: $(VENV)/.project $(VENV)/.tools-demo
 
 test: $(VENV)/.project $(VENV)/.tools-test
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+crash: $(VENV)/.project $(VENV)/.tools-test
+	SLOTWISE_CRASH_KILLS=400 $(VENV)/bin/python -m pytest tests/state/test_crash.py $(ARGS)
 
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest tests/parity $(ARGS)

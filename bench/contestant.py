@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from bench.optimizers import OptimizerWork
     from bench.rows import RowsWork, SparseWork
+    from bench.state import StateWork
     from bench.work import DenseWork
 
 State = list[dict[str, NDArray[Any]]]
@@ -92,3 +93,6 @@ class Peer:
 
     def optimizer(self, work: OptimizerWork) -> Subject:
         raise Unsupported(f"{self.name} has no such optimizer")
+
+    def state(self, work: StateWork) -> Subject:
+        raise Unsupported(f"{self.name} does not {work.call} arrays")

@@ -53,6 +53,7 @@ def _row(record: Record, heads: list[str]) -> list[str]:
         "rate": lambda: show_rate(record.rate(OURS)),
         "of limit": lambda: f"{f.minima:.2f}" if (f := record.fraction(LIMIT)) else "-",
         "of 4r3w": lambda: f"{f.minima:.2f}" if (f := record.fraction(REFERENCE_LIMIT)) else "-",
+        "beyond arrays": lambda: show_bytes(record.extra["beyond"][OURS]),
         "ulp apart": lambda: f"{max(record.check.values()):.3g}" if record.check else "-",
     }
     return row + [more[head]() for head in heads]
@@ -69,6 +70,8 @@ def _heads(records: list[Record]) -> list[str]:
         found += ["rate", "of limit"]
     if any(r.fraction(REFERENCE_LIMIT) for r in records):
         found.append("of 4r3w")
+    if any("beyond" in r.extra for r in records):
+        found.append("beyond arrays")
     return [*found, "ulp apart"]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.optimizers import CLIPPED, MANY, ROWS
 from bench.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
-from bench.results import BASE, LIMIT, REFERENCE_LIMIT, Record, Results
+from bench.results import BASE, LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.stats import geometric_mean
 from bench.suites.dense import KI, MI, POW_VARIANT
 from bench.suites.optimizers import NAME as OPTIMIZERS
@@ -149,6 +149,23 @@ def _over_bytes(records: Sequence[Record]) -> tuple[float, float, str]:
     slow, fraction = min(rated, key=lambda pair: pair[1].minima)
     rate = slow.rate(LIMIT) or 0.0
     return 1 / fraction.minima, 1 / fraction.pairs.median, f"limit {rate / 1e9:.1f} GB/s"
+
+
+def _of_limit(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, f) for r in records if (f := r.fraction(LIMIT))]
+    slow, fraction = min(rated, key=lambda pair: pair[1].minima)
+    rate = slow.rate(LIMIT) or 0.0
+    return fraction.minima, fraction.pairs.median, f"limit {rate / 1e9:.2f} GB/s"
+
+
+def _beyond(records: Sequence[Record]) -> tuple[float, float, str]:
+    """In MiB; those of the peers are in the detail."""
+    most: dict[str, float] = {}
+    for record in records:
+        for name, size in record.extra["beyond"].items():
+            most[name] = max(most.get(name, 0.0), size / MI)
+    ours = most.pop(OURS)
+    return ours, ours, ", ".join(f"{name} {size:.0f} MiB" for name, size in most.items())
 
 
 def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
@@ -301,5 +318,36 @@ TARGETS: tuple[Target, ...] = (
         _clipped("AdamWAverage"),
         _worst_ratio,
         expected=1,
+    ),
+    *(
+        Target(
+            f"1 GiB of state, {call}: rate over that of a plain {plain}",
+            0.8,
+            "",
+            lambda results, call=call: results.find(suite="state", op=call, size=256 * MI),
+            _of_limit,
+            expected=1 if call == "restore" else 2,
+        )
+        for call, plain in (("save", "write"), ("load", "read"), ("restore", "read"))
+    ),
+    *(
+        Target(
+            f"1 GiB of state, save and load: against {whose}",
+            1.0,
+            "x",
+            lambda results, peer=peer: results.find(suite="state", peer=peer, size=256 * MI),
+            _worst_ratio,
+            expected=2,
+        )
+        for peer, whose in (("numpy", "np.savez and np.load"), ("safetensors", "safetensors"))
+    ),
+    Target(
+        "1 GiB of state, every call: memory beyond the arrays",
+        64,
+        " MiB",
+        lambda results: results.find(suite="state", size=256 * MI),
+        _beyond,
+        expected=5,
+        at_most=True,
     ),
 )

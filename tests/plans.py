@@ -12,13 +12,16 @@ from reference import Array
 from slotwise import _core
 
 RULES = {rule["name"]: rule for rule in _core.RULES if rule["has_dense"]}
-DENSE = [pytest.param(op, tag, id=f"{op.name}-{tag}") for op in OPS for tag in DTYPES]
-
-Table = dict[str, Array]
 
 
 def rule_of(op: Op) -> dict[str, Any]:
     return RULES[op.name.removeprefix("Apply")]
+
+
+DENSE = [pytest.param(op, tag, id=f"{op.name}-{tag}") for op in OPS for tag in DTYPES]
+SPARSE = [p for p in DENSE if rule_of(p.values[0])["has_sparse"]]
+
+Table = dict[str, Array]
 
 
 def plan(op: Op, tables: list[Table], averages: Any = None, decays: Any = None) -> Any:

@@ -11,7 +11,7 @@ import reference
 import slotwise
 from compare import assert_same
 from ops import BY_NAME, DTYPES, SPECIAL, Op
-from plans import DENSE, Table, apply, copies, numbers, plan, rule_of
+from plans import DENSE, SPARSE, Table, apply, copies, numbers, plan, rule_of
 from reference import Array
 from slotwise import _core
 from sparse import SPARSE_BY_NAME, summed
@@ -185,7 +185,7 @@ def update_sparse(
     assert apply(op, made, pairs, scope, around=around, **arguments(stages))
 
 
-@pytest.mark.parametrize(("op", "tag"), DENSE)
+@pytest.mark.parametrize(("op", "tag"), SPARSE)
 def test_sparse(op: Op, tag: str, threads: None) -> None:
     rng = np.random.default_rng(0)
     ids = np.concatenate([np.arange(40), rng.integers(0, 500, 150)])

@@ -86,6 +86,12 @@ def test_sparse_cases_run_without_peers(tmp_path: Path) -> None:
     assert len(cases(tmp_path)) == 4
 
 
+def test_state_runs_without_peers(tmp_path: Path) -> None:
+    done = bench("--suite", "state", "--size", "64Ki", *TINY, "--out", tmp_path, "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(cases(tmp_path)) == 3
+
+
 def test_optimizers_run_without_peers(tmp_path: Path) -> None:
     arguments = ("--suite", "optimizers", "--op", "legacy.Adam", "--size", "1Ki")
     done = bench(*arguments, *TINY, "--out", tmp_path, "--plain")

@@ -21,7 +21,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def public_functions() -> list:
     found = []
-    for module in (slotwise, raw_ops, optimizers, optimizers.schedules):
+    for module in (slotwise, raw_ops, optimizers, optimizers.schedules, slotwise.interop):
         for name in module.__all__:
             if inspect.isfunction(getattr(module, name)):
                 found.append(pytest.param(getattr(module, name), id=f"{module.__name__}.{name}"))
@@ -34,8 +34,9 @@ def test_examples_run(module):
     assert failed == 0
 
 
-def test_the_page_for_keras_users_runs():
-    failed, _ = doctest.testfile(str(ROOT / "docs" / "keras.md"), False, optionflags=FLAGS)
+@pytest.mark.parametrize("page", ["keras.md", "state.md"])
+def test_pages_run(page):
+    failed, _ = doctest.testfile(str(ROOT / "docs" / page), False, optionflags=FLAGS)
     assert failed == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from bench.contestant import Peer, State, Subject, Unsupported
 from bench.ops import OPS as DENSE
 from bench.rows import RowsWork, SparseWork
-from bench.work import DenseWork
+from bench.state import StateWork
+from bench.work import Array, DenseWork
 from examples import plain_numpy
 
 
@@ -90,6 +92,18 @@ class NumPy(Peer):
             return [work.by_id(*found) if work.call == "coalesce" else {"rows": found}]
 
         return Subject(statement, names, state)
+
+    def state(self, work: StateWork) -> Subject:
+        def load(path: Path) -> dict[str, Array]:
+            with np.load(path) as file:
+                return {name: file[name] for name in file.files}
+
+        return work.subject(
+            {"save": "np.savez(path, **arrays); sync(path)", "load": "load(path)"},
+            ".npz",
+            {"np": np, "load": load},
+            load,
+        )
 
 
 PEER = NumPy()

@@ -10,6 +10,7 @@ from bench.contestant import Peer, State, Subject, Unsupported
 from bench.optimizers import GRADIENT, VAR, OptimizerWork
 from bench.results import OURS
 from bench.rows import RowsWork, SparseWork
+from bench.state import StateWork
 from bench.work import DenseWork, RuleWork
 
 
@@ -141,6 +142,20 @@ class Slotwise(Peer):
             return [{name: array.value[seen] for name, array in a.items()} for a in arrays]
 
         return Subject("opt.apply_gradients(pairs)", names, state)
+
+    def state(self, work: StateWork) -> Subject:
+        import slotwise
+
+        return work.subject(
+            {
+                "save": "slotwise.save(path, variables=arrays)",
+                "load": "slotwise.load(path).arrays",
+                "restore": "slotwise.load(path, variables=arrays)",
+            },
+            "",
+            {"slotwise": slotwise},
+            lambda path: slotwise.load(path).arrays,
+        )
 
 
 PEER = Slotwise()

@@ -1,6 +1,6 @@
 """Optimizer updates for arrays in place, with TensorFlow's semantics, at the speed of memory."""
 
-from slotwise import optimizers, raw_ops
+from slotwise import interop, optimizers, raw_ops, state
 from slotwise._autodiff import GradientTape
 from slotwise._runtime import (
     active_target,
@@ -23,10 +23,21 @@ from slotwise._tables import (
 )
 from slotwise._variable import Variable
 from slotwise.optimizers._support import support_matrix
+from slotwise.state import (
+    CheckpointManager,
+    load,
+    load_array,
+    open_table,
+    save,
+    save_delta,
+    track,
+    untrack,
+)
 
 __version__: str = get_config()["version"]
 
 __all__ = [
+    "CheckpointManager",
     "GradientTape",
     "IndexedSlices",
     "RowPlan",
@@ -40,12 +51,21 @@ __all__ = [
     "gather_pooled",
     "get_config",
     "get_num_threads",
+    "interop",
+    "load",
+    "load_array",
+    "open_table",
     "optimizers",
     "raw_ops",
+    "save",
+    "save_delta",
     "set_num_threads",
     "set_target",
     "show_config",
+    "state",
     "support_matrix",
     "targets",
+    "track",
+    "untrack",
     "zeros",
 ]

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
+from slotwise import _tracking
+
 
 class Recorder(Protocol):
     """What records operations on variables, to differentiate them: `slotwise.GradientTape`."""
@@ -143,6 +145,7 @@ class Variable(NDArrayOperatorsMixin):
         if array.shape != self.shape:
             what = f"Variable.{method}: value for '{self.name}'"
             raise ValueError(f"{what}: expected shape {self.shape}, got {array.shape}")
+        _tracking.mark(self._value)
         return array.astype(self.dtype, copy=False)
 
     # ----- as an array ---------------------------------------------------------------------------
@@ -157,6 +160,8 @@ class Variable(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         if out is not None:  # as of `var += x`: in place
+            for x in out:
+                _tracking.mark(_plain(x))
             kwargs["out"] = tuple(x._value if isinstance(x, Variable) else x for x in out)
             given = [_plain(x) for x in inputs]
             getattr(ufunc, method)(*given, **kwargs)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from slotwise import _core
+from slotwise import _core, _tracking
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
 
@@ -70,3 +70,16 @@ def clip(pairs: Sequence[Pair], clipvalue: Any, clipnorm: Any, global_clipnorm: 
 
 def all_finite(pairs: Iterable[Pair]) -> bool:
     return all(bool(np.isfinite(values_of(grad)).all()) for grad, _ in pairs)
+
+
+def mark_touched(pairs: Iterable[Pair], only_rows: bool) -> None:
+    """Record what is about to change, for variables whose rows are tracked.
+
+    Args:
+        pairs: gradients and variables.
+        only_rows: whether a sparse gradient changes nothing but the rows that it names.
+    """
+    for grad, var in pairs if _tracking.is_used() else ():
+        rows = grad.indices if only_rows and isinstance(grad, IndexedSlices) else None
+        array = var.value if isinstance(var, Variable) else var
+        _tracking.mark(array, getattr(rows, "unique", rows))  # of a RowPlan

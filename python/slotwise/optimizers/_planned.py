@@ -7,7 +7,7 @@ from typing import Any
 
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Description, Float, Scope, Update
-from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._gradients import Pair, mark_touched
 from slotwise.optimizers._numbers import StepNumbers
 from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._state import Variables
@@ -72,9 +72,15 @@ class Planned:
         return plan
 
     def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
-        """Update the variables of a plan; `around` is what else is done in the same pass."""
+        """Update the variables of a plan.
+
+        `around` is what else is done in the same pass, if there is anything: weight decay, averages,
+        and on which rows.
+        """
         hypers = tuple(self._coefficients(plan, kind) for kind in plan.types)
         scope: Scope = plan.update.scope if self.sparse == "keras" else "rows"
+        is_whole_around = any(around[:2]) and around[-1] == "whole"
+        mark_touched(pairs, only_rows=scope == "rows" and not is_whole_around)
         plan.apply(
             pairs,
             hypers,

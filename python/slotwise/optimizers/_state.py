@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ def initial(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
             raise ValueError(f"initializer: expected {expected}, got {initializer!r}")
         initializer = _INITIALIZERS[initializer]
     if callable(initializer):
-        return np.array(initializer(shape, dtype=dtype), dtype)
+        # Held as it is: the slot may lie where the function put it, in a memory map, say.
+        return np.asarray(initializer(shape, dtype=dtype), dtype)
     array = _tables.zeros(shape, dtype)
     if not (np.ndim(initializer) == 0 and initializer == 0):  # memory that is not touched is free
         array[...] = initializer
@@ -46,6 +48,9 @@ class Variables:
 
     def __init__(self) -> None:
         self._of_array: dict[int, Variable] = {}
+
+    def __iter__(self) -> Iterator[Variable]:
+        return iter(self._of_array.values())
 
     def find(self, given: Any) -> Variable:
         """The variable of a variable or an array."""

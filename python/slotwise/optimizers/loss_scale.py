@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from slotwise._autodiff import GradientTape
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry
 from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
 
@@ -22,7 +23,7 @@ _MULTIPLIER = 2
 _log = logging.getLogger("slotwise")
 
 
-class LossScaleOptimizer:
+class LossScaleOptimizer(Stateful):
     """An optimizer whose loss is scaled up, so that small gradients do not vanish in float16.
 
     Scale the loss by `get_scaled_loss`, and its gradients back by `get_unscaled_gradients`;
@@ -299,6 +300,31 @@ class LossScaleOptimizer:
             is_legacy = cls._INNER is LegacyOptimizer
             inner = _registry.deserialize(inner, custom_objects, use_legacy_optimizer=is_legacy)
         return cls(inner, **arguments)
+
+    # ----- by name -------------------------------------------------------------------------------
+
+    @property
+    def _stateful(self) -> Stateful:
+        inner: Stateful = self.inner_optimizer
+        return inner
+
+    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+        own = {"loss_scale": self.loss_scale}
+        if self.dynamic_counter is not None:
+            own["good_steps"] = self.dynamic_counter
+        return {**self._stateful._own_state(name_of), **own}
+
+    def _state_numbers(self) -> dict[str, Any]:
+        return self._stateful._state_numbers()
+
+    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
+        return self._stateful._variable_slots()
+
+    def _make_slots(self, variables: Sequence[Any]) -> None:
+        self._stateful._make_slots(variables)
+
+    def _restored_settings(self) -> frozenset[str]:
+        return self._stateful._restored_settings()
 
     # ----- the inner optimizer's -----------------------------------------------------------------
 

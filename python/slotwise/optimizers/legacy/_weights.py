@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import DTypeLike
 
 from slotwise._variable import Variable
 from slotwise.optimizers._state import Variables, initial
+from slotwise.optimizers._state_dict import Stateful
 
 
-class Weights:
+class Weights(Stateful):
     """Keeps the variables that belong to an optimizer."""
 
     _name: str
@@ -151,3 +152,15 @@ class Weights:
     def _compatible_weights(self, weights: list[Any]) -> list[Any]:
         """The list, in today's layout if it is in an older one."""
         return weights
+
+    # ----- by name -------------------------------------------------------------------------------
+
+    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+        own = {id(slot) for slots in self._slots.values() for slot in slots.values()}
+        own.add(id(self.iterations))
+        rest = {weight.name: weight for weight in self._weights if id(weight) not in own}
+        return {"iterations": self.iterations, **rest}
+
+    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
+        for variable in self._variables:
+            yield variable, self._slots.get(id(variable), {})

@@ -15,6 +15,7 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, schedules
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._loss import recorded
+from slotwise.optimizers._numbers import is_schedule
 from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._state import NotCopied, constrain, unique_name
 from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
@@ -155,6 +156,24 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         _ = self.iterations
         self._create_hypers()
         self._create_slots(var_list)
+
+    # ----- by name -------------------------------------------------------------------------------
+
+    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+        return {**super()._own_state(name_of), **self._state_numbers()}
+
+    def _state_numbers(self) -> dict[str, Any]:
+        self._hypers_created = False  # a number that took a schedule's place is none yet
+        self._create_hypers()
+        numbers = {name: x for name, x in self._hyper.items() if not callable(x)}
+        numbers.pop("decay", None)  # what counts is in the config
+        return numbers
+
+    def _make_slots(self, variables: Sequence[Any]) -> None:
+        self._create_all_weights([self._variables.find(var) for var in variables])
+
+    def _restored_settings(self) -> frozenset[str]:
+        return frozenset(n for n, x in self._hyper.items() if not is_schedule(x)) - {"decay"}
 
     # ----- config --------------------------------------------------------------------------------
 
@@ -332,6 +351,7 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         return apply_state[var_device, var_dtype]
 
     def _apply(self, pairs: Sequence[Pair], apply_state: ApplyState) -> None:
+        _gradients.mark_touched(pairs, only_rows=False)  # what a hook changes is not known
         for grad, var in pairs:
             if isinstance(grad, IndexedSlices):
                 self._call(

@@ -1,0 +1,291 @@
+"""State from and to other libraries: Keras's lists of weights, PyTorch's state dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from slotwise._variable import Variable
+from slotwise.optimizers._state_dict import Names, Stateful, array_of, named
+
+__all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torch_state_dict"]
+
+
+def load_keras_weights(
+    optimizer: Any, arrays: Sequence[Any], variables: Names | Iterable[Any] | None = None
+) -> None:
+    """Take over what ``get_weights`` of the same optimizer in tf_keras returned.
+
+    Args:
+        optimizer: one of `slotwise.optimizers`.
+        arrays: the list: the count of iterations, then slots in Keras's order.
+        variables: in the order of Keras's, if the optimizer has made no step yet.
+
+    Raises:
+        ValueError: another number of arrays, another shape. Nothing was written.
+        TypeError: another dtype.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> var = slotwise.Variable(np.zeros(2, np.float32), name="w")
+        >>> opt = slotwise.optimizers.legacy.SGD(momentum=0.5)
+        >>> arrays = [np.array(7), np.array([1.0, 2.0], np.float32)]
+        >>> slotwise.interop.load_keras_weights(opt, arrays, [var])
+        >>> int(opt.iterations), opt.get_slot(var, "momentum").numpy().tolist()
+        (7, [1.0, 2.0])
+    """
+    optimizer._make_slots([*named(variables).values()])
+    given = [np.asarray(array) for array in arrays]
+    weights = optimizer.weights
+    if len(given) == len(weights):  # else set_weights knows older layouts, or complains
+        for number, (weight, array) in enumerate(zip(weights, given, strict=True)):
+            if weight.dtype != array.dtype:
+                what = f"load_keras_weights: arrays[{number}], '{weight.name}'"
+                raise TypeError(f"{what}: expected {weight.dtype}, got {array.dtype}")
+    optimizer.set_weights(given)
+
+
+def keras_weights(optimizer: Any) -> list[NDArray[Any]]:
+    """What ``set_weights`` of the same optimizer in tf_keras takes.
+
+    Args:
+        optimizer: one of `slotwise.optimizers`.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.SGD()
+        >>> int(opt.iterations), slotwise.interop.keras_weights(opt)
+        (0, [array(0)])
+    """
+    return [np.asarray(weight) for weight in optimizer.get_weights()]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """An optimizer's state in PyTorch."""
+
+    slots: Mapping[str, str]  # from our names, of either API, to PyTorch's
+    numbers: Mapping[str, str] = field(default_factory=dict)  # from ours to the group's
+    rate: int = 0  # the sign of the learning rate that our momentum holds as a factor
+
+
+_ADAM = _Form({"m": "exp_avg", "v": "exp_avg_sq", "vhat": "max_exp_avg_sq"})
+_MOMENTUM = {"momentum": "momentum"}
+_FORMS = {
+    "Adam": _ADAM,
+    "AdamW": _ADAM,
+    "SGD": _Form(dict.fromkeys(("momentum", "m"), "momentum_buffer"), _MOMENTUM, -1),
+    "RMSprop": _Form(
+        {
+            **dict.fromkeys(("rms", "velocity"), "square_avg"),
+            **dict.fromkeys(("mg", "average_gradient"), "grad_avg"),
+            "momentum": "momentum_buffer",
+        },
+        {**_MOMENTUM, "rho": "alpha"},
+        1,
+    ),
+    "Adagrad": _Form({"accumulator": "sum"}),
+}
+_RATED = "momentum_buffer"
+_COUNT = "step"
+_UNKNOWN = (
+    "maximize",
+    "dampening",
+    "weight_decay",
+    "lr_decay",
+)  # of a group, if not 0 here as well
+
+
+def _form(optimizer: Any) -> _Form:
+    for cls in type(optimizer).__mro__:
+        if cls.__name__ in _FORMS:
+            return _FORMS[cls.__name__]
+    got = type(optimizer).__name__
+    raise TypeError(f"load_torch_state_dict: optimizer: expected one of {[*_FORMS]}, got {got}")
+
+
+def _slots(optimizer: Stateful, names: Sequence[Any]) -> list[Mapping[str, Variable]]:
+    """The slots of each variable, by our names."""
+    found = {id(v.value): slots for v, slots in optimizer._variable_slots()}
+    return [found.get(id(array_of(variable)), {}) for variable in names]
+
+
+def _variables(optimizer: Stateful, names: Sequence[Any]) -> list[Any]:
+    met = {v.name: v for v, _ in optimizer._variable_slots()}
+    for name in names:
+        if isinstance(name, str) and name not in met:
+            raise ValueError(f"load_torch_state_dict: names: expected {[*met]}, got {name!r}")
+    return [met[name] if isinstance(name, str) else name for name in names]
+
+
+def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The options, which must be the same for all, with the numbers of all parameters."""
+    groups = [dict(group) for group in state_dict["param_groups"]]
+    numbers = [number for group in groups for number in group.pop("params")]
+    for group in groups:
+        group.pop("param_names", None)
+    if any(group != groups[0] for group in groups):
+        raise ValueError("load_torch_state_dict: expected the same options of all param_groups")
+    if len(numbers) != count:
+        what = "load_torch_state_dict: names: expected as many as parameters"
+        raise ValueError(f"{what}, {len(numbers)}, got {count}")
+    for key in _UNKNOWN:
+        own = getattr(optimizer, key, 0) or 0
+        if (groups[0].get(key) or 0) != own:
+            what = f"load_torch_state_dict: '{key}' of the state dict"
+            raise ValueError(f"{what}: expected {own}, got {groups[0][key]}")
+    return {**groups[0], "params": numbers}
+
+
+def _numbers(form: _Form, group: Mapping[str, Any]) -> dict[str, float]:
+    """Our hyperparameters, as a group has them."""
+    found = {ours: group[theirs] for ours, theirs in form.numbers.items() if theirs in group}
+    if "betas" in group:
+        found["beta_1"], found["beta_2"] = group["betas"]
+    return {"learning_rate": float(group["lr"]), **found}
+
+
+def load_torch_state_dict(
+    optimizer: Any, state_dict: Mapping[str, Any], names: Sequence[Any]
+) -> None:
+    """Take over the state of a PyTorch optimizer: Adam, AdamW, SGD, RMSprop or Adagrad.
+
+    Slots, the count of steps, the learning rate (unless it is a schedule or a callable here) and
+    the rates of decay are taken over. PyTorch's momentum has no learning rate in it, ours has: it
+    is multiplied by the present one. PyTorch adds epsilon at other places in Adam and in RMSprop
+    with momentum; ``epsilon`` stays as it is here.
+
+    Args:
+        optimizer: the optimizer of the same name.
+        state_dict: what ``state_dict()`` of PyTorch's returned; all groups have the same options.
+        names: the variables in the order of PyTorch's parameters: Variables, arrays, or names of
+            Variables that the optimizer has met.
+
+    Raises:
+        TypeError: another optimizer, another dtype.
+        ValueError: what has no place here. Nothing was written.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> var = slotwise.Variable(np.zeros(2, np.float32), name="w")
+        >>> opt = slotwise.optimizers.legacy.SGD(0.1, momentum=0.5)
+        >>> buffer = np.array([1.0, 2.0], np.float32)                  # PyTorch's is a tensor
+        >>> group = {"lr": 0.5, "momentum": 0.5, "params": [0]}
+        >>> theirs = {"state": {0: {"momentum_buffer": buffer}}, "param_groups": [group]}
+        >>> slotwise.interop.load_torch_state_dict(opt, theirs, [var])
+        >>> opt.get_slot(var, "momentum").numpy().tolist(), float(opt.learning_rate)
+        ([-0.5, -1.0], 0.5)
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    form = _form(optimizer)
+    group = _group(optimizer, state_dict, len(names))
+    numbers = _numbers(form, group)
+    states = [
+        {key: value for key, value in state_dict["state"].get(n, {}).items() if value is not None}
+        for n in group["params"]
+    ]
+    variables = _variables(optimizer, names)
+    optimizer._make_slots([v for v, state in zip(variables, states, strict=True) if state])
+    planned, steps = [], set()
+    for number, (slots, state) in enumerate(zip(_slots(optimizer, variables), states, strict=True)):
+        steps |= {int(state.pop(_COUNT))} if _COUNT in state else set()
+        theirs = {form.slots[ours]: slot for ours, slot in slots.items()} if state else {}
+        if theirs.keys() != state.keys():
+            what = f"load_torch_state_dict: parameter {number}"
+            raise ValueError(f"{what}: expected {sorted(theirs)}, got {sorted(state)}")
+        for key, slot in theirs.items():
+            value = _array(state[key])
+            _check_fits(f"load_torch_state_dict: parameter {number}, {key!r}", value, slot)
+            factor = form.rate * numbers["learning_rate"] if key == _RATED else 1
+            planned.append((slot, _scaled(value, factor)))
+    if len(steps) > 1:
+        raise ValueError(f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}")
+    for slot, value in planned:
+        slot.assign(value)
+    for step in steps:
+        optimizer.iterations.assign(step)
+    for name in numbers.keys() & optimizer._state_numbers().keys():
+        setattr(optimizer, name, numbers[name])
+
+
+def torch_state_dict(
+    optimizer: Any, names: Sequence[Any], template: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The way back: what ``load_state_dict`` of the PyTorch optimizer takes. It needs PyTorch.
+
+    Args:
+        optimizer: one that `load_torch_state_dict` takes.
+        names: as there.
+        template: ``state_dict()`` of the PyTorch optimizer that is to have the state; its options
+            stay, but for the learning rate and the rates of decay.
+
+    Example:
+        >>> import slotwise
+        >>> opt = slotwise.optimizers.legacy.SGD(0.5)
+        >>> template = {"state": {}, "param_groups": [{"lr": 0.1, "params": []}]}
+        >>> slotwise.interop.torch_state_dict(opt, [], template)["param_groups"][0]["lr"]
+        0.5
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    form = _form(optimizer)
+    group = _group(optimizer, template, len(names))
+    rates = {name: float(array_of(x)) for name, x in optimizer._state_numbers().items()}
+    options: dict[str, Any] = {
+        theirs: rates[ours] for ours, theirs in form.numbers.items() if theirs in group
+    }
+    if "betas" in group:
+        options["betas"] = (rates["beta_1"], rates["beta_2"])
+    if "learning_rate" in rates:
+        options["lr"] = rates["learning_rate"]
+    rate = float(options.get("lr", group["lr"]))
+    states: dict[int, dict[str, Any]] = {}
+    slots_of = _slots(optimizer, _variables(optimizer, names))
+    for number, slots in zip(group["params"], slots_of, strict=True):
+        if not slots:
+            continue
+        states[number] = {_COUNT: _tensor(np.float32(optimizer.iterations))}
+        if form.rate < 0:  # gradient descent does not count
+            del states[number][_COUNT]
+        for ours, slot in slots.items():
+            theirs = form.slots[ours]
+            factor = form.rate / rate if theirs == _RATED else 1
+            states[number][theirs] = _tensor(_scaled(slot.value, factor))
+    groups = [{**found, **options} for found in template["param_groups"]]
+    return {"state": states, "param_groups": groups}
+
+
+def _check_fits(what: str, value: NDArray[Any], slot: Variable) -> None:
+    if value.dtype != slot.dtype:
+        raise TypeError(f"{what}: expected {slot.dtype}, got {value.dtype}")
+    if value.shape != slot.shape:
+        raise ValueError(f"{what}: expected shape {slot.shape}, got {value.shape}")
+
+
+def _scaled(value: NDArray[Any], factor: float) -> NDArray[Any]:
+    """A new array; rounded once."""
+    wide = value.astype(np.float64)
+    return (wide * factor).astype(value.dtype) if factor != 1 else value.copy()
+
+
+def _array(tensor: Any) -> NDArray[Any]:
+    """A PyTorch tensor on the CPU, or what NumPy understands, as an array."""
+    if str(getattr(tensor, "dtype", "")) == "torch.bfloat16":
+        import torch
+
+        bits: NDArray[Any] = tensor.detach().view(torch.int16).numpy()
+        return bits.view(ml_dtypes.bfloat16)
+    return np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
+
+
+def _tensor(value: Any) -> Any:
+    import torch
+
+    array = np.array(value)
+    if array.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -1,0 +1,57 @@
+"""Tracking of rows, as users call it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slotwise import _tracking
+from slotwise._tracking import TouchedRows
+from slotwise.optimizers._state_dict import array_of
+
+
+def track(variable: Any) -> TouchedRows:
+    """Record which rows of a variable change, so that `slotwise.save_delta` can write just those.
+
+    A sparse gradient of an optimizer that updates the rows that it names (see
+    `slotwise.support_matrix`; with ``sparse="lazy"``, all do) marks these. Whatever else an
+    optimizer or ``assign`` does marks all rows. Writes into the array itself, and raw ops, are not
+    seen: report them by ``mark``. It takes a byte for each row.
+
+    Args:
+        variable: a Variable or an array of rank 1 or more; tracked already, it stays so.
+
+    Returns:
+        What records the rows: ``rows`` are those touched so far, ``mark(ids)`` adds some and
+        ``mark()`` all.
+
+    Raises:
+        ValueError: an array of rank 0.
+
+    Example:
+        >>> import numpy as np, slotwise
+        >>> emb = slotwise.Variable(np.zeros((100, 4), np.float32), name="emb")
+        >>> touched = slotwise.track(emb)
+        >>> grad = slotwise.IndexedSlices(np.ones((2, 4), np.float32), np.array([7, 3]), emb.shape)
+        >>> _ = slotwise.optimizers.legacy.Adagrad().apply_gradients([(grad, emb)])
+        >>> touched.rows.tolist()
+        [3, 7]
+    """
+    array = array_of(variable)
+    if not array.ndim:
+        raise ValueError("track: variable: expected rank 1 or more, got a number")
+    return _tracking.start(array)
+
+
+def untrack(variable: Any) -> None:
+    """Record no longer which rows change.
+
+    Args:
+        variable: a Variable or an array.
+
+    Example:
+        >>> import slotwise
+        >>> emb = slotwise.Variable([1.0, 2.0])
+        >>> _ = slotwise.track(emb)
+        >>> slotwise.untrack(emb)
+    """
+    _tracking.stop(array_of(variable))

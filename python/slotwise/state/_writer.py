@@ -1,0 +1,138 @@
+"""Tensors written into safetensors files, in a stream."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from slotwise.state import _atomic, _checksums, _format, _threads
+from slotwise.state._memory import Source
+
+SUFFIX = ".safetensors"
+INDEX = "model.safetensors.index.json"
+INDEX_BEFORE = b'{"metadata":{"' + _checksums.ALGORITHM.encode() + b'":"'
+
+
+class _Chunk(NamedTuple):
+    file: _File
+    name: str
+    number: int
+    begin: int
+    end: int
+
+
+class _File:
+    """One file, open for writing."""
+
+    def __init__(self, path: Path, sources: Mapping[str, Source], metadata: Mapping[str, Any]):
+        self._metadata = metadata
+        sizes = {name: size_of(source) for name, source in sources.items()}
+        self.sources = {name: sources[name] for name in _format.in_order(sizes)}
+        self._sums = {
+            name: ["0" * _checksums.DIGITS] * _checksums.chunks(sizes[name])
+            for name in self.sources
+        }
+        self._entries: dict[str, Any] = {}
+        offset = 0
+        for name, source in self.sources.items():
+            self._entries[name] = _format.entry(source.dtype, source.shape, offset)
+            offset += sizes[name]
+        self._start = _format.header_size(self._header())
+        self._places = {n: self._start + e["data_offsets"][0] for n, e in self._entries.items()}
+        self._sizes = sizes
+        self.handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+
+    def _header(self) -> dict[str, Any]:
+        sums = {name: "".join(found) for name, found in self._sums.items()}
+        return _format.header({**self._metadata, "checksums": sums}, self._entries)
+
+    def chunks(self) -> Iterator[_Chunk]:
+        for name, size in self._sizes.items():
+            for number in range(_checksums.chunks(size)):
+                begin = number * _checksums.CHUNK
+                yield _Chunk(self, name, number, begin, min(begin + _checksums.CHUNK, size))
+
+    def write(self, chunk: _Chunk) -> None:
+        data = memoryview(self.sources[chunk.name].piece(chunk.begin, chunk.end))
+        self._sums[chunk.name][chunk.number] = _checksums.checksum(data)
+        self._write(data, self._places[chunk.name] + chunk.begin)
+
+    def _write(self, data: memoryview, offset: int) -> None:
+        while data:
+            count = os.pwrite(self.handle, data, offset)
+            data, offset = data[count:], offset + count
+
+    def finish(self) -> None:
+        self._write(memoryview(_format.encode(self._header())), 0)
+        os.fsync(self.handle)
+
+
+def size_of(source: Source) -> int:
+    return math.prod(source.shape) * source.dtype.itemsize
+
+
+def write(
+    path: Path,
+    sources: Mapping[str, Source],
+    metadata: Mapping[str, Any],
+    max_shard_size: int,
+    progress: bool | None,
+) -> None:
+    """Write a file, or a folder of them if the path has no suffix, in place of what is there."""
+    path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
+    is_folder = path.suffix != SUFFIX
+    _refuse_others(path, is_folder)
+    with _atomic.replacing(path, is_folder) as place, ExitStack() as open_files:
+        shards = _shards(sources, max_shard_size) if is_folder else [dict(sources)]
+        names = [f"model-{n:05}-of-{len(shards):05}{SUFFIX}" for n in range(1, len(shards) + 1)]
+        files = []
+        for name, shard in zip(names, shards, strict=True):
+            files.append(_File(place / name if is_folder else place, shard, metadata))
+            open_files.callback(os.close, files[-1].handle)
+        total = sum(map(size_of, sources.values()))
+        with _threads.progress_bar(f"save {path}", total, progress) as advance:
+            _threads.run(
+                (chunk for file in files for chunk in file.chunks()),
+                lambda chunk: chunk.file.write(chunk),
+                lambda chunk: advance(chunk.end - chunk.begin),
+            )
+        for file in files:
+            file.finish()
+        if is_folder:
+            weight_map = {t: n for n, s in zip(names, shards, strict=True) for t in s}
+            (place / INDEX).write_bytes(_index(metadata["id"], names, total, weight_map))
+            _atomic.sync(place / INDEX)
+
+
+def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]:
+    """In order; a tensor is never split."""
+    shards: list[dict[str, Source]] = [{}]
+    filled = 0
+    for name, source in sources.items():
+        size = size_of(source)
+        if shards[-1] and filled + size > most:
+            shards.append({})
+            filled = 0
+        shards[-1][name] = source
+        filled += size
+    return shards
+
+
+def _index(identity: str, files: list[str], total: int, weight_map: Mapping[str, str]) -> bytes:
+    blank = {_checksums.ALGORITHM: "0" * _checksums.DIGITS}
+    metadata = {**blank, "total_size": total, "id": identity, "files": files}
+    text = json.dumps({"metadata": metadata, "weight_map": weight_map}, separators=(",", ":"))
+    return _checksums.seal(text.encode(), INDEX_BEFORE)
+
+
+def _refuse_others(path: Path, is_folder: bool) -> None:
+    """What is there must be a checkpoint: it will be gone."""
+    if is_folder and path.exists() and not (path / INDEX).is_file():
+        raise FileExistsError(f"save: {path}: expected a checkpoint or nothing, which to replace")
+    if not is_folder and path.is_dir():
+        raise IsADirectoryError(f"save: {path}: expected a file or nothing, got a folder")

@@ -1,0 +1,42 @@
+"""Steps, save, load in a new process, more steps: to the bit what steps without a stop give."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slotwise
+import state_runs as runs
+
+RUNS = list(runs.runs())
+
+
+@pytest.fixture(scope="module")
+def folder():
+    memory = "/dev/shm"  # hundreds of syncs take long on a disk
+    path = tempfile.mkdtemp(dir=memory if os.path.isdir(memory) else None)
+    script = Path(runs.__file__)
+    for step in ("begin", "go on"):
+        subprocess.run([sys.executable, script, step, path], check=True)
+    yield Path(path)
+    shutil.rmtree(path)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.config} {run.tag} {run.wrapper}")
+def test_goes_on_exactly(folder, run):
+    opt, variables = run.optimizer(False), run.variables()
+    run.steps(opt, variables, range(2 * runs.STEPS))
+    found = slotwise.load(folder / f"{run.name}.whole.safetensors").arrays
+    expected = {**variables, **opt.state_dict()}
+    del expected["config"]
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        array = np.asarray(value)
+        assert found[name].dtype == array.dtype and found[name].shape == array.shape
+        assert found[name].tobytes() == array.tobytes(), name

@@ -1,0 +1,124 @@
+"""Lists of weights and state dicts of other libraries; the real ones are in tests/parity."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slotwise
+from slotwise import Variable, interop
+from slotwise.optimizers import legacy, schedules
+
+
+def variables(dtype=np.float32):
+    return [Variable(np.ones(s, dtype), name=f"v{i}") for i, s in enumerate([(2, 3), (4,)])]
+
+
+def group(**options):
+    return {"lr": 0.5, "params": [0, 1], **options}
+
+
+def adam_state(dtype=np.float32, **more):
+    own = variables(dtype)
+    return {
+        i: {"step": 7.0, "exp_avg": v.value * 2, "exp_avg_sq": v.value * 3, **more}
+        for i, v in enumerate(own)
+    }
+
+
+def test_keras_weights_there_and_back():
+    own = variables()
+    opt = legacy.Adam()
+    opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
+    other, new = legacy.Adam(), variables()
+    interop.load_keras_weights(other, interop.keras_weights(opt), new)
+    for a, b in zip(interop.keras_weights(opt), interop.keras_weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+    arrays = interop.keras_weights(opt)
+    arrays[1] = arrays[1].astype(np.float64)
+    with pytest.raises(TypeError, match=r"arrays\[1\], 'v0/m': expected float32, got float64"):
+        interop.load_keras_weights(other, arrays)
+    with pytest.raises(ValueError, match="length 2"):
+        interop.load_keras_weights(other, arrays[:2])
+
+
+def test_torch_adam():
+    own, opt = variables(), legacy.Adam()
+    state = {"state": adam_state(), "param_groups": [group(betas=(0.5, 0.25), eps=1e-8)]}
+    interop.load_torch_state_dict(opt, state, own)
+    assert int(opt.iterations) == 7
+    assert opt.get_slot(own[1], "m").value.tolist() == [2] * 4
+    assert opt.get_slot(own[0], "v").value.tolist() == [[3] * 3] * 2
+    assert [float(opt.learning_rate), float(opt.beta_1), float(opt.beta_2)] == [0.5, 0.5, 0.25]
+
+
+def test_torch_parameters_by_name_and_in_groups():
+    own, opt = variables(), legacy.Adam()
+    opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
+    groups = [{"lr": 0.5, "params": [0]}, {"lr": 0.5, "params": [1]}]
+    interop.load_torch_state_dict(
+        opt, {"state": adam_state(), "param_groups": groups}, ["v0", "v1"]
+    )
+    assert int(opt.iterations) == 7
+    with pytest.raises(ValueError, match="names: expected"):
+        interop.load_torch_state_dict(opt, {"state": {}, "param_groups": groups}, ["v0", "v2"])
+
+
+def test_schedules_stay():
+    opt = legacy.Adam(schedules.CosineDecay(0.1, 10))
+    interop.load_torch_state_dict(
+        opt, {"state": adam_state(), "param_groups": [group()]}, variables()
+    )
+    assert isinstance(opt.learning_rate, schedules.CosineDecay)
+
+
+@pytest.mark.parametrize(
+    ("make", "state", "options", "error", "match"),
+    [
+        (legacy.Ftrl, adam_state(), {}, TypeError, "expected one of .*, got Ftrl"),
+        (legacy.Adam, adam_state(np.float64), {}, TypeError, "expected float32, got float64"),
+        (legacy.Adam, adam_state(max_exp_avg_sq=1), {}, ValueError, "parameter 0: expected"),
+        (legacy.Adam, adam_state(), {"weight_decay": 0.1}, ValueError, "'weight_decay'"),
+        (legacy.Adam, adam_state(), {"maximize": True}, ValueError, "'maximize'"),
+        (legacy.Adam, adam_state(), {"params": [0]}, ValueError, "names: expected as many"),
+        (legacy.SGD, {}, {"dampening": 0.5}, ValueError, "'dampening'"),
+        (
+            legacy.SGD,
+            {0: {"momentum_buffer": np.ones((2, 3), np.float32)}},
+            {"momentum": 0.5},
+            ValueError,
+            r"expected \[\], got \['momentum_buffer'\]",
+        ),
+        (
+            legacy.Adam,
+            {**adam_state(), 1: {**adam_state()[1], "step": 8}},
+            {},
+            ValueError,
+            r"one count of steps, got \[7, 8\]",
+        ),
+    ],
+)
+def test_what_does_not_fit_changes_nothing(make, state, options, error, match):
+    own, opt = variables(), make()
+    given = {"state": state, "param_groups": [group(**options)]}
+    with pytest.raises(error, match=match):
+        interop.load_torch_state_dict(opt, given, own)
+    assert int(opt.iterations) == 0
+    assert float(opt.learning_rate) != 0.5
+    for _, slots in opt._variable_slots():
+        assert not any(slot.value.any() for slot in slots.values() if make is legacy.Adam)
+
+
+def test_groups_that_differ():
+    groups = [{"lr": 0.5, "params": [0]}, {"lr": 0.25, "params": [1]}]
+    with pytest.raises(ValueError, match="the same options of all param_groups"):
+        interop.load_torch_state_dict(
+            legacy.Adam(), {"state": {}, "param_groups": groups}, variables()
+        )
+
+
+def test_loss_scaling_has_the_inner_state():
+    own = variables()
+    opt = slotwise.optimizers.LossScaleOptimizer(legacy.Adam())
+    interop.load_torch_state_dict(opt, {"state": adam_state(), "param_groups": [group()]}, own)
+    assert int(opt.iterations) == 7
