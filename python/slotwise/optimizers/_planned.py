@@ -74,8 +74,7 @@ class Planned:
     def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
         """Update the variables of a plan.
 
-        `around` is what else is done in the same pass, if there is anything: weight decay, averages,
-        and on which rows.
+        `around` is what else is done in the same pass: weight decay, averages, and on which rows.
         """
         hypers = tuple(self._coefficients(plan, kind) for kind in plan.types)
         scope: Scope = plan.update.scope if self.sparse == "keras" else "rows"
