@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -176,6 +177,7 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         console.print(f"[red]{reason}[/]: pip install '.[bench]'")
         return 2
     _restrict_cores(args.threads)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells' background jobs ignore it
     available = _peers(args.against, console)
     pairs = []
     for name, level in _levels(args.suite):

@@ -10,6 +10,7 @@ import pytest
 import slotwise
 from compare import assert_same, is_nan
 from ops import BY_NAME, DTYPES, OPS, Case
+from plans import numbers, rule_of
 from reference import Array
 from slotwise import _core
 
@@ -121,8 +122,8 @@ def test_is_the_formula(case: Case, tag: str, limit: float, shape: tuple[int, ..
 def test_many_variables_are_measured_apart(case: Case, tag: str, threads: None) -> None:
     """Also with clipping, strided gradients, and variables that are empty."""
     tables = [case.draw(DTYPES[tag], shape, i) for i, shape in enumerate((*SHAPES, (0, 3), (3, 0)))]
-    rule = next(r for r in _core.RULES if r["name"] == case.op.name.removeprefix("Apply"))
-    hypers = tuple(case.hyper[name] for name in rule["hypers"])
+    rule = rule_of(case.op)
+    hypers = numbers(case.op, case.hyper)
     for clips in ((None,) * 3, (0.9, None, None), (0.9, 1.5, 2.5)):
         want = copies_of(tables)
         clipped = _core.clip([x["grad"] for x in want], *clips)
@@ -134,7 +135,7 @@ def test_many_variables_are_measured_apart(case: Case, tag: str, threads: None) 
             entries = [(i, f"'{i}'", *(x[n] for n in case.op.outputs)) for i, x in enumerate(got)]
             pairs = [(np.asarray(x["grad"], order="F"), i) for i, x in enumerate(got)]
             plan = _core.UpdatePlan("step", rule["name"], entries)
-            plan.apply(pairs, (hypers, hypers), (), *clips, "whole")
+            plan.apply(pairs, hypers, (), *clips, "whole")
             for a, b in zip(got, want, strict=True):
                 check(case, a, b, count)
 
@@ -159,8 +160,8 @@ def test_sparse_gradients_are_made_dense(
     want = copies(tables)
     want["grad"] = dense.astype(DTYPES[tag])
     case.call(want)
-    rule = next(r for r in _core.RULES if r["name"] == case.op.name.removeprefix("Apply"))
-    hypers = tuple(case.hyper[name] for name in rule["hypers"])
+    rule = rule_of(case.op)
+    hypers = numbers(case.op, case.hyper)
     for count in (1, 3):
         slotwise.set_num_threads(count)
         got = copies(tables)
@@ -168,9 +169,9 @@ def test_sparse_gradients_are_made_dense(
         pairs = [(slotwise.IndexedSlices(values, ids), 0)]
         for scope in ("rows", "slots"):
             with pytest.raises(ValueError, match=r"step: scope: expected 'whole', since an update"):
-                plan.apply(pairs, (hypers, hypers), (), *clips, scope)
+                plan.apply(pairs, hypers, (), *clips, scope)
         check(case, got, tables, "an error")
-        plan.apply(pairs, (hypers, hypers), (), *clips, "whole")
+        plan.apply(pairs, hypers, (), *clips, "whole")
         if clips[0] is None:
             check(case, got, want)
         else:
@@ -185,11 +186,11 @@ def test_no_rows_of_a_sparse_gradient(case: Case) -> None:
     tables = case.draw(np.float32, (5, 3), seed=5)
     want = {**copies(tables), "grad": np.zeros((5, 3), np.float32)}
     case.call(want)
-    rule = next(r for r in _core.RULES if r["name"] == case.op.name.removeprefix("Apply"))
-    hypers = tuple(case.hyper[name] for name in rule["hypers"])
+    rule = rule_of(case.op)
+    hypers = numbers(case.op, case.hyper)
     plan = _core.UpdatePlan("step", rule["name"], [(0, "'w'", *map(tables.get, case.op.outputs))])
     none = slotwise.IndexedSlices(np.zeros((0, 3), np.float32), np.zeros(0, np.int64))
-    plan.apply([(none, 0)], (hypers, hypers), (), None, None, None, "whole")
+    plan.apply([(none, 0)], hypers, (), None, None, None, "whole")
     check(case, tables, want)
 
 
