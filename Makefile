@@ -44,7 +44,7 @@ crash: $(VENV)/.project $(VENV)/.tools-test
 	SLOTWISE_CRASH_KILLS=400 $(VENV)/bin/python -m pytest tests/state/test_crash.py $(ARGS)
 
 parity: $(PARITY)/.project
-	$(PARITY)/bin/python -m pytest tests/parity $(ARGS)
+	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)
 
 bench: $(BENCH)/.project
 	$(BENCH)/bin/python -m bench $(ARGS)
