@@ -132,11 +132,11 @@ def _scaling(records: list[Record], peers: list[str]) -> list[str]:
 
     found = []
     good = sorted((r for r in records if r.status == "ok"), key=key)
-    for _, members in groupby(good, key):
+    for (*_, work), members in groupby(good, key):
         rows = list(members)
         if len({r.extra["threads"] for r in rows}) >= 2:
             here = [p for p in peers if any(r.peer == p for r in rows)]
-            title = f"{short_name(rows[0].op)}, {case_size(rows[0])}"
+            title = f"{short_name(rows[0].op)}, {work or case_size(rows[0])}"
             found.append(charts.rate_over_threads(title, rows, here))
     return found
 
