@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from functools import cache
 
 from bench.contestant import Peer
+
+# Triton, which comes with torch, compiles for GPUs only, and one process cannot load its LLVM
+# beside TensorFlow's and JAX's. torch does without.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 @cache

@@ -38,6 +38,8 @@ class _File:
 
     def __init__(self, path: str, handle: int) -> None:
         self.path, self.handle = path, handle
+        if hasattr(os, "posix_fadvise"):  # threads that read in turn do not look sequential
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         size = os.fstat(handle).st_size
         length = int.from_bytes(os.pread(handle, 8, 0), "little")
         if size < 8 or length > min(_format.LIMIT, size - 8):
