@@ -121,7 +121,7 @@ def _form(optimizer: Any) -> _Form:
     raise TypeError(f"load_torch_state_dict: optimizer: expected one of {[*_FORMS]}, got {got}")
 
 
-def _slots(optimizer: Stateful, names: Sequence[Any]) -> list[Mapping[str, Variable]]:
+def _slots(optimizer: Any, names: Sequence[Any]) -> list[Mapping[str, Variable]]:
     """The slots of each variable that are in use and that PyTorch has, too, by our names."""
     form = _form(optimizer)
     used = {n for n, theirs in form.slots.items() if theirs != _RATED or optimizer._momentum}
