@@ -231,8 +231,10 @@ def load_torch_state_dict(
         slot.assign(value)
     for step in steps:
         optimizer.iterations.assign(step)
-    for name in numbers.keys() & optimizer._hyperparameters().keys():
-        setattr(optimizer, name, numbers[name])
+    for name, own in optimizer._hyperparameters().items():
+        if name in numbers:  # which a np.float64 stays: it is not rounded to float32
+            rate = numbers[name]
+            setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
 
 
 def torch_state_dict(
