@@ -20,6 +20,13 @@ from keras_cases import CONFIGS, Config, Problem, draw_problem, make
 STEPS = 3  # before the stop, and after it
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
 WRAPPERS = ("plain", "lazy", "loss scale")
+_SURROUNDED = {"weight_decay": 0.1, "use_ema": True, "ema_overwrite_frequency": 4}
+_UNKNOWN_TO_KERAS = tuple(
+    Config(name, {"learning_rate": 0.05, **more}, api="current")
+    for name in ("Lamb", "AdaBelief")
+    for more in ({}, _SURROUNDED)
+)
+ALL = (*CONFIGS["legacy"], *CONFIGS["current"], *_UNKNOWN_TO_KERAS)
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Run:
 
     @property
     def config(self) -> Config:
-        return CONFIGS[self.number]
+        return ALL[self.number]
 
     @property
     def name(self) -> str:
@@ -53,7 +60,9 @@ class Run:
         kwargs = {key: make(keras_slotwise, value) for key, value in kwargs.items()}
         if self.wrapper == "lazy":
             kwargs["sparse"] = "lazy"
-        opt = keras_slotwise.optimizer(self.config.optimizer, kwargs)
+        opt = keras_slotwise.optimizer(self.config.optimizer, kwargs, self.config.api)
+        if self.config.not_decaying is not None:
+            opt.exclude_from_weight_decay(var_names=sum(self.config.not_decaying, ()))
         if self.wrapper == "loss scale":
             opt = slotwise.optimizers.LossScaleOptimizer(
                 opt, initial_scale=4.0, dynamic_growth_steps=2
@@ -92,11 +101,15 @@ class Run:
 
 
 def runs() -> Iterator[Run]:
-    """Every configuration, dtypes and wrappers in turn; the plain ones in all dtypes."""
-    for number, config in enumerate(CONFIGS):
+    """Every configuration, dtypes and wrappers in turn; some in all dtypes."""
+    for number, config in enumerate(ALL):
+        in_all = len(config.kwargs) == 1 or "use_ema" in config.kwargs
         for turn, tag in enumerate(DTYPES):
-            if turn == number % len(DTYPES) or len(config.kwargs) == 1:
-                yield Run(number, tag, WRAPPERS[(number + turn) % len(WRAPPERS)])
+            if turn == number % len(DTYPES) or in_all:
+                wrapper = WRAPPERS[(number + turn) % len(WRAPPERS)]
+                if wrapper == "lazy" and config.optimizer in ("Lamb", "Adafactor"):
+                    wrapper = "plain"  # they have no other meaning of rows
+                yield Run(number, tag, wrapper)
 
 
 def main(step: str, folder: str) -> None:

@@ -263,7 +263,7 @@ def test_saved_variables_restore_a_run(name: str) -> None:
         getattr(restored, load)(store if load == "load_own_variables" else list(store.values()))
         if name == "Nadam":  # what Keras does not save
             restored._u_product.assign(other._u_product)
-            restored._u_product_counter = other._u_product_counter
+            restored._u_product_counter.assign(other._u_product_counter)
         for g in gradients(6)[3:]:
             restored.apply_gradients([(g, middle)])
         assert np.array_equal(a, middle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ml_dtypes
@@ -19,11 +19,14 @@ __all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torc
 def load_keras_weights(
     optimizer: Any, arrays: Sequence[Any], variables: Names | Iterable[Any] | None = None
 ) -> None:
-    """Take over what ``get_weights`` of the same optimizer in tf_keras returned.
+    """Take over the values that ``optimizer.variables`` of the same optimizer in tf_keras has.
+
+    In the legacy API, ``get_weights`` returns them. Neither the learning rate is among them nor,
+    in the current API, the product that Nadam hides: it stays as it is, as in Keras.
 
     Args:
         optimizer: one of `slotwise.optimizers`.
-        arrays: the list: the count of iterations, then slots in Keras's order.
+        arrays: the list: the count of iterations, then averages, then slots in Keras's order.
         variables: in the order of Keras's, if the optimizer has made no step yet.
 
     Raises:
@@ -33,20 +36,23 @@ def load_keras_weights(
     Example:
         >>> import numpy as np, slotwise
         >>> var = slotwise.Variable(np.zeros(2, np.float32), name="w")
-        >>> opt = slotwise.optimizers.legacy.SGD(momentum=0.5)
+        >>> opt = slotwise.optimizers.SGD(momentum=0.5)
         >>> arrays = [np.array(7), np.array([1.0, 2.0], np.float32)]
         >>> slotwise.interop.load_keras_weights(opt, arrays, [var])
-        >>> int(opt.iterations), opt.get_slot(var, "momentum").numpy().tolist()
-        (7, [1.0, 2.0])
+        >>> [x.numpy().tolist() for x in opt.variables]
+        [7, [1.0, 2.0]]
     """
+    optimizer = _inner(optimizer)
     optimizer._make_slots([*named(variables).values()])
-    given = [np.asarray(array) for array in arrays]
-    weights = optimizer.weights
-    if len(given) == len(weights):  # else set_weights knows older layouts, or complains
-        for number, (weight, array) in enumerate(zip(weights, given, strict=True)):
-            if weight.dtype != array.dtype:
-                what = f"load_keras_weights: arrays[{number}], '{weight.name}'"
-                raise TypeError(f"{what}: expected {weight.dtype}, got {array.dtype}")
+    given = optimizer._compatible_weights([np.asarray(array) for array in arrays])
+    weights = optimizer.variables()
+    if len(given) != len(weights):
+        what = "load_keras_weights: arrays: expected a list of length"
+        raise ValueError(f"{what} {len(weights)}, got one of length {len(given)}")
+    for number, (weight, array) in enumerate(zip(weights, given, strict=True)):
+        if weight.dtype != array.dtype:
+            what = f"load_keras_weights: arrays[{number}], '{weight.name}'"
+            raise TypeError(f"{what}: expected {weight.dtype}, got {array.dtype}")
     optimizer.set_weights(given)
 
 
@@ -58,11 +64,16 @@ def keras_weights(optimizer: Any) -> list[NDArray[Any]]:
 
     Example:
         >>> import slotwise
-        >>> opt = slotwise.optimizers.legacy.SGD()
+        >>> opt = slotwise.optimizers.SGD()
         >>> int(opt.iterations), slotwise.interop.keras_weights(opt)
         (0, [array(0)])
     """
-    return [np.asarray(weight) for weight in optimizer.get_weights()]
+    return [np.asarray(weight.numpy()) for weight in _inner(optimizer).variables()]
+
+
+def _inner(optimizer: Any) -> Any:
+    """Without loss scaling, whose numbers other libraries do not have there."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 @dataclass(frozen=True)
@@ -72,13 +83,14 @@ class _Form:
     slots: Mapping[str, str]  # from our names, of either API, to PyTorch's
     numbers: Mapping[str, str] = field(default_factory=dict)  # from ours to the group's
     rate: int = 0  # the sign of the learning rate that our momentum holds as a factor
+    is_decoupled: bool = False  # whether PyTorch's weights decay beside the gradients
 
 
 _ADAM = _Form({"m": "exp_avg", "v": "exp_avg_sq", "vhat": "max_exp_avg_sq"})
 _MOMENTUM = {"momentum": "momentum"}
 _FORMS = {
     "Adam": _ADAM,
-    "AdamW": _ADAM,
+    "AdamW": replace(_ADAM, is_decoupled=True),
     "SGD": _Form(dict.fromkeys(("momentum", "m"), "momentum_buffer"), _MOMENTUM, -1),
     "RMSprop": _Form(
         {
@@ -109,9 +121,14 @@ def _form(optimizer: Any) -> _Form:
     raise TypeError(f"load_torch_state_dict: optimizer: expected one of {[*_FORMS]}, got {got}")
 
 
-def _slots(optimizer: Stateful, names: Sequence[Any]) -> list[Mapping[str, Variable]]:
-    """The slots of each variable, by our names."""
-    found = {id(v.value): slots for v, slots in optimizer._variable_slots()}
+def _slots(optimizer: Any, names: Sequence[Any]) -> list[Mapping[str, Variable]]:
+    """The slots of each variable that are in use and that PyTorch has, too, by our names."""
+    form = _form(optimizer)
+    used = {n for n, theirs in form.slots.items() if theirs != _RATED or optimizer._momentum}
+    found = {
+        id(v.value): {name: slot for name, slot in slots.items() if name in used}
+        for v, slots in optimizer._variable_slots()
+    }
     return [found.get(id(array_of(variable)), {}) for variable in names]
 
 
@@ -138,7 +155,11 @@ def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[st
         own = getattr(optimizer, key, 0) or 0
         if (groups[0].get(key) or 0) != own:
             what = f"load_torch_state_dict: '{key}' of the state dict"
-            raise ValueError(f"{what}: expected {own}, got {groups[0][key]}")
+            raise ValueError(f"{what}: expected {own}, got {groups[0].get(key)}")
+    is_decoupled = _form(optimizer).is_decoupled or groups[0].get("decoupled_weight_decay")
+    if groups[0].get("weight_decay") and not is_decoupled:
+        what = "load_torch_state_dict: 'weight_decay' of the state dict: expected 0 or AdamW's"
+        raise ValueError(f"{what}, got one that is added to gradients")
     return {**groups[0], "params": numbers}
 
 
@@ -157,8 +178,9 @@ def load_torch_state_dict(
 
     Slots, the count of steps, the learning rate (unless it is a schedule or a callable here) and
     the rates of decay are taken over. PyTorch's momentum has no learning rate in it, ours has: it
-    is multiplied by the present one. PyTorch adds epsilon at other places in Adam and in RMSprop
-    with momentum; ``epsilon`` stays as it is here.
+    is multiplied by the present one. Averages stay as they are: PyTorch has none. PyTorch adds
+    epsilon at other places: in Adam, in RMSprop with momentum and, beside the current API, in
+    RMSprop and Adagrad; ``epsilon`` stays as it is here. Weights decay alike in AdamW only.
 
     Args:
         optimizer: the optimizer of the same name.
@@ -173,15 +195,15 @@ def load_torch_state_dict(
     Example:
         >>> import numpy as np, slotwise
         >>> var = slotwise.Variable(np.zeros(2, np.float32), name="w")
-        >>> opt = slotwise.optimizers.legacy.SGD(0.1, momentum=0.5)
+        >>> opt = slotwise.optimizers.SGD(0.1, momentum=0.5)
         >>> buffer = np.array([1.0, 2.0], np.float32)                  # PyTorch's is a tensor
         >>> group = {"lr": 0.5, "momentum": 0.5, "params": [0]}
         >>> theirs = {"state": {0: {"momentum_buffer": buffer}}, "param_groups": [group]}
         >>> slotwise.interop.load_torch_state_dict(opt, theirs, [var])
-        >>> opt.get_slot(var, "momentum").numpy().tolist(), float(opt.learning_rate)
+        >>> opt.state_dict()["w/m"].tolist(), float(opt.learning_rate)
         ([-0.5, -1.0], 0.5)
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = _inner(optimizer)
     form = _form(optimizer)
     group = _group(optimizer, state_dict, len(names))
     numbers = _numbers(form, group)
@@ -190,7 +212,7 @@ def load_torch_state_dict(
         for n in group["params"]
     ]
     variables = _variables(optimizer, names)
-    optimizer._make_slots([v for v, state in zip(variables, states, strict=True) if state])
+    optimizer._make_slots(variables)
     planned, steps = [], set()
     for number, (slots, state) in enumerate(zip(_slots(optimizer, variables), states, strict=True)):
         steps |= {int(state.pop(_COUNT))} if _COUNT in state else set()
@@ -209,8 +231,10 @@ def load_torch_state_dict(
         slot.assign(value)
     for step in steps:
         optimizer.iterations.assign(step)
-    for name in numbers.keys() & optimizer._state_numbers().keys():
-        setattr(optimizer, name, numbers[name])
+    for name, own in optimizer._hyperparameters().items():
+        if name in numbers:  # which a np.float64 stays: it is not rounded to float32
+            rate = numbers[name]
+            setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
 
 
 def torch_state_dict(
@@ -226,15 +250,15 @@ def torch_state_dict(
 
     Example:
         >>> import slotwise
-        >>> opt = slotwise.optimizers.legacy.SGD(0.5)
+        >>> opt = slotwise.optimizers.SGD(0.5)
         >>> template = {"state": {}, "param_groups": [{"lr": 0.1, "params": []}]}
         >>> slotwise.interop.torch_state_dict(opt, [], template)["param_groups"][0]["lr"]
         0.5
     """
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    optimizer = _inner(optimizer)
     form = _form(optimizer)
     group = _group(optimizer, template, len(names))
-    rates = {name: float(array_of(x)) for name, x in optimizer._state_numbers().items()}
+    rates = {name: float(array_of(x)) for name, x in optimizer._hyperparameters().items()}
     options: dict[str, Any] = {
         theirs: rates[ours] for ours, theirs in form.numbers.items() if theirs in group
     }

@@ -1,5 +1,7 @@
 """Writes the state files that every later version must read.
 
+    python tests/golden/make_state_golden.py API
+
 Never run it again for a format that has been released: add a folder for the new one.
 """
 
@@ -11,14 +13,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import slotwise
-from golden.state_contents import FOLDER, Job
+from golden.state_contents import Job
 
 if __name__ == "__main__":
-    FOLDER.mkdir()
-    job = Job()
+    job = Job(sys.argv[1])
+    job.folder.mkdir()
     job.train()
     slotwise.track(job.variables[0])
-    job.save(FOLDER / "adam.safetensors")
-    job.save(FOLDER / "adam", max_shard_size=300)
+    job.save(job.one_file)
+    job.save(job.several, max_shard_size=300)
     job.train_rows()
-    slotwise.save_delta(FOLDER / "delta.safetensors", since=FOLDER / "adam", **job.given)
+    slotwise.save_delta(job.delta, since=job.several, **job.given)

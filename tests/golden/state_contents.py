@@ -8,23 +8,37 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import slotwise
-from slotwise.optimizers import LossScaleOptimizer, legacy, schedules
+from slotwise.optimizers import LossScaleOptimizer, Nadam, legacy, schedules
 
-FOLDER = Path(__file__).parent / "state-1"  # the version of the format
 ROWS = np.array([1, 5])
 
 
-class Job:
-    """Adam with loss scaling and a schedule, on variables of four dtypes."""
+def _adam() -> Any:
+    return legacy.Adam(schedules.CosineDecay(0.5, 10), sparse="lazy", amsgrad=True)
 
-    def __init__(self) -> None:
+
+def _nadam() -> Any:
+    return Nadam(0.5, sparse="lazy", weight_decay=0.25, use_ema=True, ema_overwrite_frequency=3)
+
+
+# By API: the folder, after the version of the format; the name of the files; the optimizer.
+KINDS = {"legacy": ("state-1", "adam", _adam), "current": ("state-1-current", "nadam", _nadam)}
+
+
+class Job:
+    """An optimizer with loss scaling, on variables of four dtypes."""
+
+    def __init__(self, api: str) -> None:
+        folder, name, make = KINDS[api]
+        self.folder = Path(__file__).parent / folder
+        self.one_file, self.several = (self.folder / n for n in (f"{name}.safetensors", name))
+        self.delta = self.folder / "delta.safetensors"
         kinds = (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)
         self.variables = [
             slotwise.Variable((np.arange(12) - 3).reshape(6, 2).astype(kind), name=f"v{n}")
             for n, kind in enumerate(kinds)
         ]
-        inner = legacy.Adam(schedules.CosineDecay(0.5, 10), sparse="lazy", amsgrad=True)
-        self.optimizer = LossScaleOptimizer(inner, initial_scale=8.0, dynamic_growth_steps=3)
+        self.optimizer = LossScaleOptimizer(make(), initial_scale=8.0, dynamic_growth_steps=3)
         self.extra = {"epoch": 3, "note": "\u00fc"}
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slotwise
-from slotwise import IndexedSlices, RowPlan, Variable
+from slotwise import IndexedSlices, RowPlan, Variable, optimizers
 from slotwise.optimizers import legacy
 from slotwise.state import StateError
 
@@ -72,6 +72,13 @@ def chain(tmp_path, job, count=3):
         lambda: Job(legacy.Adam),  # decays the whole table
         lambda: Job(legacy.RMSprop),  # decays whole slots
         lambda: Job(legacy.Ftrl, clipnorm=1.0),
+        lambda: Job(optimizers.Adam, sparse="lazy", weight_decay=0.1, use_ema=True),
+        lambda: Job(optimizers.Adam, sparse="lazy", sparse_decay="whole", use_ema=True),
+        lambda: Job(optimizers.Nadam, sparse="lazy"),
+        lambda: Job(optimizers.Adagrad),
+        lambda: Job(optimizers.SGD, momentum=0.9),  # decays the whole table
+        lambda: Job(optimizers.Adafactor),  # has slots of other shapes
+        lambda: Job(optimizers.Ftrl, use_ema=True, ema_overwrite_frequency=3),
     ],
 )
 def test_base_and_deltas_give_the_state(tmp_path, job):
@@ -80,6 +87,22 @@ def test_base_and_deltas_give_the_state(tmp_path, job):
         found = slotwise.load(paths[0], deltas=paths[1 : last + 1])
         check_same(found.arrays, state)
         assert found.extra == (last - 1 if last else None)
+
+
+def test_one_tensor_of_base_and_deltas(tmp_path):
+    paths, states = chain(tmp_path, Job(optimizers.Adam, sparse="lazy"))
+    for name in ("emb", "emb/m", "bias", "iterations"):
+        found = slotwise.load_array(paths[0], name, deltas=paths[1:])
+        np.testing.assert_array_equal(found, states[-1][name])
+    some = slice(ROWS // 3, -5)
+    found = slotwise.load_array(paths[0], "emb/v", some, deltas=paths[1:3])
+    np.testing.assert_array_equal(found, states[2]["emb/v"][some])
+    with pytest.raises(KeyError, match="no tensor 'emb@rows'"):
+        slotwise.load_array(paths[0], "emb@rows", deltas=paths[1:])
+    with pytest.raises(StateError, match="expected a delta since"):
+        slotwise.load_array(paths[0], "emb", deltas=paths[2:])
+    with pytest.raises(ValueError, match="mmap: expected no deltas"):
+        slotwise.load_array(paths[0], "emb", mmap=True, deltas=paths[1:])
 
 
 def test_only_touched_rows_are_written(tmp_path):

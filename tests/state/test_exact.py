@@ -28,7 +28,9 @@ def folder():
     shutil.rmtree(path)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.config} {run.tag} {run.wrapper}")
+@pytest.mark.parametrize(
+    "run", RUNS, ids=lambda run: f"{run.config.api} {run.config} {run.tag} {run.wrapper}"
+)
 def test_goes_on_exactly(folder, run):
     opt, variables = run.optimizer(False), run.variables()
     run.steps(opt, variables, range(2 * runs.STEPS))

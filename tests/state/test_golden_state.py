@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slotwise
-from golden.state_contents import FOLDER, ROWS, Job
+from golden.state_contents import KINDS, ROWS, Job
 
 
-def check_loaded(trained: Job, *paths):
-    fresh = Job()
+def check_loaded(trained: Job, api, *paths):
+    fresh = Job(api)
     for variable in fresh.variables:
         variable.assign(np.zeros(variable.shape))
     base, *deltas = paths
@@ -24,19 +24,20 @@ def check_loaded(trained: Job, *paths):
         assert got[name].tobytes() == np.asarray(x).tobytes(), name
 
 
-@pytest.mark.parametrize("name", ["adam.safetensors", "adam"])
-def test_checkpoint(name):
-    job = Job()
+@pytest.mark.parametrize("api", KINDS)
+def test_checkpoint(api):
+    job = Job(api)
     job.train()
-    check_loaded(job, FOLDER / name)
-    state = slotwise.load(FOLDER / name, optimizer="saved", variables=job.variables)
-    assert int(state.optimizer.iterations) == 4
+    for path in (job.one_file, job.several):
+        check_loaded(job, api, path)
+        state = slotwise.load(path, optimizer="saved", variables=job.variables)
+        assert int(state.optimizer.iterations) == 4
 
 
-def test_delta():
-    job = Job()
+@pytest.mark.parametrize("api", KINDS)
+def test_delta(api):
+    job = Job(api)
     job.train()
     job.train_rows()
-    check_loaded(job, FOLDER / "adam", FOLDER / "delta.safetensors")
-    rows = slotwise.load_array(FOLDER / "delta.safetensors", "v0@rows")
-    assert rows.tolist() == ROWS.tolist()
+    check_loaded(job, api, job.several, job.delta)
+    assert slotwise.load_array(job.delta, "v0@rows").tolist() == ROWS.tolist()

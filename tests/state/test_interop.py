@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slotwise
-from slotwise import Variable, interop
+from slotwise import Variable, interop, optimizers
 from slotwise.optimizers import legacy, schedules
 
 
@@ -40,6 +40,50 @@ def test_keras_weights_there_and_back():
         interop.load_keras_weights(other, arrays)
     with pytest.raises(ValueError, match="length 2"):
         interop.load_keras_weights(other, arrays[:2])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_keras_variables_of_the_current_api(wrapped):
+    own, opt = variables(), optimizers.Adam(use_ema=True)
+    if wrapped:
+        opt = optimizers.LossScaleOptimizer(opt)
+        opt.get_scaled_loss(1.0)
+    opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
+    arrays = interop.keras_weights(opt)
+    assert len(arrays) == 7 and arrays[0].dtype == np.int64
+    other = optimizers.Adam(use_ema=True)
+    with pytest.raises(ValueError, match="expected a list of length 1, got one of length 7"):
+        interop.load_keras_weights(other, arrays)
+    interop.load_keras_weights(other, arrays, variables())
+    for a, b in zip(arrays, interop.keras_weights(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+        assert a.dtype == b.dtype
+    with pytest.raises(ValueError, match="expected a list of length 7, got one of length 6"):
+        interop.load_keras_weights(other, arrays[:-1])
+    arrays[3] = arrays[3].astype(np.float64)
+    with pytest.raises(TypeError, match=r"arrays\[3\], 'm/v0': expected float32, got float64"):
+        interop.load_keras_weights(other, arrays)
+
+
+def test_torch_adam_of_the_current_api():
+    own, opt = variables(), optimizers.AdamW(use_ema=True, weight_decay=0.25)
+    state = {"state": adam_state(), "param_groups": [group(betas=(0.5, 0.25), weight_decay=0.25)]}
+    del state["state"][1]  # it never had a gradient
+    interop.load_torch_state_dict(opt, state, own)
+    assert int(opt.iterations) == 7
+    found = opt.state_dict()
+    assert found["v0/m"].tolist() == [[2] * 3] * 2 and found["v1/v"].tolist() == [0] * 4
+    assert found["v0/average"].tolist() == [[1] * 3] * 2
+    assert [float(opt.learning_rate), opt.beta_1, opt.beta_2] == [0.5, 0.5, 0.25]
+    opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
+
+
+def test_torch_momentum_that_is_off():
+    own, opt = variables(), optimizers.SGD()
+    interop.load_torch_state_dict(opt, {"state": {}, "param_groups": [group(momentum=0)]}, own)
+    assert float(opt.learning_rate) == 0.5
+    template = {"state": {}, "param_groups": [group(momentum=0)]}
+    assert interop.torch_state_dict(opt, own, template)["state"] == {}
 
 
 def test_torch_adam():
@@ -80,6 +124,21 @@ def test_schedules_stay():
         (legacy.Adam, adam_state(max_exp_avg_sq=1), {}, ValueError, "parameter 0: expected"),
         (legacy.Adam, adam_state(), {"weight_decay": 0.1}, ValueError, "'weight_decay'"),
         (legacy.Adam, adam_state(), {"maximize": True}, ValueError, "'maximize'"),
+        (optimizers.Adam, adam_state(), {"maximize": True}, ValueError, "'maximize'"),
+        (
+            optimizers.AdamW,
+            adam_state(),
+            {},
+            ValueError,
+            "'weight_decay'.* expected 0.004, got None",
+        ),
+        (
+            lambda: optimizers.Adam(weight_decay=0.1),
+            adam_state(),
+            {"weight_decay": 0.1},
+            ValueError,
+            "added to gradients",
+        ),
         (legacy.Adam, adam_state(), {"params": [0]}, ValueError, "names: expected as many"),
         (legacy.SGD, {}, {"dampening": 0.5}, ValueError, "'dampening'"),
         (

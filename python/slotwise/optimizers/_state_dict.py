@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,16 +122,12 @@ def differences(saved: Any, own: Any, live: Iterable[str], where: str = "") -> d
 class Stateful:
     """What an optimizer has whose state can be kept. A front end defines the five hooks."""
 
-    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Variable | Array]:
-        """Hook: all state that is no slot, by name: counts, numbers that may change.
-
-        Also what changes in other rows of a variable than those that a sparse gradient changes;
-        ``name_of`` is what to call a variable.
-        """
+    def _own_state(self) -> dict[str, Variable | Array]:
+        """Hook: all state that is no slot, by name: counts, numbers that may change."""
         raise NotImplementedError
 
-    def _state_numbers(self) -> dict[str, Variable | Array]:
-        """Hook: those of `_own_state` that are hyperparameters."""
+    def _hyperparameters(self) -> dict[str, Any]:
+        """Hook: hyperparameters that are numbers and may be set, by name."""
         raise NotImplementedError
 
     def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
@@ -139,20 +135,25 @@ class Stateful:
         raise NotImplementedError
 
     def _make_slots(self, variables: Sequence[Any]) -> None:
-        """Hook: make the slots of variables or arrays that had no step yet."""
+        """Hook: make the slots of variables or arrays that had no step yet, as far as it can."""
         raise NotImplementedError
 
     def _restored_settings(self) -> frozenset[str]:
         """Hook: keys of the config that state restores, or that are functions of the caller's."""
         raise NotImplementedError
 
+    def _compatible_weights(self, weights: list[Any]) -> list[Any]:
+        """A list of weights, in today's layout if it is in an older one."""
+        return weights
+
     # ----- by name -------------------------------------------------------------------------------
 
     def state_dict(self, variables: Names | Iterable[Any] | None = None) -> dict[str, Any]:
         """All state by name: ``"iterations"``, ``"emb/m"``, ..., and the ``"config"``.
 
-        Hyperparameters that are numbers or arrays are state: ``"learning_rate"``. The arrays are
-        the optimizer's own, not copies: the next step changes them.
+        The learning rate is state, unless it is a schedule; in the legacy API, so are the other
+        hyperparameters that are numbers or arrays. The arrays are the optimizer's own, not copies:
+        the next step changes them.
 
         Args:
             variables: a dict from names to variables or arrays, if their own names do not do.
@@ -163,10 +164,10 @@ class Stateful:
         Example:
             >>> import numpy as np, slotwise
             >>> var = slotwise.Variable(np.ones(1), name="w")
-            >>> opt = slotwise.optimizers.legacy.SGD(0.5, momentum=0.5)
+            >>> opt = slotwise.optimizers.SGD(0.5, momentum=0.5)
             >>> _ = opt.apply_gradients([(np.array([2.0]), var)])
-            >>> [*opt.state_dict()], opt.state_dict()["w/momentum"]
-            (['iterations', 'learning_rate', 'momentum', 'w/momentum', 'config'], array([-1.]))
+            >>> [*opt.state_dict()], opt.state_dict()["w/m"]
+            (['iterations', 'learning_rate', 'w/m', 'config'], array([-1.]))
         """
         return {**entries(self, named(variables)).arrays, CONFIG: config_of(self)}
 
@@ -192,12 +193,12 @@ class Stateful:
         Example:
             >>> import numpy as np, slotwise
             >>> var = slotwise.Variable(np.ones(1), name="w")
-            >>> opt = slotwise.optimizers.legacy.Adam()
+            >>> opt = slotwise.optimizers.Adam()
             >>> _ = opt.apply_gradients([(np.array([2.0]), var)])
-            >>> other = slotwise.optimizers.legacy.Adam()
+            >>> other = slotwise.optimizers.Adam()
             >>> print(other.load_state_dict(opt.state_dict(), variables=[var]))
             everything fits
-            >>> int(other.iterations), bool(other.get_slot(var, "m") == opt.get_slot(var, "m"))
+            >>> int(other.iterations), bool(other.state_dict()["w/m"] == opt.state_dict()["w/m"])
             (1, True)
         """
         values = {name: np.asarray(value) for name, value in state.items() if name != CONFIG}
@@ -237,7 +238,7 @@ def entries(optimizer: Stateful, names: Names) -> Entries:
     def name_of(variable: Variable) -> str:
         return known.get(id(variable.value), variable.name)
 
-    found = Entries({n: array_of(v) for n, v in optimizer._own_state(name_of).items()}, {})
+    found = Entries({n: array_of(v) for n, v in optimizer._own_state().items()}, {})
     repeated = set()
     for variable, slots in optimizer._variable_slots():
         for slot, value in slots.items():

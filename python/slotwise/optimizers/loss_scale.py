@@ -308,14 +308,14 @@ class LossScaleOptimizer(Stateful):
         inner: Stateful = self.inner_optimizer
         return inner
 
-    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+    def _own_state(self) -> dict[str, Any]:
         own = {"loss_scale": self.loss_scale}
         if self.dynamic_counter is not None:
             own["good_steps"] = self.dynamic_counter
-        return {**self._stateful._own_state(name_of), **own}
+        return {**self._stateful._own_state(), **own}
 
-    def _state_numbers(self) -> dict[str, Any]:
-        return self._stateful._state_numbers()
+    def _hyperparameters(self) -> dict[str, Any]:
+        return self._stateful._hyperparameters()
 
     def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
         return self._stateful._variable_slots()

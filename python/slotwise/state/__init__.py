@@ -3,9 +3,9 @@
 from slotwise._tracking import TouchedRows
 from slotwise.optimizers._state_dict import Report
 from slotwise.state._errors import StateError
-from slotwise.state._load import State, load
+from slotwise.state._load import State, load, load_array
 from slotwise.state._manager import CheckpointManager
-from slotwise.state._reader import Reader, load_array
+from slotwise.state._reader import Reader
 from slotwise.state._save import save, save_delta
 from slotwise.state._table_files import open_table
 from slotwise.state._track import track, untrack

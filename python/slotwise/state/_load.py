@@ -19,6 +19,7 @@ from slotwise.state._reader import Part, Reader
 from slotwise.state._save import Path_, check_optimizer, restart
 
 Verify = Literal["before", "during"] | Literal[False]
+Kind = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 @dataclass
@@ -122,6 +123,46 @@ def load(
         return State(last["id"], last["config"], last["extra"], optimizer, report, arrays)
 
 
+def load_array(
+    path: Path_,
+    name: str,
+    rows: slice | None = None,
+    mmap: bool = False,
+    verify: bool = True,
+    deltas: Sequence[Path_] = (),
+) -> Array:
+    """One variable or slot of a checkpoint, or rows of it; nothing else is read.
+
+    Args:
+        path: the file or folder; any safetensors file will do.
+        name: ``"emb"``, ``"emb/m"``, ``"iterations"``.
+        rows: a slice of step 1.
+        mmap: whether to return a read-only view of the file instead of a copy.
+        verify: whether to verify the checksums of what is read (of views, now, in one pass).
+        deltas: what `slotwise.save_delta` wrote since, in order; of these, all touched rows of the
+            tensor are read.
+
+    Raises:
+        KeyError: there is none of this name.
+        StateError: no checkpoint, or a damaged one; deltas that do not follow one another.
+        ValueError: rows that are no such slice; views of deltas.
+
+    Example:
+        >>> import numpy as np, slotwise, tempfile
+        >>> folder = tempfile.mkdtemp() + "/step-1"
+        >>> _ = slotwise.save(folder, variables={"emb": np.eye(3, dtype=np.float32)})
+        >>> slotwise.load_array(folder, "emb", rows=slice(1, 2), mmap=True)
+        array([[0., 1., 0.]], dtype=float32)
+    """
+    if mmap and deltas:
+        raise ValueError("load_array: mmap: expected no deltas")
+    with ExitStack() as stack:
+        layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
+        if deltas:
+            return _Content(layers, {}).read(name, rows, verify)
+        return layers[0].read(name, rows, mmap, verify)
+
+
 class _Content:
     """The tensors of a base and its deltas, by the names that they have here."""
 
@@ -156,10 +197,26 @@ class _Content:
                 return number
         raise StateError(f"{self._layers[0].path}: '{own}' is missing, which deltas change")
 
-    def kind(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    def kind(self, name: str) -> Kind:
         """Shape and dtype."""
         tensor = self._layers[self._bases[name]].tensor(self._in_file[name])
         return tensor.shape, tensor.dtype
+
+    def read(self, name: str, rows: slice | None, verify: bool) -> Array:
+        """One tensor, or rows of it."""
+        if name not in self._in_file:
+            raise KeyError(f"{self._layers[-1].path}: no tensor '{name}'")
+        kind = self.kind(name)
+        own, base = self._in_file[name], self._bases[name]
+        array = self._layers[base].read(own, rows, verify=verify)
+        begin = rows.indices(kind[0][0])[0] if rows is not None else 0
+        for layer in self._layers[base + 1 :]:
+            which = layer.metadata["rows"][own]
+            found = self._row_ids(layer, {which}, verify)[which]
+            ids = _checked(found, kind, layer, own) - begin
+            inside = (ids >= 0) & (ids < len(array))
+            array[ids[inside]] = layer.read(own, verify=verify)[inside]
+        return array
 
     def targets(self, optimizer: Any, names: Names | None) -> tuple[dict[str, Array], Report]:
         """The arrays to fill, and what does not fit them."""
@@ -186,7 +243,10 @@ class _Content:
         return targets, found
 
     def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
-        rows = {id(layer): self._row_ids(layer, bool(verify)) for layer in self._layers}
+        rows = {
+            id(layer): self._row_ids(layer, set(layer.metadata["rows"].values()), bool(verify))
+            for layer in self._layers
+        }
         plan: list[tuple[Reader, list[Part]]] = []
         size = 0
         for number, layer in enumerate(self._layers):
@@ -200,10 +260,8 @@ class _Content:
                 if ids is None:
                     sink: Any = IntoArray(array)
                 else:
-                    sink = IntoRows(array, _checked(rows[id(layer)][ids], array, layer, own))
-                    fitting = (sink.count, *array.shape[1:]), array.dtype
-                    if (tensor.shape, tensor.dtype) != fitting:
-                        raise StateError(f"{layer.path}: '{own}' does not fit its rows")
+                    kind = array.shape, array.dtype
+                    sink = IntoRows(array, _checked(rows[id(layer)][ids], kind, layer, own))
                 size += tensor.size
                 parts.append(Part(tensor, 0, tensor.size, sink))
             plan.append((layer, parts))
@@ -220,8 +278,7 @@ class _Content:
                 raise StateError(f"{error}; arrays were overwritten in part") from error
 
     @staticmethod
-    def _row_ids(layer: Reader, verify: bool) -> dict[str, Array]:
-        names = set(layer.metadata["rows"].values())
+    def _row_ids(layer: Reader, names: set[str], verify: bool) -> dict[str, Array]:
         for name in names:
             if name not in layer:
                 raise StateError(f"{layer.path}: '{name}' is missing")
@@ -241,10 +298,15 @@ def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
     raise StateError(f"{layer.path}: expected a delta since {parent}, is one since {expected}")
 
 
-def _checked(ids: Array, array: Array, layer: Reader, name: str) -> Array:
+def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
+    """The rows of a tensor of a shape and dtype that a delta holds."""
+    shape, dtype = kind
     is_ascending = ids.ndim == 1 and ids.dtype == np.int64 and bool((np.diff(ids) > 0).all())
-    if not is_ascending or (ids.size and not 0 <= ids[0] <= ids[-1] < array.shape[0]):
-        raise StateError(f"{layer.path}: '{name}': expected ascending rows within {array.shape}")
+    if not is_ascending or (ids.size and not 0 <= ids[0] <= ids[-1] < shape[0]):
+        raise StateError(f"{layer.path}: '{name}': expected ascending rows within {shape}")
+    tensor = layer.tensor(name)
+    if (tensor.shape, tensor.dtype) != ((ids.size, *shape[1:]), dtype):
+        raise StateError(f"{layer.path}: '{name}' does not fit its rows")
     return ids
 
 

@@ -304,34 +304,3 @@ def _some(names: Iterable[str]) -> str:
     found = sorted(names)
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return ", ".join(repr(name) for name in found[:5]) + more
-
-
-def load_array(
-    path: str | os.PathLike[str],
-    name: str,
-    rows: slice | None = None,
-    mmap: bool = False,
-    verify: bool = True,
-) -> NDArray[Any]:
-    """One variable or slot of a checkpoint, or rows of it; nothing else is read.
-
-    Args:
-        path: the file or folder; any safetensors file will do.
-        name: ``"emb"``, ``"emb/m"``, ``"iterations"``.
-        rows: a slice of step 1.
-        mmap: whether to return a read-only view of the file instead of a copy.
-        verify: whether to verify the checksums of what is read (of views, now, in one pass).
-
-    Raises:
-        KeyError: there is none of this name.
-        StateError: no checkpoint, or a damaged one.
-
-    Example:
-        >>> import numpy as np, slotwise, tempfile
-        >>> folder = tempfile.mkdtemp() + "/step-1"
-        >>> _ = slotwise.save(folder, variables={"emb": np.eye(3, dtype=np.float32)})
-        >>> slotwise.load_array(folder, "emb", rows=slice(1, 2), mmap=True)
-        array([[0., 1., 0.]], dtype=float32)
-    """
-    with Reader(path) as reader:
-        return reader.read(name, rows, mmap, verify)

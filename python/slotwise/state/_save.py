@@ -96,7 +96,7 @@ def save(
     Example:
         >>> import numpy as np, slotwise, tempfile
         >>> emb = slotwise.Variable(np.ones((4, 2), np.float32), name="emb")
-        >>> opt = slotwise.optimizers.legacy.Adam()
+        >>> opt = slotwise.optimizers.Adam()
         >>> _ = opt.apply_gradients([(np.ones((4, 2), np.float32), emb)])
         >>> path = tempfile.mkdtemp() + "/step-1"
         >>> _ = slotwise.save(path, optimizer=opt, variables=[emb], extra={"epoch": 3})
@@ -143,7 +143,7 @@ def save_delta(
         >>> folder, emb = tempfile.mkdtemp(), slotwise.Variable(np.zeros((100, 2)), name="emb")
         >>> _ = slotwise.track(emb)
         >>> base = slotwise.save(folder + "/base", variables=[emb])
-        >>> opt = slotwise.optimizers.legacy.SGD(1.0)
+        >>> opt = slotwise.optimizers.Adagrad(1.0)
         >>> grad = slotwise.IndexedSlices(np.ones((2, 2)), np.array([7, 3]), emb.shape)
         >>> _ = opt.apply_gradients([(grad, emb)])
         >>> _ = slotwise.save_delta(folder + "/delta", since=base, variables=[emb])

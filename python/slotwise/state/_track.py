@@ -32,7 +32,7 @@ def track(variable: Any) -> TouchedRows:
         >>> emb = slotwise.Variable(np.zeros((100, 4), np.float32), name="emb")
         >>> touched = slotwise.track(emb)
         >>> grad = slotwise.IndexedSlices(np.ones((2, 4), np.float32), np.array([7, 3]), emb.shape)
-        >>> _ = slotwise.optimizers.legacy.Adagrad().apply_gradients([(grad, emb)])
+        >>> _ = slotwise.optimizers.Adagrad().apply_gradients([(grad, emb)])
         >>> touched.rows.tolist()
         [3, 7]
     """

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from slotwise import _tracking
 from slotwise._variable import Variable
 from slotwise.optimizers._description import compute_type
 from slotwise.optimizers._numbers import rounded
@@ -20,6 +21,7 @@ def decay(variable: Variable, rows: Any, weight_decay: Any, rate: Any) -> None:
     array = variable.value
     with np.errstate(all="ignore"):
         w = array[rows].astype(kind)
+        _mark(variable, rows)
         array[rows] = w - (w * rounded(weight_decay, kind)) * rounded(rate, kind)
 
 
@@ -28,8 +30,14 @@ def average(held: Variable, variable: Variable, rows: Any, momentum: float) -> N
     kind = compute_type(variable.dtype)
     with np.errstate(all="ignore"):
         w, before = (x.value[rows].astype(kind) for x in (variable, held))
+        _mark(held, rows)
         held.value[rows] = kind(momentum) * before + kind(1 - momentum) * w
 
 
 def overwrite(variable: Variable, rows: Any, held: Variable) -> None:
+    _mark(variable, rows)
     variable.value[rows] = held.value[rows]
+
+
+def _mark(variable: Variable, rows: Any) -> None:
+    _tracking.mark(variable.value, None if rows is ... else rows)

@@ -108,6 +108,12 @@ class Described(Optimizer, Planned):
                 config["sparse_decay"] = self.sparse_decay
         return config
 
+    def _hyperparameters(self) -> dict[str, Any]:
+        parameters = self.description.parameters
+        own = {p.name: getattr(self, p.name) for p in parameters if p.kind is Kind.HYPER}
+        own.pop("learning_rate")
+        return {**own, **super()._hyperparameters()}
+
     # ----- a step --------------------------------------------------------------------------------
 
     def apply_gradients(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from slotwise._variable import Variable
 from slotwise.optimizers._state import Variables, initial
+from slotwise.optimizers._state_dict import Stateful
 
 _log = logging.getLogger("slotwise")
 
@@ -22,7 +23,7 @@ class CallableList(list[Variable]):
         return self
 
 
-class State:
+class State(Stateful):
     """Keeps the variables that belong to an optimizer."""
 
     name: str
@@ -32,6 +33,8 @@ class State:
         self._variables = Variables()
         self._iterations = Variable(np.zeros((), np.int64), trainable=False, name="iteration")
         self._held: list[Variable] = [self._iterations]
+        self._own: list[Variable] = []  # those that are beside none that is trained
+        self._beside: dict[int, list[tuple[str, Variable]]] = {}
         self._averages: list[Variable] = []
         self._index_dict: dict[int, int] = {}
         self._built = False
@@ -145,7 +148,9 @@ class State:
         """
         kind = np.dtype(np.float32 if dtype is None else dtype)
         array = initial(initializer, tuple(shape or ()), kind)
-        return self._hold(Variable(array, trainable=False, name=name))
+        variable = Variable(array, trainable=False, name=name)
+        self._own.append(variable)
+        return self._hold(variable)
 
     def add_variable_from_reference(
         self,
@@ -172,7 +177,9 @@ class State:
         size = model.shape if shape is None else tuple(shape)
         value = 0.0 if initial_value is None else np.asarray(initial_value)
         array = initial(value, size, model.dtype)
-        return self._hold(Variable(array, trainable=False, name=f"{variable_name}/{model.name}"))
+        variable = Variable(array, trainable=False, name=f"{variable_name}/{model.name}")
+        self._beside.setdefault(id(model), []).append((variable_name, variable))
+        return self._hold(variable)
 
     def _hold(self, variable: Variable) -> Variable:
         self._held.append(variable)
@@ -229,3 +236,29 @@ class State:
             )
             return
         self._write(store[str(i)] for i in range(len(self._held)))
+
+    # ----- by name -------------------------------------------------------------------------------
+
+    def _own_state(self) -> dict[str, Any]:
+        counted = ("iterations", self._iterations)
+        return _numbered([counted, *((variable.name, variable) for variable in self._own)])
+
+    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
+        for variable in self._variables:
+            yield variable, _numbered(self._beside.get(id(variable), ()))
+
+    def _make_slots(self, variables: Sequence[Any]) -> None:
+        if variables:
+            self.build(variables)
+
+
+def _numbered(pairs: Iterable[tuple[str, Variable]]) -> dict[str, Variable]:
+    """By name; from the second of a name on, with a number."""
+    found: dict[str, Variable] = {}
+    for name, variable in pairs:
+        key, count = name, 0
+        while key in found:
+            count += 1
+            key = f"{name}_{count}"
+        found[key] = variable
+    return found

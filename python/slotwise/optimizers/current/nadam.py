@@ -66,13 +66,19 @@ class Nadam(Described):
 
     _pace = 1  # of the warm-up
     _u_product: Variable | None = None
-    _u_product_counter = 1
+    _u_product_counter: Variable | None = None
 
     def build(self, var_list: Sequence[Any]) -> None:
         if not self._built and var_list:
             dtype = compute_type(self._variables.find(var_list[0]).dtype)
             self._u_product = Variable(np.ones((), dtype), trainable=False, name="u_product")
+            counter = Variable(np.ones((), np.int64), trainable=False, name="u_product_counter")
+            self._u_product_counter = counter
         super().build(var_list)
+
+    def _own_state(self) -> dict[str, Any]:
+        hidden = (self._u_product, self._u_product_counter)  # not among `variables`, as in Keras
+        return {**super()._own_state(), **{x.name: x for x in hidden if x is not None}}
 
     def _product(self, x: Numbers) -> Float:
         return x.type(self._of_part)
@@ -80,7 +86,8 @@ class Nadam(Described):
     def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
         """By U."""
         assert self._u_product is not None
-        product, counter = self._u_product.value[()], self._u_product_counter
+        assert self._u_product_counter is not None
+        product, counter = self._u_product.value[()], int(self._u_product_counter)
         x = StepNumbers(self, type(product))
         decay = nadam.scheduled_beta_1(x, x.step)
         parts: list[tuple[Any, list[Pair]]] = []
@@ -101,5 +108,7 @@ class Nadam(Described):
     def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
         super()._run(plan, pairs, clips, *around)
         assert self._u_product is not None
-        product, self._u_product_counter = self._next
+        assert self._u_product_counter is not None
+        product, counter = self._next
         self._u_product.assign(product)
+        self._u_product_counter.assign(counter)

@@ -224,6 +224,22 @@ class Optimizer(NotCopied, State, LearningRate):
             for var in var_list:
                 _around.overwrite(self._variables.find(var), ..., self._average_of(var))
 
+    # ----- by name -------------------------------------------------------------------------------
+
+    def _own_state(self) -> dict[str, Any]:
+        return {**super()._own_state(), **self._kept_rate()}
+
+    def _kept_rate(self) -> dict[str, Any]:
+        """The learning rate, unless it is a function of the count of steps."""
+        rate = self._learning_rate
+        return {"learning_rate": rate} if isinstance(rate, Variable) else {}
+
+    def _hyperparameters(self) -> dict[str, Any]:
+        return self._kept_rate()
+
+    def _restored_settings(self) -> frozenset[str]:
+        return frozenset(self._kept_rate())
+
     # ----- config --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:

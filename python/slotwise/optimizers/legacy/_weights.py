@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,13 +149,9 @@ class Weights(Stateful):
         for weight, array in zip(self._weights, arrays, strict=True):
             weight.assign(array)
 
-    def _compatible_weights(self, weights: list[Any]) -> list[Any]:
-        """The list, in today's layout if it is in an older one."""
-        return weights
-
     # ----- by name -------------------------------------------------------------------------------
 
-    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
+    def _own_state(self) -> dict[str, Any]:
         own = {id(slot) for slots in self._slots.values() for slot in slots.values()}
         own.add(id(self.iterations))
         rest = {weight.name: weight for weight in self._weights if id(weight) not in own}

@@ -159,10 +159,10 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
 
     # ----- by name -------------------------------------------------------------------------------
 
-    def _own_state(self, name_of: Callable[[Variable], str]) -> dict[str, Any]:
-        return {**super()._own_state(name_of), **self._state_numbers()}
+    def _own_state(self) -> dict[str, Any]:
+        return {**super()._own_state(), **self._hyperparameters()}
 
-    def _state_numbers(self) -> dict[str, Any]:
+    def _hyperparameters(self) -> dict[str, Any]:
         self._hypers_created = False  # a number that took a schedule's place is none yet
         self._create_hypers()
         numbers = {name: x for name, x in self._hyper.items() if not callable(x)}
