@@ -155,7 +155,7 @@ def test_bits_of_nan_are_kept(tmp_path):
 
 def test_what_cannot_be_saved(tmp_path):
     path = tmp_path / "x"
-    for bad in (np.ones(2, complex), np.ones(2, ">f4"), np.array(["a"])):
+    for bad in (np.ones(2, complex), np.ones(2, ">f4"), np.array(["a"]), np.array([None])):
         with pytest.raises(TypeError, match="'x': expected a dtype among"):
             slotwise.save(path, variables={"x": bad})
     with pytest.raises(TypeError, match="what JSON can hold"):

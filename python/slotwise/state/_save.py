@@ -105,7 +105,7 @@ def save(
     """
     found = snapshot(optimizer, variables)
     identity = secrets.token_hex(16)
-    sources: dict[str, Source] = {n: WholeArray(array) for n, array in found.arrays.items()}
+    sources = _whole(found)
     metadata = _metadata(identity, found, extra)
     _write(path, sources, metadata, max_shard_size, progress)
     _restart(found, identity)
@@ -155,7 +155,7 @@ def save_delta(
     """
     parent = _identity(since)
     found = snapshot(optimizer, variables)
-    sources: dict[str, Source] = {n: WholeArray(array) for n, array in found.arrays.items()}
+    sources = _whole(found)
     rows: dict[str, str] = {}
     for name, array in found.variables.items():
         touched = _tracking.find(array)
@@ -166,6 +166,12 @@ def save_delta(
     _write(path, sources, metadata, max_shard_size, progress)
     _restart(found, identity)
     return identity
+
+
+def _whole(found: Snapshot) -> dict[str, Source]:
+    for name, array in found.arrays.items():
+        _format.check_dtype(name, array.dtype)
+    return {name: WholeArray(array) for name, array in found.arrays.items()}
 
 
 def _use_rows(
@@ -227,10 +233,8 @@ def _write(
 ) -> None:
     if max_shard_size < 1:
         raise ValueError(f"save: max_shard_size: expected at least 1, got {max_shard_size}")
-    for name, source in sources.items():
-        if name == "__metadata__":
-            raise ValueError("save: variables: expected other names than '__metadata__'")
-        _format.check_dtype(name, source.dtype)
+    if "__metadata__" in sources:
+        raise ValueError("save: variables: expected other names than '__metadata__'")
     _writer.write(Path(path), sources, metadata, max_shard_size, progress)
 
 
