@@ -22,6 +22,7 @@ from bench.ops import OPS, ROW_CALLS, SPARSE_OPS
 from bench.optimizers import OPTIMIZERS
 from bench.peers import all_peers
 from bench.run import Task, new_results, quickened, run, tasks
+from bench.state import CALLS as STATE_CALLS
 from bench.suites import all_suites
 from bench.suites.base import LEVELS, Options
 from bench.units import parse_size
@@ -70,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "--op",
         nargs="+",
         default=[],
-        choices=[*OPS, *SPARSE_OPS, *ROW_CALLS, *OPTIMIZERS],
+        choices=[*OPS, *SPARSE_OPS, *ROW_CALLS, *OPTIMIZERS, *STATE_CALLS],
         metavar="OP",
     )
     p.add_argument("--dtype", nargs="+", default=[], choices=list(DTYPES), metavar="DTYPE")
