@@ -244,6 +244,10 @@ def adam_alpha(beta1_power: Vec, beta2_power: Vec, lr: Vec) -> Vec:
     return quotient(lr * np.sqrt(1 - beta2_power), 1 - beta1_power)
 
 
+def moments(m: Vec, v: Vec, beta1: Vec, beta2: Vec, grad: Vec) -> tuple[Vec, Vec]:
+    return m + (grad - m) * (1 - beta1), v + (grad * grad - v) * (1 - beta2)
+
+
 def adam(
     var: Vec,
     m: Vec,
@@ -258,8 +262,7 @@ def adam(
     use_nesterov: bool,
 ) -> Outputs:
     alpha = adam_alpha(beta1_power, beta2_power, lr)
-    m = m + (grad - m) * (1 - beta1)
-    v = v + (grad * grad - v) * (1 - beta2)
+    m, v = moments(m, v, beta1, beta2, grad)
     numerator = grad * (1 - beta1) + beta1 * m if use_nesterov else m
     return var - quotient(numerator * alpha, np.sqrt(v) + epsilon), m, v
 
@@ -278,8 +281,7 @@ def adam_with_amsgrad(
     grad: Vec,
 ) -> Outputs:
     alpha = adam_alpha(beta1_power, beta2_power, lr)
-    m = m + (grad - m) * (1 - beta1)
-    v = v + (grad * grad - v) * (1 - beta2)
+    m, v = moments(m, v, beta1, beta2, grad)
     vhat = maximum(vhat, v)
     return var - quotient(m * alpha, np.sqrt(vhat) + epsilon), m, v, vhat
 
@@ -379,8 +381,7 @@ def nadam(
     momentum_product: Vec,
     grad: Vec,
 ) -> Outputs:
-    m = m + (grad - m) * (1 - beta1)
-    v = v + (grad * grad - v) * (1 - beta2)
+    m, v = moments(m, v, beta1, beta2, grad)
     c1 = (1 - momentum) / (1 - momentum_product)
     c2 = momentum_next / (1 - momentum_product * momentum_next)
     bar = grad * c1 + m * c2
@@ -495,8 +496,7 @@ def lamb(
     grad: Vec,
 ) -> Outputs:
     alpha, small = corrected(beta1_power, beta2_power, epsilon, 1)
-    m = m + (grad - m) * (1 - beta1)
-    v = v + (grad * grad - v) * (1 - beta2)
+    m, v = moments(m, v, beta1, beta2, grad)
     direction = quotient(m * alpha, np.sqrt(v) + small) + weight_decay * var
     of_var, of_direction = norm(var), norm(direction)
     ratio = 1 if of_var == 0 or of_direction == 0 else like(of_var / of_direction, var)

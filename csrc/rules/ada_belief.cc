@@ -7,7 +7,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/ada_belief.cc"
 #include "hwy/foreach_target.h"
-#include "rules/corrected-inl.h"
+#include "rules/moments-inl.h"
 #include "simd/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();

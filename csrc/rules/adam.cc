@@ -21,6 +21,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/adam.cc"
 #include "hwy/foreach_target.h"
+#include "rules/moments-inl.h"
 #include "simd/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -41,12 +42,6 @@ struct AdamCoefficients {
 
   T alpha, beta1, one_minus_beta1, one_minus_beta2, epsilon;
 };
-
-template <class T, class V>
-HWY_INLINE void UpdateMoments(const AdamCoefficients<T>& c, V g, V& m, V& v) {
-  m = m + (g - m) * c.one_minus_beta1;
-  v = v + (g * g - v) * c.one_minus_beta2;
-}
 
 struct Adam : Rule<Adam> {
   static constexpr RuleSpec kSpec = {"Adam",
@@ -70,7 +65,7 @@ struct Adam : Rule<Adam> {
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
-    UpdateMoments<T>(c, g, m, v);
+    UpdateMoments(c, g, m, v);
     const V direction = c.use_nesterov ? g * c.one_minus_beta1 + c.beta1 * m : m;
     var = var - QuotientOfRoot(direction * c.alpha, Sqrt(v), c.epsilon);
   }

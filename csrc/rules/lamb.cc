@@ -11,7 +11,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/lamb.cc"
 #include "hwy/foreach_target.h"
-#include "rules/corrected-inl.h"
+#include "rules/moments-inl.h"
 #include "simd/rule-inl.h"
 #include "simd/scaled-inl.h"
 
@@ -43,8 +43,7 @@ struct Lamb : ScaledRule<Lamb> {
 
   template <class T, class V>
   static HWY_INLINE V Direction(const Coefficients<T>& c, V g, V var, V& m, V& v) {
-    m = m + (g - m) * c.moments.one_minus_beta1;
-    v = v + (g * g - v) * c.moments.one_minus_beta2;
+    UpdateMoments(c.moments, g, m, v);
     return QuotientOfRoot(m * c.moments.alpha, Sqrt(v), c.moments.scaled_epsilon) +
            c.weight_decay * var;
   }

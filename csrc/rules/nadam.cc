@@ -10,6 +10,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/nadam.cc"
 #include "hwy/foreach_target.h"
+#include "rules/moments-inl.h"
 #include "simd/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -48,8 +49,7 @@ struct Nadam : Rule<Nadam> {
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
-    m = m + (g - m) * c.one_minus_beta1;
-    v = v + (g * g - v) * c.one_minus_beta2;
+    UpdateMoments(c, g, m, v);
     const V bar = g * c.of_grad + m * c.of_m;
     var = var - Quotient(bar * c.lr, Sqrt(v / c.one_minus_beta2_power) + c.epsilon);
   }

@@ -1,13 +1,18 @@
-// The coefficients of rules with two running means and their bias corrections:
+// Rules with running means of gradients and of their squares:
+//
+//   m += (g - m) * (1 - beta1)
+//   v += (g^2 - v) * (1 - beta2)
+//
+// and the coefficients of those with bias corrections:
 //
 //   mean / (1 - beta1_power) / (sqrt(square / (1 - beta2_power)) + epsilon)
 //     = mean * alpha / (sqrt(square) + scaled_epsilon)
 
-#if defined(SLOTWISE_RULES_CORRECTED_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_RULES_CORRECTED_INL_H_
-#undef SLOTWISE_RULES_CORRECTED_INL_H_
+#if defined(SLOTWISE_RULES_MOMENTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_RULES_MOMENTS_INL_H_
+#undef SLOTWISE_RULES_MOMENTS_INL_H_
 #else
-#define SLOTWISE_RULES_CORRECTED_INL_H_
+#define SLOTWISE_RULES_MOMENTS_INL_H_
 #endif
 
 #include <cmath>
@@ -17,6 +22,12 @@
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
+
+template <class C, class V>
+HWY_INLINE void UpdateMoments(const C& c, V g, V& m, V& v) {
+  m = m + (g - m) * c.one_minus_beta1;
+  v = v + (g * g - v) * c.one_minus_beta2;
+}
 
 template <class T>
 struct CorrectedMoments {
