@@ -75,6 +75,20 @@ class Unfloatable:
         raise ValueError("no number")
 
 
+# What a DLPack tensor may say of itself, untruly.
+LIES: tuple[tuple[str, Any], ...] = (
+    ("device_type", dlpack.CUDA),
+    ("data", None),
+    ("shape", None),
+    ("ndim", -1),
+    ("ndim", 1000),
+)
+
+
+def lying(name: str, lie: Any) -> Callable[[Array], Any]:
+    return lambda x: dlpack.Tensor(x, lies={name: lie})
+
+
 # What no array argument can be.
 ARRAYS = (
     Bad("None", TypeError, value(None)),
@@ -99,6 +113,15 @@ ARRAYS = (
     Bad("on a GPU", ValueError, changed(lambda x: dlpack.Tensor(x, device=dlpack.CUDA))),
     Bad("DLPack integers", TypeError, changed(lambda x: dlpack.Tensor(x, code=dlpack.INT))),
     Bad("DLPack with lanes", TypeError, changed(lambda x: dlpack.Tensor(x, lanes=2))),
+    *(
+        Bad(f"a DLPack tensor that lies: {name}", ValueError, changed(lying(name, lie)))
+        for name, lie in LIES
+    ),
+    Bad(
+        "DLPack of version 2",
+        ValueError,
+        changed(lambda x: dlpack.VersionedTensor(x, lies={"major": 2})),
+    ),
     Bad("DLPack without a capsule", TypeError, value(dlpack.WithoutCapsule())),
     Bad("DLPack consumed before", ValueError, changed(dlpack.Consumed)),
 )

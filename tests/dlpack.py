@@ -65,6 +65,7 @@ class Tensor:
     lanes: int = 1
     without_strides: bool = False  # null strides: contiguous
     byte_offset: int = 0
+    lies: dict[str, Any] = field(default_factory=dict)  # members that say something untrue
     deleted: int = 0  # how often the consumer gave the memory back
     _alive: list[Any] = field(default_factory=list)
 
@@ -81,17 +82,19 @@ class Tensor:
         shape = (ctypes.c_int64 * a.ndim)(*a.shape)
         strides = (ctypes.c_int64 * a.ndim)(*(s // size for s in a.strides))
         self._alive += [shape, strides]
-        return _Tensor(
-            data=a.ctypes.data - self.byte_offset,
-            device_type=self.device,
-            ndim=a.ndim,
-            code=self.code,
-            bits=8 * size,
-            lanes=self.lanes,
-            shape=shape,
-            strides=None if self.without_strides else strides,
-            byte_offset=self.byte_offset,
-        )
+        members = {
+            "data": a.ctypes.data - self.byte_offset,
+            "device_type": self.device,
+            "ndim": a.ndim,
+            "code": self.code,
+            "bits": 8 * size,
+            "lanes": self.lanes,
+            "shape": shape,
+            "strides": None if self.without_strides else strides,
+            "byte_offset": self.byte_offset,
+        }
+        lies = {name: lie for name, lie in self.lies.items() if name in members}
+        return _Tensor(**{**members, **lies})
 
     def _deleter(self) -> Any:
         def delete(_: Any) -> None:
@@ -117,7 +120,7 @@ class VersionedTensor(Tensor):
     ) -> Any:
         assert max_version is not None, "the consumer does not know versioned tensors"
         managed = _ManagedVersioned(
-            major=1,
+            major=self.lies.get("major", 1),
             minor=0,
             flags=READ_ONLY if self.read_only else 0,
             deleter=self._deleter(),

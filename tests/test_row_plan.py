@@ -32,6 +32,23 @@ def grouped(ids: Array) -> tuple[Array, Array, Array]:
     return unique[order], counts[order], rank[inverse.reshape(-1)]
 
 
+@pytest.mark.parametrize("num_rows", [2**32 - 1, 2**32, 2**32 + 1])
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_as_many_rows_as_32_bits_tell_apart(num_rows: int, dtype: type[np.integer]) -> None:
+    last = min(num_rows, 2 ** (8 * np.dtype(dtype).itemsize - 1)) - 1
+    ids = np.array([last, 0, -1, last, last - 1], dtype)
+    check(slotwise.RowPlan(ids, num_rows, bounds="skip"), ids, num_rows)
+    with pytest.raises(ValueError, match=r"ids\[2\] = -1 is not in"):
+        slotwise.RowPlan(ids, num_rows)
+
+
+def test_a_plan_that_was_not_made() -> None:
+    plan = slotwise.RowPlan.__new__(slotwise.RowPlan)
+    for use in (len, lambda p: p.unique, lambda p: slotwise.coalesce(p, np.ones((1, 1)), 5)):
+        with pytest.raises(TypeError, match="expected a RowPlan, got one whose __init__"):
+            use(plan)
+
+
 def check(plan: slotwise.RowPlan, ids: Array, num_rows: int) -> None:
     ids = ids.astype(np.int64)
     inside = (ids >= 0) & (ids < num_rows)

@@ -44,6 +44,24 @@ void ImportNumpy() {
   Py_DECREF(descr);
 }
 
+Pinned::Pinned(const NamedArray& array)
+    : data_(array.data()), type_(PyArray_TYPE(array.array())), rank_(array.rank()) {
+  const npy_intp* const shape = PyArray_DIMS(array.array());
+  if (rank_ <= kNear) {
+    std::copy_n(shape, rank_, near_.begin());
+  } else {
+    far_.assign(shape, shape + rank_);
+  }
+}
+
+void Pinned::Require(const NamedArray& array) const {
+  if (Is(array.array())) return;
+  array.RequireUpdatable();
+  Fail(PyExc_ValueError, array.op(), array.name(),
+       "the memory, shape and dtype that it had when its slots were made",
+       "an array that was resized or changed since");
+}
+
 py::object AsArray(const char* op, const char* name, py::handle object) {
   if (PyArray_Check(object.ptr())) return py::reinterpret_borrow<py::object>(object);
   try {
@@ -59,7 +77,7 @@ py::object AsArray(const char* op, const char* name, py::handle object) {
     const std::string reason = Text(error.value());
     if (reason.rfind(op, 0) == 0) throw;  // already says what is wrong with which argument
     Fail(error.matches(PyExc_BufferError) ? PyExc_ValueError : PyExc_TypeError, op, name,
-         "an array of floating-point numbers", TypeName(object) + " (" + reason + ")");
+         "an array of numbers", TypeName(object) + " (" + reason + ")");
   }
   Fail(PyExc_TypeError, op, name,
        "an array, or an object that exports the buffer protocol or DLPack", TypeName(object));

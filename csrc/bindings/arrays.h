@@ -1,6 +1,8 @@
 // NumPy arrays, buffers and DLPack tensors as memory to update in place. Nothing is copied.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,6 +47,34 @@ class NamedArray {
   const char* op_;
   const char* name_;
   pybind11::object array_;
+};
+
+// Where an array's elements were, and what they were, when it was checked: NumPy lets a program
+// move or reshape an array in place.
+class Pinned {
+ public:
+  Pinned() = default;
+  explicit Pinned(const NamedArray& array);
+
+  // Whether this array has just that memory, shape and dtype, and may be written to.
+  bool Is(PyArrayObject* array) const {
+    const npy_intp* const shape = rank_ <= kNear ? near_.data() : far_.data();
+    return PyArray_DATA(array) == data_ && PyArray_NDIM(array) == rank_ &&
+           std::equal(shape, shape + rank_, PyArray_DIMS(array)) &&
+           PyArray_CHKFLAGS(array, NPY_ARRAY_CARRAY) && PyArray_TYPE(array) == type_ &&
+           PyArray_ISNOTSWAPPED(array);
+  }
+
+  // Raises if it has not.
+  void Require(const NamedArray& array) const;
+
+ private:
+  static constexpr int kNear = 4;  // a longer shape is a cache miss away
+
+  void* data_ = nullptr;
+  int type_ = -1, rank_ = 0;
+  std::array<npy_intp, kNear> near_{};
+  std::vector<npy_intp> far_;
 };
 
 // An ndarray, or an exporter of the buffer protocol, or of DLPack on the CPU.

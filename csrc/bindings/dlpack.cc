@@ -1,10 +1,12 @@
 #include "bindings/dlpack.h"
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "bindings/errors.h"
 #include "bindings/numpy_api.h"
+#include "core/types.h"
 
 namespace py = pybind11;
 
@@ -13,7 +15,8 @@ namespace {
 
 // The structures of DLPack's C ABI, as its specification fixes them.
 enum DeviceType : int32_t { kDeviceCpu = 1 };
-enum TypeCode : uint8_t { kFloat = 2, kBFloat = 4 };
+enum TypeCode : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBFloat = 4, kComplex = 5, kBool = 6 };
+constexpr uint32_t kMajorVersion = 1;  // what the layout below is of
 constexpr uint64_t kFlagReadOnly = 1;
 
 struct Tensor {
@@ -40,6 +43,7 @@ struct Managed {
   void* context;
   void (*deleter)(Managed*);
 
+  bool is_known() const { return true; }
   bool read_only() const { return false; }
 };
 
@@ -55,6 +59,7 @@ struct ManagedVersioned {
   uint64_t flags;
   Tensor tensor;
 
+  bool is_known() const { return version.major == kMajorVersion; }
   bool read_only() const { return (flags & kFlagReadOnly) != 0; }
 };
 
@@ -62,23 +67,60 @@ struct ManagedVersioned {
 int TypeNumber(const Tensor& t, int npy_bfloat16) {
   if (t.dtype.lanes != 1) return -1;
   if (t.dtype.code == kBFloat && t.dtype.bits == 16) return npy_bfloat16;
-  if (t.dtype.code != kFloat) return -1;
-  return t.dtype.bits == 16   ? NPY_HALF
-         : t.dtype.bits == 32 ? NPY_FLOAT
-         : t.dtype.bits == 64 ? NPY_DOUBLE
-                              : -1;
+  static constexpr struct {
+    uint8_t code, bits;
+    int number;
+  } kTypes[] = {
+      {kInt, 8, NPY_INT8},           {kInt, 16, NPY_INT16},          {kInt, 32, NPY_INT32},
+      {kInt, 64, NPY_INT64},         {kUInt, 8, NPY_UINT8},          {kUInt, 16, NPY_UINT16},
+      {kUInt, 32, NPY_UINT32},       {kUInt, 64, NPY_UINT64},        {kFloat, 16, NPY_HALF},
+      {kFloat, 32, NPY_FLOAT},       {kFloat, 64, NPY_DOUBLE},       {kBool, 8, NPY_BOOL},
+      {kComplex, 64, NPY_COMPLEX64}, {kComplex, 128, NPY_COMPLEX128}};
+  for (const auto& type : kTypes) {
+    if (t.dtype.code == type.code && t.dtype.bits == type.bits) return type.number;
+  }
+  return -1;
+}
+
+// Raises if the tensor is not what it says it is, as far as that shows.
+void RequireSound(const char* op, const char* name, const Tensor& t) {
+  const auto require = [&](bool is_so, const char* expected, const std::string& got) {
+    if (!is_so) Fail(PyExc_ValueError, op, name, std::string("a DLPack tensor ") + expected, got);
+  };
+  require(t.device.type == kDeviceCpu, "on the CPU, as its device says",
+          "one of device type " + std::to_string(t.device.type));
+  require(t.rank >= 0 && t.rank <= kMaxRank, "of rank 0 to 64", "rank " + std::to_string(t.rank));
+  require(t.rank == 0 || t.shape != nullptr, "with a shape", "none");
+  int64_t bytes = t.dtype.bits / 8;
+  for (int d = 0; d < t.rank; ++d) {
+    require(t.shape[d] >= 0, "of sizes >= 0", std::to_string(t.shape[d]));
+  }
+  const bool is_empty = std::find(t.shape, t.shape + t.rank, 0) != t.shape + t.rank;
+  for (int d = 0; d < t.rank && !is_empty; ++d) {
+    require(!__builtin_mul_overflow(bytes, t.shape[d], &bytes), "that fits into memory",
+            "sizes whose product is too large");
+    int64_t reach = 0;
+    require(t.strides == nullptr ||
+                !__builtin_mul_overflow(t.strides[d], t.shape[d] * (t.dtype.bits / 8), &reach),
+            "that fits into memory", "a stride that is too large");
+  }
+  require(is_empty || t.data != nullptr, "with elements", "a null pointer");
 }
 
 template <class M>
 py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_bfloat16) {
   M* managed = capsule.get_pointer<M>();
+  if (!managed->is_known()) {
+    Fail(PyExc_ValueError, op, name, "DLPack of version 1", "another version");
+  }
   const Tensor& t = managed->tensor;
   const int number = TypeNumber(t, npy_bfloat16);
   if (number < 0) {
-    Fail(PyExc_TypeError, op, name, "dtype float16, bfloat16, float32 or float64",
+    Fail(PyExc_TypeError, op, name, "a dtype that NumPy or ml_dtypes has",
          "a DLPack tensor of type code " + std::to_string(t.dtype.code) + " with " +
              std::to_string(t.dtype.bits) + " bits");
   }
+  RequireSound(op, name, t);
   PyArray_Descr* descr = PyArray_DescrFromType(number);
   std::vector<npy_intp> shape(t.shape, t.shape + t.rank);
   std::vector<npy_intp> strides(shape.size());
@@ -89,7 +131,7 @@ py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_
   }
   auto array = py::reinterpret_steal<py::object>(
       PyArray_NewFromDescr(&PyArray_Type, descr, t.rank, shape.data(), strides.data(),
-                           static_cast<char*>(t.data) + t.byte_offset,
+                           t.data == nullptr ? nullptr : static_cast<char*>(t.data) + t.byte_offset,
                            managed->read_only() ? 0 : NPY_ARRAY_WRITEABLE, nullptr));
   if (!array) throw py::error_already_set();
   // From here on the array's base owns the tensor.
@@ -108,8 +150,9 @@ py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_
 }  // namespace
 
 py::object ArrayFromDLPack(const char* op, const char* name, py::handle object, int npy_bfloat16) {
-  const auto device = object.attr("__dlpack_device__")().cast<py::tuple>();
-  if (device[0].cast<int>() != kDeviceCpu) {
+  const py::object device = object.attr("__dlpack_device__")();
+  const bool is_pair = PyTuple_Check(device.ptr()) != 0 && PyTuple_GET_SIZE(device.ptr()) == 2;
+  if (!is_pair || !py::make_tuple(static_cast<int>(kDeviceCpu))[0].equal(py::tuple(device)[0])) {
     Fail(PyExc_ValueError, op, name, "memory on the CPU", "DLPack device " + Text(device));
   }
   py::object exported;

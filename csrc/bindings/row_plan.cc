@@ -12,6 +12,22 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
+// The groups of a RowPlan. Raises if its __init__ was not called: pybind11 hands out memory that
+// nobody filled.
+const RowGroups& GroupsOf(const char* op, const char* name, py::handle plan) {
+  auto* const instance = reinterpret_cast<py::detail::instance*>(plan.ptr());
+  if (!instance->get_value_and_holder().holder_constructed()) {
+    Fail(PyExc_TypeError, op, name, "a RowPlan", "one whose __init__ was not called");
+  }
+  return plan.cast<const RowGroups&>();
+}
+
+// A property of RowPlan, or a method without arguments.
+template <auto kFunction>
+auto Of(py::handle plan) {
+  return (kFunction)(GroupsOf("RowPlan", "self", plan));
+}
+
 // The index of `object` among `choices`, two or more spelled-out strings.
 template <size_t kCount>
 size_t ParseChoice(const char* op, const char* name, py::handle object,
@@ -40,6 +56,10 @@ struct IntArray {
   py::object object;
   int64_t* data;
 };
+
+int64_t NumRows(const RowGroups& groups) { return groups.num_rows(); }
+size_t Skipped(const RowGroups& groups) { return groups.skipped(); }
+size_t Length(const RowGroups& groups) { return groups.id_count(); }
 
 py::object Unique(const RowGroups& groups) {
   return UniqueRows(groups, groups.InOrderOfAppearance());
@@ -90,7 +110,7 @@ RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, 
                            Bounds bounds)
     : op_(op), name_(name) {
   if (py::isinstance<RowGroups>(object)) {
-    groups_ = object.cast<const RowGroups*>();
+    groups_ = &GroupsOf(op, name, object);
     if (groups_->num_rows() != num_rows) {
       Fail(PyExc_ValueError, op, name, "a RowPlan for " + std::to_string(num_rows) + " rows",
            "one for " + std::to_string(groups_->num_rows()));
@@ -146,12 +166,12 @@ void BindRowPlan(py::module_& module) {
              return std::make_unique<RowGroups>(rows.Take());
            }),
            py::arg("ids"), py::arg("num_rows"), py::arg("bounds"))
-      .def_property_readonly("num_rows", &RowGroups::num_rows)
-      .def_property_readonly("skipped", &RowGroups::skipped)
-      .def_property_readonly("unique", &Unique)
-      .def_property_readonly("counts", &Counts)
-      .def_property_readonly("inverse", &Inverse)
-      .def("__len__", &RowGroups::id_count);
+      .def_property_readonly("num_rows", &Of<&NumRows>)
+      .def_property_readonly("skipped", &Of<&Skipped>)
+      .def_property_readonly("unique", &Of<&Unique>)
+      .def_property_readonly("counts", &Of<&Counts>)
+      .def_property_readonly("inverse", &Of<&Inverse>)
+      .def("__len__", &Of<&Length>);
 }
 
 }  // namespace slotwise

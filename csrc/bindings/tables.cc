@@ -126,9 +126,14 @@ py::object GatherRows(py::handle table_object, py::handle ids_object, py::object
   const IntegerArray ids(kOp, "ids", ids_object);
   RequireInside(ids, table.dim(0));
   const py::object out = Output(kOp, table, ids, Join(ids, table), out_object);
-  const GatherCall call{table.data(), table.row_bytes(), ids.ids(), DataOf(out)};
-  const py::gil_scoped_release release;
-  Gather(call);
+  const GatherCall call{table.data(), static_cast<size_t>(table.dim(0)), table.row_bytes(),
+                        ids.ids(), DataOf(out)};
+  bool is_whole;
+  {
+    const py::gil_scoped_release release;
+    is_whole = Gather(call);
+  }
+  if (!is_whole) Fail(PyExc_ValueError, kOp, "ids", "ids that stay as they are", "changed ones");
   return out;
 }
 
@@ -144,6 +149,22 @@ py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle o
   RequireInside(ids, table.dim(0));
   const IntegerArray offsets(kOp, "offsets", offsets_object);  // with the end appended
   const size_t bags = offsets.count() - 1;
+  const RowIds bounds = offsets.ids();
+  if (!bounds.is_int64 || bounds.count == 0 || bounds[0] != 0 ||
+      bounds[bags] != static_cast<int64_t>(ids.count())) {
+    Fail(PyExc_ValueError, kOp, "offsets", "them to end with the number of ids",
+         "another number: the ids' shape is not what it says");
+  }
+  std::optional<ArrayArgument> factors;
+  if (!weights.is_none()) {
+    factors.emplace(kOp, "weights", weights);
+    factors->RequireShape({static_cast<npy_intp>(ids.count())}, " like ids");
+    const bool is_wide = table.dtype() == DType::kF64;
+    if (factors->dtype() != (is_wide ? DType::kF64 : DType::kF32) ||
+        !factors->Has(NPY_ARRAY_CARRAY_RO)) {
+      Fail(PyExc_TypeError, kOp, "weights", "them in the type that is computed in", "others");
+    }
+  }
   std::vector<npy_intp> shape(PyArray_DIMS(table.array()),
                               PyArray_DIMS(table.array()) + table.rank());
   shape[0] = static_cast<npy_intp>(bags);
@@ -152,8 +173,9 @@ py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle o
   call.dtype = table.dtype();
   call.width = table.dim(0) == 0 ? 0 : table.count() / static_cast<size_t>(table.dim(0));
   call.table = table.data();
+  call.rows = static_cast<size_t>(table.dim(0));
   call.ids = ids.ids();
-  call.weights = weights.is_none() ? nullptr : DataOf(weights);
+  call.weights = factors ? factors->data() : nullptr;
   call.offsets = static_cast<const int64_t*>(offsets.data());
   call.bags = bags;
   call.mode = static_cast<Pooling>(mode);
@@ -162,8 +184,11 @@ py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle o
     PyArray_FILLWBYTE(reinterpret_cast<PyArrayObject*>(out.ptr()), 0);
     return out;
   }
-  const py::gil_scoped_release release;
-  GatherPooled(call);
+  {
+    const py::gil_scoped_release release;
+    GatherPooled(call);
+  }
+  RequireInside(ids, table.dim(0));  // still: another thread may have changed them
   return out;
 }
 
@@ -304,7 +329,14 @@ py::object ScatterRows(int op_number, py::object var_object, py::handle indices_
 constexpr size_t kHugePage = size_t{2} << 20;
 
 // Zeroed memory as a uint8 array: whole pages that ask to be huge ones if it is large.
-py::object Allocate(size_t bytes) {
+py::object Allocate(const py::int_& wanted) {
+  const size_t bytes = PyLong_AsSize_t(wanted.ptr());
+  if (PyErr_Occurred() != nullptr || bytes > (size_t{1} << 62)) {
+    PyErr_Clear();
+    PyErr_NoMemory();
+    throw py::error_already_set();
+  }
+
   const bool is_large = bytes >= kHugePage;
   const size_t alignment = is_large ? kHugePage : 64;
   const size_t size = (std::max<size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
@@ -357,6 +389,9 @@ py::object Allocate(size_t bytes) {
 
 void BindTables(py::module_& module) {
   module.def("allocate", &Allocate);
+  module.def("as_array", [](const std::string& op, const std::string& name, py::handle value) {
+    return AsArray(op.c_str(), name.c_str(), value);
+  });
   module.def("gather", &GatherRows);
   module.def("gather_pooled", &PoolRows);
   module.def("coalesce", &CoalesceRows);

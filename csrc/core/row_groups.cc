@@ -70,7 +70,8 @@ class Grouping {
         num_rows_(static_cast<uint64_t>(num_rows)),
         parts_(std::clamp(count_ / kMinIdsPerPart, size_t{1},
                           std::min(kMaxParts, static_cast<size_t>(NumThreads())))),
-        memory_(Scratch::Size<Row>(count_) + 3 * Scratch::Size<uint32_t>(count_)),
+        memory_(2 * Scratch::Size<Row>(count_) + 3 * Scratch::Size<uint32_t>(count_)),
+        given_(memory_.Take<Row>(count_)),
         rows_(memory_.Take<Row>(count_)),
         positions_(memory_.Take<uint32_t>(count_)),
         groups_(memory_.Take<uint32_t>(count_)),
@@ -123,21 +124,21 @@ class Grouping {
     return chunk + 1 < parts_ ? ChunkBegin(chunk + 1) : count_;
   }
 
-  bool IsInside(size_t i) const {
-    return static_cast<uint64_t>(static_cast<int64_t>(ids_[i])) < num_rows_;
-  }
-  size_t BucketOf(size_t i) const {
-    return (static_cast<uint64_t>(ids_[i]) * kMultiplier >> 32) & (buckets_ - 1);
-  }
+  static constexpr Row kOutside = ~Row{0};  // no row: there are fewer
 
-  // Counts in local variables, so that threads share no cache lines.
+  size_t BucketOf(Row row) const { return (row * kMultiplier >> 32) & (buckets_ - 1); }
+
+  // Reads each id, once: whatever another thread makes of them later does not matter. Counts in
+  // local variables, so that threads share no cache lines.
   void Count(size_t chunk) {
     std::array<size_t, kMaxBuckets> counts;
     std::fill_n(counts.begin(), buckets_, 0);
     size_t outside = count_;
     for (size_t i = ChunkBegin(chunk), end = ChunkEnd(chunk); i < end; ++i) {
-      if (IsInside(i)) {
-        ++counts[BucketOf(i)];
+      const auto id = static_cast<uint64_t>(ReadOnce(&ids_[i]));
+      given_[i] = id < num_rows_ ? static_cast<Row>(id) : kOutside;
+      if (given_[i] != kOutside) {
+        ++counts[BucketOf(given_[i])];
       } else {
         outside = std::min(outside, i);
       }
@@ -174,9 +175,9 @@ class Grouping {
     std::array<size_t, kMaxParts> next;
     std::copy_n(&next_[chunk * parts_], parts_, next.begin());
     for (size_t i = ChunkBegin(chunk), end = ChunkEnd(chunk); i < end; ++i) {
-      if (!IsInside(i)) continue;
-      const size_t at = next[part_of_[BucketOf(i)]]++;
-      rows_[at] = static_cast<Row>(ids_[i]);
+      if (given_[i] == kOutside) continue;
+      const size_t at = next[part_of_[BucketOf(given_[i])]]++;
+      rows_[at] = given_[i];
       positions_[at] = static_cast<uint32_t>(i);
     }
   }
@@ -222,7 +223,8 @@ class Grouping {
   uint64_t num_rows_;
   size_t parts_;
   Scratch memory_;
-  Row* rows_;  // by part, with their positions and group numbers in the part
+  Row* given_;  // the ids as rows
+  Row* rows_;   // by part, with their positions and group numbers in the part
   uint32_t *positions_, *groups_;
   uint32_t* sizes_;  // by part and group
   size_t buckets_;
@@ -269,7 +271,7 @@ RowGroups::RowGroups(const RowIds& ids, int64_t num_rows)
     grouping.Write(rows, offsets, placed);
     view_ = {groups, rows, offsets, placed};
   };
-  const bool is_narrow = num_rows <= int64_t{1} << 32;
+  const bool is_narrow = num_rows < int64_t{1} << 32;
   if (ids.is_int64) {
     if (is_narrow) {
       group(Grouping<int64_t, uint32_t>(ids, num_rows));
@@ -277,7 +279,7 @@ RowGroups::RowGroups(const RowIds& ids, int64_t num_rows)
       group(Grouping<int64_t, uint64_t>(ids, num_rows));
     }
   } else {
-    group(Grouping<int32_t, uint32_t>(ids, num_rows));
+    group(Grouping<int32_t, uint32_t>(ids, std::min(num_rows, int64_t{1} << 31)));
   }
 }
 

@@ -10,13 +10,21 @@
 
 namespace slotwise {
 
+// An id, read from memory just once: another thread may be changing it, and what was checked must
+// be what is used.
+template <class Id>
+inline int64_t ReadOnce(const Id* id) {
+  return static_cast<int64_t>(__atomic_load_n(id, __ATOMIC_RELAXED));
+}
+
 struct RowIds {
   const void* data;  // contiguous
   bool is_int64;     // else int32
   size_t count;
 
   int64_t operator[](size_t i) const {
-    return is_int64 ? static_cast<const int64_t*>(data)[i] : static_cast<const int32_t*>(data)[i];
+    return is_int64 ? ReadOnce(static_cast<const int64_t*>(data) + i)
+                    : ReadOnce(static_cast<const int32_t*>(data) + i);
   }
 };
 

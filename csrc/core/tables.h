@@ -9,22 +9,27 @@
 
 namespace slotwise {
 
-// out[i] = table[ids[i]], rows of `row_bytes`.
+// out[i] = table[ids[i]], rows of `row_bytes`. False if ids were changed meanwhile to some that are
+// outside of the table.
 struct GatherCall {
   const void* table;
+  size_t rows;
   size_t row_bytes;
   RowIds ids;
   void* out;
 };
-void Gather(const GatherCall& call);
+bool Gather(const GatherCall& call);
 
 enum class Pooling : uint8_t { kSum, kMean, kSqrtN };
 
-// out[b] = pool of weights[i] * table[ids[i]] over i in [offsets[b], offsets[b + 1]), in order.
+// out[b] = pool of weights[i] * table[ids[i]] over i in [offsets[b], offsets[b + 1]), in order. An
+// id that is changed meanwhile to one that is outside of the table counts as row 0, of which there
+// is one.
 struct PooledCall {
   DType dtype;
   size_t width;
   const void* table;
+  size_t rows;
   RowIds ids;
   const void* weights;     // null, or of the type that dtype is computed in
   const int64_t* offsets;  // bags + 1

@@ -7,7 +7,13 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
 #include <exception>
+#include <limits>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "core/denormals.h"
 
@@ -30,6 +36,46 @@ size_t Boundary(const Partition& p, size_t index, size_t parts) {
   return std::min(p.count, (even + p.line - 1) / p.line * p.line + p.phase);
 }
 
+// How many of `wanted` further threads the system lets us have at once.
+size_t Startable(size_t wanted) {
+  constexpr size_t kSpare = 4;  // for others: a thread that has ended counts for a moment longer
+  std::mutex mutex;
+  std::condition_variable ended;
+  bool is_over = false;
+  std::vector<std::thread> threads;
+  threads.reserve(wanted + kSpare);
+  try {
+    while (threads.size() < wanted + kSpare) {
+      threads.emplace_back([&] {
+        std::unique_lock<std::mutex> lock(mutex);
+        ended.wait(lock, [&] { return is_over; });
+      });
+    }
+  } catch (const std::system_error&) {  // no more
+  }
+  const size_t started = threads.size();
+  {
+    const std::lock_guard<std::mutex> lock(mutex);
+    is_over = true;
+  }
+  ended.notify_all();
+  for (std::thread& thread : threads) thread.join();
+  return started > kSpare ? std::min(wanted, started - kSpare) : 0;
+}
+
+// As many threads as may be had, `threads` at most: libgomp ends the process if one cannot be
+// started. Each thread that calls has a pool of its own, which stays.
+int Available(int threads) {
+  thread_local int pool = 1, limit = std::numeric_limits<int>::max();
+  threads = std::min(threads, limit);
+  if (threads > pool) {
+    const size_t wanted = static_cast<size_t>(threads - pool), more = Startable(wanted);
+    pool += static_cast<int>(more);
+    if (more < wanted) limit = pool;
+  }
+  return std::min(threads, pool);
+}
+
 }  // namespace
 
 int NumThreads() {
@@ -43,7 +89,8 @@ void SetNumThreads(int threads) { requested.store(threads); }
 void ParallelFor(const Partition& p, RangeFunction function, const void* context) {
   const size_t useful = p.count / p.min_per_thread;
   if (useful >= 2) {
-    const int threads = static_cast<int>(std::min(static_cast<size_t>(NumThreads()), useful));
+    const int threads =
+        Available(static_cast<int>(std::min(static_cast<size_t>(NumThreads()), useful)));
     if (threads >= 2) {
       std::exception_ptr error;
 #pragma omp parallel num_threads(threads)

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "core/tables.h"
@@ -24,28 +25,41 @@ HWY_INLINE void CopyRow(const uint8_t* from, size_t bytes, uint8_t* to) {
 }
 
 struct Gathered {
+  const GatherCall& call;
+  mutable std::atomic<bool> is_whole{true};
+
   static constexpr size_t kRowsAhead = 16;
   static constexpr size_t kMinBytesPerThread = 64 << 10;
 
   template <class Id>
   static void Range(const void* context, size_t begin, size_t end) {
-    const auto& call = *static_cast<const GatherCall*>(context);
+    const auto& self = *static_cast<const Gathered*>(context);
+    const GatherCall& call = self.call;
     const auto* table = static_cast<const uint8_t*>(call.table);
     const auto* ids = static_cast<const Id*>(call.ids.data);
     const size_t bytes = call.row_bytes;
     auto* out = static_cast<uint8_t*>(call.out) + begin * bytes;
+    bool all_inside = true;
     for (size_t i = begin; i < end; ++i, out += bytes) {
       if (i + kRowsAhead < end) {
         PrefetchRow(table + static_cast<size_t>(ids[i + kRowsAhead]) * bytes, bytes);
       }
-      CopyRow(table + static_cast<size_t>(ids[i]) * bytes, bytes, out);
+      const auto row = static_cast<size_t>(ReadOnce(&ids[i]));
+      if (row < call.rows) {
+        CopyRow(table + row * bytes, bytes, out);
+      } else {
+        all_inside = false;
+      }
     }
+    if (!all_inside) self.is_whole = false;
   }
 
-  static void Apply(const GatherCall& call) {
+  static bool Apply(const GatherCall& call) {
+    const Gathered self{call};
     const size_t min_rows = std::max(size_t{1}, kMinBytesPerThread / call.row_bytes);
     ParallelFor({call.ids.count, min_rows, 0, 1},
-                call.ids.is_int64 ? &Range<int64_t> : &Range<int32_t>, &call);
+                call.ids.is_int64 ? &Range<int64_t> : &Range<int32_t>, &self);
+    return self.is_whole;
   }
 };
 
@@ -56,9 +70,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace slotwise {
 
-void Gather(const GatherCall& call) {
-  static constexpr void (*kTable[])(const GatherCall&) = SLOTWISE_TABLE(Gathered::Apply);
-  if (call.ids.count > 0 && call.row_bytes > 0) kTable[TargetIndex()](call);
+bool Gather(const GatherCall& call) {
+  static constexpr bool (*kTable[])(const GatherCall&) = SLOTWISE_TABLE(Gathered::Apply);
+  return call.ids.count == 0 || call.row_bytes == 0 || kTable[TargetIndex()](call);
 }
 
 }  // namespace slotwise

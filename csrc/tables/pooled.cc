@@ -78,8 +78,8 @@ class Pool {
   }
 
   HWY_INLINE const Stored* Row(size_t k) const {
-    return static_cast<const Stored*>(call_.table) +
-           static_cast<size_t>(call_.ids[k]) * call_.width;
+    const auto row = static_cast<size_t>(call_.ids[k]);
+    return static_cast<const Stored*>(call_.table) + (row < call_.rows ? row : 0) * call_.width;
   }
   HWY_INLINE Compute Weight(size_t k) const {
     return static_cast<const Compute*>(call_.weights)[k];

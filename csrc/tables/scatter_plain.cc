@@ -26,6 +26,7 @@ T Combine(Scatter op, T row, T update) {
       case Scatter::kMul:
         return static_cast<T>(static_cast<U>(a * b));
       case Scatter::kDiv:
+        if (update == 0) return 0;  // none was when they were checked: another thread's
         // The smallest number over -1 overflows; it wraps, too.
         if (std::is_signed_v<T> && update == static_cast<T>(-1)) {
           return static_cast<T>(static_cast<U>(Wide{0} - a));

@@ -106,10 +106,12 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
     if isinstance(table, Variable):
         table = table.read()
     recorder = _recorder.get()
-    if recorder is not None and recorder.is_recorded(table):
-        rows: NDArray[Any] = recorder.gather(table, ids)
-        return rows
-    return _core.gather(table, ids, out)
+    if recorder is None or not recorder.is_recorded(table):
+        return _core.gather(table, ids, out)
+    if out is not None:
+        raise ValueError("gather: out: expected None for a table that a GradientTape records")
+    rows: NDArray[Any] = recorder.gather(table, ids)
+    return rows
 
 
 _POOLS = {"sum": 0, "mean": 1, "sqrtn": 2}
@@ -131,7 +133,7 @@ def gather_pooled(
     without weights. An empty bag is 0. float16 and bfloat16 are computed in float32.
 
     Args:
-        table: C-contiguous, shape ``(rows, ...)``, floating-point.
+        table: C-contiguous, shape ``(rows, ...)``, floating-point; or a `Variable`.
         ids: int32 or int64, shape ``(n,)``, each in ``[0, rows)``.
         offsets: where each bag begins in ``ids``: ascending from 0, at most n.
         weights: shape ``(n,)``.
@@ -152,9 +154,16 @@ def gather_pooled(
     """
     if mode not in _POOLS:
         raise ValueError(f"gather_pooled: mode: expected one of {[*_POOLS]}, got {mode!r}")
-    count = int(np.prod(np.shape(ids)))
-    if np.ndim(ids) != 1:
-        raise ValueError(f"gather_pooled: ids: expected rank 1, got rank {np.ndim(ids)}")
+    if isinstance(table, Variable):
+        table = table.read()
+    recorder = _recorder.get()
+    if recorder is not None and recorder.is_recorded(table):
+        raise TypeError("gather_pooled: table: a GradientTape records no pooling of rows")
+    table = _core.as_array("gather_pooled", "table", table)
+    ids = _core.as_array("gather_pooled", "ids", ids)
+    count = ids.size
+    if ids.ndim != 1:
+        raise ValueError(f"gather_pooled: ids: expected rank 1, got rank {ids.ndim}")
     bounds = np.asarray(offsets)
     if bounds.ndim != 1 or (bounds.size > 0 and bounds.dtype.kind not in "iu"):
         raise TypeError(
@@ -171,7 +180,7 @@ def gather_pooled(
         )
     factors = None
     if weights is not None:
-        wide = np.asarray(table).dtype == np.float64
+        wide = table.dtype == np.float64
         factors = np.ascontiguousarray(weights, np.float64 if wide else np.float32)
         if factors.shape != (count,):
             raise ValueError(

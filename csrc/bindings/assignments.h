@@ -1,0 +1,29 @@
+// Numbers that change with an update: the count of steps, say. They are checked before it and
+// written right after it, so that no exception comes between.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "bindings/arrays.h"
+
+namespace slotwise {
+
+class Assignments {
+ public:
+  // `list`: tuples of an array of rank 0, int64, float32 or float64, and the number that it gets.
+  Assignments(const char* op, const pybind11::object& list);
+
+  void Write() const;
+
+ private:
+  struct Assignment {
+    pybind11::object array;
+    int64_t integer;
+    double real;
+  };
+
+  std::vector<Assignment> assignments_;
+};
+
+}  // namespace slotwise

@@ -1,0 +1,326 @@
+#include "bindings/update_step.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+#include "bindings/around_argument.h"
+#include "bindings/assignments.h"
+#include "bindings/errors.h"
+#include "bindings/scalars.h"
+#include "core/gradients.h"
+#include "core/tables.h"
+#include "core/targets.h"
+
+namespace py = pybind11;
+
+namespace slotwise {
+namespace {
+
+// What the rule does to the rows that no id names.
+Untouched ParseScope(const char* op, const std::string& text) {
+  if (text == "rows") return Untouched::kKeep;
+  if (text == "slots") return Untouched::kSlots;
+  if (text == "whole") return Untouched::kAll;
+  Fail(PyExc_ValueError, op, "scope", "'rows', 'slots' or 'whole'", "'" + text + "'");
+}
+
+// Whether these rows are decayed and averaged.
+bool ParseAround(const char* op, const std::string& text) {
+  if (text == "rows") return false;
+  if (text == "whole") return true;
+  Fail(PyExc_ValueError, op, "around", "'rows' or 'whole'", "'" + text + "'");
+}
+
+// (A torch tensor has methods of these names.)
+bool IsSlices(py::handle grad) {
+  return PyArray_Check(grad.ptr()) == 0 && !py::hasattr(grad, "__dlpack__") &&
+         py::hasattr(grad, "indices") && py::hasattr(grad, "values");
+}
+
+Measured Measure(const ArrayArgument& gradient) {
+  return {gradient.dtype(), gradient.count(), gradient.strided(), nullptr};
+}
+
+}  // namespace
+
+UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
+                       const py::list& pairs, const py::object& hypers, const py::object& attrs,
+                       const Clipping& clipping, const std::string& scope, const py::object& decay,
+                       const py::object& average, const std::string& around)
+    : plan_(plan),
+      together_(together),
+      untouched_(ParseScope(plan.op(), scope)),
+      around_untouched_(ParseAround(plan.op(), around)) {
+  if (!plan.Matches(pairs)) {
+    Fail(PyExc_TypeError, plan.op(), "pairs", "a gradient and a variable of the plan each",
+         "others");
+  }
+  dense_.reserve(plan.entries().size());
+  for (size_t i = 0; i < plan.entries().size(); ++i) {
+    plan.entries()[i].RequireUnchanged();
+    const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
+    TakeGradient(i, PyTuple_GET_ITEM(pair, 0));
+  }
+  PrepareAround(decay, average);
+  PrepareRule(hypers, attrs);
+  PrepareClipping(clipping);
+  PrepareCalls();
+}
+
+// ----- what is checked ---------------------------------------------------------------------------
+
+void UpdateStep::TakeGradient(size_t i, py::handle grad) {
+  if (IsSlices(grad)) {
+    TakeSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
+    return;
+  }
+  const UpdatePlan::Entry& entry = plan_.entries()[i];
+  const ArrayArgument& var = entry.arrays->var();
+  DenseItem& item =
+      dense_.emplace_back(DenseItem{i, ArrayArgument(plan_.op(), entry.grad_name, grad)});
+  item.grad.RequireDTypeOf(var);
+  item.grad.RequireShapeOf(var);
+  // A gradient is read before anything is written, but for the very memory of its variable.
+  const bool is_var =
+      item.grad.IsSameMemoryAs(var) && !plan_.written().has_overlaps() && together_.size() == 1;
+  if (!is_var && IsWritten(item.grad)) item.grad.Copy();
+  bytes_ += var.bytes() * (2 + entry.arrays->slot_count());
+}
+
+void UpdateStep::TakeSlices(size_t i, const py::object& values_object, const py::object& ids) {
+  const UpdatePlan::Entry& entry = plan_.entries()[i];
+  const ArrayArgument& var = entry.arrays->var();
+  ArrayArgument values(plan_.op(), entry.grad_name, values_object);
+  values.RequireDTypeOf(var);
+  if (var.rank() == 0) {
+    Fail(PyExc_ValueError, plan_.op(), entry.grad_name, "an array for a variable of rank 0",
+         "IndexedSlices");
+  }
+  SparseItem& item = sparse_.emplace_back(i, values, plan_.op(), entry.ids_name, ids, var.dim(0));
+  item.rows.RequireRankOne();
+  item.rows.RequireNoneSkipped();
+  std::vector<npy_intp> shape(PyArray_DIMS(var.array()), PyArray_DIMS(var.array()) + var.rank());
+  shape[0] = static_cast<npy_intp>(item.rows.count());
+  item.values.RequireShape(shape, ", a row for each of indices");
+  if (IsWritten(item.values)) item.values.Copy();
+  item.values.MakeRowsContiguous();
+  bytes_ += kMinBytesUnattended;
+}
+
+bool UpdateStep::IsWritten(const NamedArray& gradient) const {
+  const auto extent = gradient.Extent();
+  return std::any_of(together_.begin(), together_.end(),
+                     [&](const UpdatePlan* plan) { return plan->written().Overlaps(extent); });
+}
+
+void UpdateStep::PrepareAround(const py::object& decay, const py::object& average) {
+  const AroundArgument argument(plan_.op(), decay, average);
+  if (argument.decays() && !plan_.has_decays()) {
+    Fail(PyExc_ValueError, plan_.op(), "decay", "None, as the plan has no decays", "numbers");
+  }
+  if (argument.averages() && !plan_.has_averages()) {
+    Fail(PyExc_ValueError, plan_.op(), "average", "None, as the plan has no averages", "numbers");
+  }
+  if (!argument.decays() && !argument.averages()) return;
+  for (const UpdatePlan::Entry& entry : plan_.entries()) {
+    const ArrayArgument& var = entry.arrays->var();
+    if (argument.averages()) {
+      entry.RequireAverageUnchanged();
+      bytes_ += var.bytes();
+    }
+    arounds_.push_back(
+        argument.For(var.dtype(), entry.decays, entry.average ? entry.average->data() : nullptr));
+  }
+}
+
+void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) {
+  const RuleSpec& spec = plan_.rule().spec;
+  const char* const op = plan_.op();
+  RequireTuple(op, "attrs", CountAttrs(spec), attrs);
+  if (plan_.rule().sparse == nullptr && !sparse_.empty() && untouched_ != Untouched::kAll) {
+    Fail(PyExc_ValueError, op, "scope",
+         std::string("'whole', since an update by ") + spec.name + " depends on all rows",
+         untouched_ == Untouched::kKeep ? "'rows'" : "'slots'");
+  }
+  for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {
+    attrs_[i] =
+        ParseAttr(op, spec.attrs[i], PyTuple_GET_ITEM(attrs.ptr(), static_cast<Py_ssize_t>(i)));
+  }
+  hypers_ = NumbersByType(op, "hypers", spec.hypers, attrs_[0], hypers);
+  for (const UpdatePlan::Entry& entry : plan_.entries()) {
+    hypers_.Require(entry.arrays->var().dtype());
+  }
+}
+
+void UpdateStep::PrepareClipping(const Clipping& clipping) {
+  if (!clipping.any()) return;
+  std::vector<Measured> gradients;
+  for (const DenseItem& item : dense_) gradients.push_back(Measure(item.grad));
+  for (const SparseItem& item : sparse_) gradients.push_back(Measure(item.values));
+  transforms_ = Clip(plan_.op(), clipping, std::move(gradients));
+}
+
+// ----- what is allocated -------------------------------------------------------------------------
+
+void UpdateStep::PrepareCalls() {
+  tensors_.reserve(dense_.size());
+  for (SparseItem& item : sparse_) ReserveFor(item);
+  if (clipped_bytes_ + whole_bytes_ > 0) {
+    memory_ = Scratch(Scratch::Size<char>(clipped_bytes_) + Scratch::Size<char>(whole_bytes_));
+    clipped_ = memory_.Take<char>(clipped_bytes_);
+    whole_ = memory_.Take<char>(whole_bytes_);
+  }
+  if (!plan_.written().has_overlaps()) {
+    AddDense(0, dense_.size());
+    for (size_t i = 0; i < sparse_.size(); ++i) AddSparse(i);
+    return;
+  }
+  size_t next_dense = 0, next_sparse = 0;  // one after the other, then
+  for (size_t i = 0; i < plan_.entries().size(); ++i) {
+    if (next_dense < dense_.size() && dense_[next_dense].entry == i) {
+      AddDense(next_dense, next_dense + 1);
+      ++next_dense;
+    } else {
+      AddSparse(next_sparse++);
+    }
+  }
+}
+
+void UpdateStep::AddSparse(size_t i) { calls_.push_back({true, sparse_[i].values.dtype(), i, 1}); }
+
+void UpdateStep::AddDense(size_t first, size_t last) {
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
+    const size_t begin = tensors_.size();
+    size_t elements = 0;
+    for (size_t i = first; i < last; ++i) {
+      const Updated& arrays = *plan_.entries()[dense_[i].entry].arrays;
+      const ArrayArgument& var = arrays.var();
+      if (var.dtype() != dtype) continue;
+      DenseTensor& tensor = tensors_.emplace_back();
+      tensor.first = elements;
+      tensor.count = var.count();
+      tensor.var = var.data();
+      arrays.GetSlots(tensor.slots);
+      tensor.grad = dense_[i].grad.strided();
+      tensor.transform = transforms_.empty() ? nullptr : &transforms_[i];
+      tensor.around = AroundOf(dense_[i].entry);
+      elements += tensor.count;
+    }
+    if (elements == 0) {
+      tensors_.resize(begin);
+    } else {
+      calls_.push_back({false, dtype, begin, tensors_.size() - begin});
+    }
+  }
+}
+
+void UpdateStep::ReserveFor(SparseItem& item) {
+  const ArrayArgument& var = plan_.entries()[item.entry].arrays->var();
+  if (!transforms_.empty()) clipped_bytes_ = std::max(clipped_bytes_, item.values.bytes());
+  if (plan_.rule().sparse == nullptr) {
+    whole_bytes_ = std::max(whole_bytes_, var.bytes());
+  } else if (untouched_ != Untouched::kKeep ||
+             (around_untouched_ && AroundOf(item.entry) != nullptr)) {
+    item.touched.emplace(static_cast<size_t>(var.dim(0)), item.rows.groups().view());
+  }
+}
+
+// ----- what is run -------------------------------------------------------------------------------
+
+void UpdateStep::Run() const {
+  std::optional<py::gil_scoped_release> release;
+  if (bytes_ >= kMinBytesUnattended) release.emplace();
+  for (const Call& call : calls_) {
+    if (call.is_sparse) {
+      RunSparse(call.first);
+    } else {
+      plan_.rule().dense[TargetIndex()](DenseCall{call.dtype, call.count, &tensors_[call.first],
+                                                  hypers_.Of(call.dtype), attrs_.data()});
+    }
+  }
+}
+
+void UpdateStep::RunSparse(size_t i) const {
+  const SparseItem& item = sparse_[i];
+  const Updated& arrays = *plan_.entries()[item.entry].arrays;
+  const ArrayArgument& var = arrays.var();
+  if (var.count() == 0) return;
+  SparseCall call{};
+  call.dtype = var.dtype();
+  call.width = var.count() / static_cast<size_t>(var.dim(0));
+  call.var = var.data();
+  arrays.GetSlots(call.slots);
+  call.grad = item.values.data();
+  call.grad_stride = item.values.RowStride();
+  call.groups = item.rows.groups().view();
+  call.sum = true;
+  call.hypers = hypers_.Of(call.dtype);
+  call.attrs = attrs_.data();
+  call.around = AroundOf(item.entry);
+  if (!transforms_.empty()) {
+    ReadGradient(call.dtype, item.values.strided(), &transforms_[dense_.size() + i], 0,
+                 item.values.count(), clipped_);
+    call.grad = clipped_;
+    call.grad_stride = static_cast<int64_t>(call.width);
+  }
+  if (plan_.rule().sparse == nullptr) return UpdateWhole(var, call);
+  if (call.groups.groups > 0) plan_.rule().sparse[TargetIndex()](call);
+  if (item.touched) Sweep(call, item);
+}
+
+void UpdateStep::Sweep(const SparseCall& call, const SparseItem& item) const {
+  SweepCall sweep{};
+  sweep.dtype = call.dtype;
+  sweep.rows = static_cast<size_t>(plan_.entries()[item.entry].arrays->var().dim(0));
+  sweep.width = call.width;
+  sweep.var = call.var;
+  std::copy_n(call.slots, kMaxSlots, sweep.slots);
+  sweep.except = &*item.touched;
+  sweep.untouched = untouched_;
+  sweep.hypers = call.hypers;
+  sweep.attrs = call.attrs;
+  sweep.around = around_untouched_ ? call.around : nullptr;
+  plan_.rule().sweep[TargetIndex()](sweep);
+}
+
+// The dense update by the gradient that the rows of a sparse one stand for: equal ids summed in
+// order, other rows 0.
+void UpdateStep::UpdateWhole(const ArrayArgument& var, const SparseCall& call) const {
+  SparseCall sum = call;
+  sum.around = nullptr;
+  sum.var = std::memset(whole_, 0, var.bytes());
+  ScatterFloats(Scatter::kAdd, sum);
+  DenseTensor tensor{};
+  tensor.count = var.count();
+  tensor.var = call.var;
+  std::copy_n(call.slots, kMaxSlots, tensor.slots);
+  tensor.around = call.around;
+  tensor.grad = var.strided();
+  tensor.grad.data = sum.var;
+  plan_.rule().dense[TargetIndex()](DenseCall{call.dtype, 1, &tensor, call.hypers, call.attrs});
+}
+
+void ApplyAll(const py::list& steps, const py::object& after, bool only_check) {
+  std::vector<const UpdatePlan*> plans;
+  for (const py::handle item : steps) {
+    RequireTuple("apply_all", "steps", 11, item);
+    plans.push_back(&py::handle(PyTuple_GET_ITEM(item.ptr(), 0)).cast<const UpdatePlan&>());
+  }
+  if (plans.empty()) return;
+  const Assignments assignments(plans.front()->op(), after);
+  std::deque<UpdateStep> prepared;
+  for (size_t i = 0; i < plans.size(); ++i) {
+    const auto fields = py::reinterpret_borrow<py::tuple>(py::object(steps[i]));
+    prepared.emplace_back(
+        *plans[i], plans, py::list(fields[1]), py::object(fields[2]), py::object(fields[3]),
+        Clipping{py::object(fields[4]), py::object(fields[5]), py::object(fields[6])},
+        fields[7].cast<std::string>(), py::object(fields[8]), py::object(fields[9]),
+        fields[10].cast<std::string>());
+  }
+  if (only_check) return;
+  for (const UpdateStep& step : prepared) step.Run();
+  assignments.Write();
+}
+
+}  // namespace slotwise

@@ -1,0 +1,108 @@
+// One update of the variables of a plan: everything is checked and allocated when it is made, so
+// that nothing can be refused once `Run` has begun to write. (Kernels that measure whole variables
+// still take a few numbers' memory of their own.)
+#pragma once
+
+#include <array>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/clipping.h"
+#include "bindings/numbers_by_type.h"
+#include "bindings/row_plan.h"
+#include "bindings/update_plan.h"
+#include "core/row_set.h"
+#include "core/scratch.h"
+
+namespace slotwise {
+
+class UpdateStep {
+ public:
+  // Gradients, arrays or IndexedSlices, are in `pairs`, which match the plan. `hypers` are
+  // NumbersByType, `decay` and `average` an AroundArgument. `scope` and `around` say which rows the
+  // rule updates, and which are decayed and averaged, where a gradient is sparse. `together` are
+  // the plans of all the steps that are run together: what they write is not read afterwards.
+  UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
+             const pybind11::list& pairs, const pybind11::object& hypers,
+             const pybind11::object& attrs, const Clipping& clipping, const std::string& scope,
+             const pybind11::object& decay, const pybind11::object& average,
+             const std::string& around);
+  UpdateStep(const UpdateStep&) = delete;  // parts point into others
+  UpdateStep& operator=(const UpdateStep&) = delete;
+
+  void Run() const;
+
+ private:
+  struct DenseItem {
+    size_t entry;
+    ArrayArgument grad;
+  };
+
+  struct SparseItem {
+    SparseItem(size_t number, const ArrayArgument& rows_of_gradient, const char* op,
+               const char* name, const pybind11::object& indices, int64_t num_rows)
+        : entry(number),
+          values(rows_of_gradient),
+          ids(indices),
+          rows(op, name, indices, num_rows, Bounds::kRaise) {}
+
+    size_t entry;
+    ArrayArgument values;
+    pybind11::object ids;  // kept alive: a plan among them is not copied
+    RowsArgument rows;
+    std::optional<RowSet> touched;  // where other rows are swept
+  };
+
+  // A call of the kernels: dense tensors of one dtype, or one sparse item.
+  struct Call {
+    bool is_sparse;
+    DType dtype;
+    size_t first, count;  // of tensors_; of sparse_
+  };
+
+  void TakeGradient(size_t i, pybind11::handle grad);
+  void TakeSlices(size_t i, const pybind11::object& values, const pybind11::object& ids);
+  // Whether a gradient lies in memory that is written: it has to be read before.
+  bool IsWritten(const NamedArray& gradient) const;
+  void PrepareAround(const pybind11::object& decay, const pybind11::object& average);
+  void PrepareRule(const pybind11::object& hypers, const pybind11::object& attrs);
+  void PrepareClipping(const Clipping& clipping);
+  void PrepareCalls();
+  void AddDense(size_t first, size_t last);
+  void AddSparse(size_t i);
+  void ReserveFor(SparseItem& item);
+
+  void RunSparse(size_t i) const;
+  void Sweep(const SparseCall& call, const SparseItem& item) const;
+  void UpdateWhole(const ArrayArgument& var, const SparseCall& call) const;
+
+  // What is done around the update of an entry; null: nothing.
+  const Around* AroundOf(size_t entry) const {
+    return arounds_.empty() || !arounds_[entry].any() ? nullptr : &arounds_[entry];
+  }
+
+  const UpdatePlan& plan_;
+  const std::vector<const UpdatePlan*>& together_;
+  const Untouched untouched_;
+  const bool around_untouched_;
+  std::vector<DenseItem> dense_;
+  std::deque<SparseItem> sparse_;
+  std::vector<GradTransform> transforms_;  // of dense_, then of sparse_; empty: none
+  std::vector<Around> arounds_;            // of entries; empty: none
+  NumbersByType hypers_;
+  std::array<bool, kMaxAttrs> attrs_{};
+  std::vector<DenseTensor> tensors_;
+  std::vector<Call> calls_;
+  size_t clipped_bytes_ = 0, whole_bytes_ = 0;  // the most that a sparse item takes
+  Scratch memory_;
+  char *clipped_ = nullptr, *whole_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// Runs several steps: `steps` are tuples of a plan and what its `apply` takes. All are checked
+// before the first is run.
+void ApplyAll(const pybind11::list& steps, const pybind11::object& after, bool only_check);
+
+}  // namespace slotwise
