@@ -4,6 +4,7 @@ import doctest
 import importlib.util
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ MODULES = [
     if found.name != "slotwise._core"
 ]
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -34,10 +37,31 @@ def test_examples_run(module):
     assert failed == 0
 
 
-@pytest.mark.parametrize("page", ["keras.md", "state.md"])
-def test_pages_run(page):
-    failed, _ = doctest.testfile(str(ROOT / "docs" / page), False, optionflags=FLAGS)
-    assert failed == 0
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_run(page, tmp_path, monkeypatch):
+    """Every block of Python, one after the other in one namespace, as a reader would."""
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for number, block in enumerate(PYTHON_BLOCK.findall(page.read_text())):
+        where = f"{page.name}, block {number}"
+        if ">>> " in block:
+            test = doctest.DocTestParser().get_doctest(block, names, where, str(page), 0)
+            failed, _ = doctest.DocTestRunner(optionflags=FLAGS).run(test, clear_globs=False)
+            assert failed == 0
+            names.update(test.globs)
+        else:
+            exec(compile(block, where, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pages_have_no_merge_markers(page):
+    assert not re.search(r"^(<{7}|={7}|>{7})", page.read_text(), re.MULTILINE)
+
+
+def test_every_op_is_on_a_page():
+    text = (ROOT / "docs" / "raw_ops.md").read_text()
+    names = [n.removeprefix("Resource") for n in raw_ops.__all__]
+    assert [n for n in names if f"`{n}`" not in text] == []
 
 
 @pytest.mark.parametrize("function", public_functions())
@@ -64,8 +88,19 @@ def test_signatures_follow_the_registry(rule):
         assert op in raw_ops.__all__
 
 
+def script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_stub_is_up_to_date():
-    spec = importlib.util.spec_from_file_location("make_stub", ROOT / "scripts" / "make_stub.py")
-    make_stub = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(make_stub)
+    make_stub = script("make_stub")
     assert make_stub.STUB.read_text() == make_stub.stub(), "run scripts/make_stub.py"
+
+
+def test_tables_of_ops_are_up_to_date():
+    tables = script("make_op_tables")
+    text = tables.PAGE.read_text()
+    assert tables.page(text) == text, "run scripts/make_op_tables.py"
