@@ -73,9 +73,25 @@ def test_minimize_scales_back() -> None:
 
 
 def test_a_loss_that_was_not_scaled(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "slotwise"):
-        scaled().apply_gradients([(np.ones(1), Variable(np.zeros(1)))])
-    assert "the loss is not scaled" in caplog.text
+    def warnings_after(*calls: str) -> str:
+        opt = scaled()
+        for call in calls:
+            getattr(opt, call)([] if call == "get_unscaled_gradients" else 1.0)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "slotwise"):
+            opt.apply_gradients([(np.ones(1), Variable(np.zeros(1)))])
+        return caplog.text
+
+    scaling, unscaling = "LossScaleOptimizer.get_scaled_loss()", "get_unscaled_gradients()"
+    text = f"You forgot to call {scaling} and LossScaleOptimizer.{unscaling} before calling"
+    assert text in warnings_after()
+    text = warnings_after("get_scaled_loss")
+    assert f"You forgot to call LossScaleOptimizer.{unscaling} before calling" in text
+    assert "(you did call get_scaled_loss() however)" in text
+    text = warnings_after("get_unscaled_gradients")
+    assert f"You forgot to call {scaling} before calling" in text
+    assert "(you did call get_unscaled_gradients() however)" in text
+    assert warnings_after("get_scaled_loss", "get_unscaled_gradients") == ""
 
 
 def test_the_inner_optimizer_is_reached() -> None:

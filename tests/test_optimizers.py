@@ -78,6 +78,7 @@ BAD_ARGUMENTS = (
     (ValueError, {"gradient_aggregator": None}, "gradient_aggregator is deprecated"),
     (ValueError, {"clipnorm": 1.0, "global_clipnorm": 1.0}, "At most one of `clipnorm` and"),
     (ValueError, {"use_ema": True, "ema_momentum": 1.5}, r"range \[0, 1\]. Received: ema_momentum"),
+    (ValueError, {"ema_momentum": 7.0}, r"range \[0, 1\]. Received: ema_momentum"),
     (ValueError, {"use_ema": True, "ema_overwrite_frequency": -1}, "must be an integer > 1 or"),
     (ValueError, {"learning_rate": None}, "learning_rate: expected a number or a schedule"),
     (ValueError, {"sparse": "eager"}, "sparse: expected 'keras' or 'lazy', got 'eager'"),
@@ -104,7 +105,7 @@ def test_arguments_of_one_optimizer_are_checked() -> None:
             make(name, **kwargs)
     make("RMSprop", momentum=1.5)  # not checked
     make("Adagrad", initial_accumulator_value=-1.0)
-    make("Adam", clipnorm=-1.0, ema_momentum=7.0)
+    make("Adam", clipnorm=-1.0)
 
 
 def test_ignored_keywords() -> None:

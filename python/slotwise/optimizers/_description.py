@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from functools import cached_property
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
+
+from slotwise.optimizers._kinds import FRACTION, HYPER, NOT_NEGATIVE, RATE, Hyper, Kind, Number
 
 Float: TypeAlias = Any  # a NumPy float32 or float64
 
@@ -18,23 +19,16 @@ Float: TypeAlias = Any  # a NumPy float32 or float64
 Scope: TypeAlias = Literal["rows", "slots", "whole"]
 
 
-class Kind(Enum):
-    HYPER = "hyper"  # in the legacy API, it may be a callable or an array, too
-    NUMBER = "number"
-    FLAG = "flag"
-
-
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of the constructor."""
+    """A parameter of the constructor, and the attribute that it becomes."""
 
     name: str
     default: Any
-    kind: Kind = Kind.HYPER
+    kind: Kind
     # Rounded to float32 first, then to the type that is computed in (what Keras's variables of
     # hyperparameters do); else rounded once.
     through_float32: bool = True
-    check: Callable[[str, Any], None] | None = None  # raises if the value is none that may be
     keyword_only: bool = False
 
 
@@ -143,27 +137,21 @@ def exact(parameter: Parameter) -> Parameter:
     return replace(parameter, through_float32=False)
 
 
-LEARNING_RATE = Parameter("learning_rate", 0.001)
-EPSILON = Parameter("epsilon", 1e-7, Kind.NUMBER, through_float32=False)
-BETAS = (Parameter("beta_1", 0.9), Parameter("beta_2", 0.999))
-
-
-def momentum_in_range(name: str, value: Any) -> None:
-    """Of a number: in [0, 1]."""
-    if isinstance(value, (int, float)) and not 0 <= value <= 1:
-        raise ValueError(
-            f"`{name}` must be between [0, 1]. Received: {name}={value} (of type {type(value)})."
+LEARNING_RATE = Parameter("learning_rate", 0.001, RATE)
+EPSILON = Parameter("epsilon", 1e-7, NOT_NEGATIVE, through_float32=False)
+DECAYING = Hyper(FRACTION)  # the share of a running mean that stays
+BETAS = (Parameter("beta_1", 0.9, DECAYING), Parameter("beta_2", 0.999, DECAYING))
+MOMENTUM = Parameter("momentum", 0.0, HYPER)
+MOMENTUM_IN_RANGE = replace(
+    MOMENTUM,
+    kind=Hyper(
+        Number(
+            at_least=0,
+            at_most=1,
+            words="`{name}` must be between [0, 1]. Received: {name}={value} (of type {type}).",
         )
-
-
-def not_negative(name: str, value: Any) -> None:
-    if value < 0:
-        raise ValueError(f"`{name}` needs to be positive or zero. Received: {name}={value}.")
-
-
-def not_positive(name: str, value: Any) -> None:
-    if value > 0:
-        raise ValueError(f"`{name}` needs to be negative or zero. Received: {name}={value}.")
+    ),
+)
 
 
 def power(base: Float, exponent: float | Float) -> Float:

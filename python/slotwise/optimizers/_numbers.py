@@ -8,11 +8,18 @@ import numpy as np
 
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Description, Float, power
-from slotwise.optimizers.schedules.base import LearningRateSchedule
 
 
-def is_schedule(value: Any) -> bool:
-    return isinstance(value, LearningRateSchedule)
+def configured(number: Any, given: Any) -> Any:
+    """A NumPy number for a config: as it was given, if it still is that; else the shortest.
+
+    Either is the same number again once it is rounded to the type that it was kept in.
+    """
+    if number.dtype == np.float64:
+        return number
+    if isinstance(given, (int, float)) and number.dtype.type(given) == number:
+        return given
+    return float(str(number)) if number.dtype == np.float32 else number.item()
 
 
 def rounded(value: Any, kind: type[Float]) -> Float:

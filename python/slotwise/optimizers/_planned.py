@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Description, Float, Scope, Update
@@ -96,4 +99,18 @@ class Planned:
         if kind is None:
             return None
         values = self.description.coefficients(StepNumbers(self, kind))
-        return tuple(float(values[name]) for name in plan.names)
+        numbers = tuple(float(values[name]) for name in plan.names)
+        if not math.isfinite(sum(numbers)):
+            self._refuse_infinite()
+        return numbers
+
+    def _refuse_infinite(self) -> None:
+        """Name the hyperparameter that was written to since it was checked, if it is one."""
+        for parameter in self.description.parameters:
+            is_rate = parameter.name == "learning_rate"
+            value = self._rate(np.float64) if is_rate else self._value_of(parameter.name)
+            if not np.all(np.isfinite(np.asarray(value, np.float64))):
+                raise ValueError(
+                    f"{self._name}.apply_gradients: {parameter.name}: expected a finite number, "
+                    f"got {float(value)}"
+                )

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from slotwise.optimizers import _serialization
-from slotwise.optimizers._numbers import is_schedule
+from slotwise.optimizers._schedule import is_schedule
 
 Family = Literal["legacy", "current"]
 
 _FAMILIES: dict[Family, dict[str, type[Any]]] = {"legacy": {}, "current": {}}  # in lower case
-_MODULES: dict[type[Any], str] = {}  # as Keras spells them
 _KINDS: dict[Family, list[type[Any]]] = {"legacy": [], "current": []}
 _CUSTOM = "Custom>"  # what Keras's older format has before names of the current API
 
@@ -18,7 +17,7 @@ _CUSTOM = "Custom>"  # what Keras's older format has before names of the current
 def register(cls: type[Any], family: Family, module: str, *old_names: str) -> None:
     """Make a class known by its name."""
     _FAMILIES[family].update(dict.fromkeys([cls.__name__.lower(), *old_names], cls))
-    _MODULES[cls] = module
+    _serialization.MODULES[cls] = module
 
 
 def register_alias(family: Family, name: str, cls: type[Any]) -> None:
@@ -55,7 +54,7 @@ def serialize(optimizer: Any, use_legacy_format: bool = False) -> dict[str, Any]
     if not is_optimizer(optimizer):
         got = type(optimizer).__name__
         raise TypeError(f"serialize: optimizer: expected an optimizer, got {got}")
-    data = _serialization.serialize(optimizer, _MODULES.get(type(optimizer)), use_legacy_format)
+    data = _serialization.serialize(optimizer, use_legacy_format)
     if use_legacy_format and type(optimizer) in _FAMILIES["current"].values():
         data["class_name"] = _CUSTOM + data["class_name"]
     return data

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,7 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from slotwise._variable import Variable
+
+_log = logging.getLogger("slotwise")
+
 _scope: ContextVar[dict[str, type[Any]] | None] = ContextVar("custom_objects", default=None)
+
+MODULES: dict[type[Any], str] = {}  # of the classes built in, as Keras spells them
+SCHEDULES: dict[str, type[Any]] = {}  # those built in, which may stand in other configs
+
+# Beside a config: its arguments that were NumPy's float64, in which a schedule computes then.
+# JSON does not tell them from others; Keras does not look at it.
+_DOUBLES = "float64"
 
 
 @contextmanager
@@ -34,29 +47,79 @@ def custom_object_scope(custom_objects: dict[str, type[Any]]) -> Iterator[None]:
         _scope.reset(token)
 
 
-def plain(value: Any) -> Any:
-    """The same with NumPy's scalars and arrays replaced by Python's numbers and lists."""
+def plain(value: Any, use_legacy_format: bool = False) -> Any:
+    """The same as data for JSON.
+
+    NumPy's scalars and arrays become Python's numbers and lists, objects that have a config become
+    what `part` makes of them.
+    """
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(plain(item) for item in value)
+        return {key: plain(item, use_legacy_format) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(plain(item, use_legacy_format) for item in value)
+    if isinstance(value, Variable):
+        value = value.value
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()
+    if hasattr(value, "get_config") and not isinstance(value, type):
+        return part(value, use_legacy_format)
     return value
 
 
-def serialize(obj: Any, module: str | None, use_legacy_format: bool) -> dict[str, Any]:
-    """``module`` is None for a class of the user's own."""
-    name = type(obj).__name__
-    config = plain(obj.get_config())
+def serialize(obj: Any, use_legacy_format: bool = False) -> dict[str, Any]:
+    """The class and config of an object."""
+    return _serialized(obj, plain(obj.get_config(), use_legacy_format), use_legacy_format)
+
+
+def serialize_schedule(schedule: Any, use_legacy_format: bool = False) -> dict[str, Any]:
+    """The same, with a note of which numbers are float64."""
+    config = schedule.get_config()
+    data = _serialized(schedule, plain(config, use_legacy_format), use_legacy_format)
+    doubles = [key for key, value in config.items() if _is_double(value)]
+    return {**data, _DOUBLES: doubles} if doubles else data
+
+
+def part(obj: Any, use_legacy_format: bool = False) -> dict[str, Any]:
+    """The same of an object in the config of another one.
+
+    Where there is no config, or none for JSON, it is None, so that the whole can be written; that
+    is logged, and reading it is an error.
+    """
+    try:
+        data = serialize_schedule(obj, use_legacy_format)
+        json.dumps(data)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        if type(obj) not in _without_config:
+            _without_config.add(type(obj))
+            _log.warning(
+                "%s has no config that JSON can hold (%s): its arguments are not written, and "
+                "what is written cannot be made again by its config alone. Define get_config.",
+                type(obj).__name__,
+                error,
+            )
+        return _serialized(obj, None, use_legacy_format)
+    return data
+
+
+_without_config: set[type[Any]] = set()  # those that were logged
+
+
+def _serialized(obj: Any, config: Any, use_legacy_format: bool) -> dict[str, Any]:
+    name, module = type(obj).__name__, MODULES.get(type(obj))
     if use_legacy_format:
         return {"class_name": name, "config": config}
     return {
-        "module": module,
+        "module": module,  # None for a class of the user's own
         "class_name": name,
         "config": config,
         "registered_name": name if module is None else None,
     }
+
+
+def _is_double(value: Any) -> bool:
+    """Whether it is a NumPy float64, or a list of them."""
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return bool(values) and all(isinstance(item, np.float64) for item in values)
 
 
 def find(
@@ -84,7 +147,30 @@ def deserialize(
             f"Unknown {noun}: '{name}'. Please ensure you are using a custom_object_scope or "
             "custom_objects, and that this object is among them."
         )
+    if config["config"] is None:
+        raise ValueError(
+            f"{name}: expected its config, got None: when it was written, the class had no "
+            "get_config that returns what JSON can hold. Make it yourself, and load into an "
+            "optimizer that has it."
+        )
     arguments = dict(config["config"])
-    if custom_objects and "custom_objects" in inspect.signature(cls.from_config).parameters:
-        return cls.from_config(arguments, custom_objects=custom_objects)
-    return cls.from_config(arguments)
+    for key in config.get(_DOUBLES, ()):
+        value = arguments[key]
+        arguments[key] = [*map(np.float64, value)] if isinstance(value, list) else np.float64(value)
+    with custom_object_scope(dict(custom_objects or {})):
+        if custom_objects and "custom_objects" in inspect.signature(cls.from_config).parameters:
+            return cls.from_config(arguments, custom_objects=custom_objects)
+        return cls.from_config(arguments)
+
+
+def revived(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with objects in place of what `part` made of them."""
+    return {key: _revived(value) for key, value in config.items()}
+
+
+def _revived(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        if value.keys() >= {"class_name", "config"}:
+            return deserialize(value, SCHEDULES, None, "decay")
+        return revived(value)
+    return [*map(_revived, value)] if isinstance(value, list) else value

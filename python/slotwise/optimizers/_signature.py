@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from slotwise.optimizers._description import Description, Parameter
+from slotwise.optimizers._kinds import TEXT, Kind, OneOf
 
 SPARSE_MODES = ("keras", "lazy")
 
 # Beyond Keras's, and so keyword-only.
-SPARSE = Parameter("sparse", SPARSE_MODES[0], keyword_only=True)
+SPARSE = Parameter("sparse", SPARSE_MODES[0], OneOf(SPARSE_MODES), keyword_only=True)
 
 
 def signature(description: Description, common: Sequence[Parameter]) -> inspect.Signature:
@@ -28,7 +29,7 @@ def signature(description: Description, common: Sequence[Parameter]) -> inspect.
         (i for i, p in enumerate(positional) if p.name == description.name_before),
         len(positional),
     )
-    positional.insert(at, Parameter("name", description.name))
+    positional.insert(at, Parameter("name", description.name, TEXT))
     last = [p for p in parameters if p.keyword_only]
     kinds = inspect.Parameter
     return inspect.Signature(
@@ -61,16 +62,7 @@ def sparse_modes(description: Description) -> tuple[str, ...]:
     return SPARSE_MODES[:1] if description.is_whole else SPARSE_MODES
 
 
-def check_sparse(description: Description, sparse: Any) -> None:
-    """Of the argument `sparse`."""
-    modes = sparse_modes(description)
-    if sparse not in modes:
-        expected = " or ".join(repr(mode) for mode in modes)
-        raise ValueError(f"sparse: expected {expected}, got {sparse!r}")
-
-
-def check_parameters(description: Description, arguments: dict[str, Any]) -> None:
-    """Of the values of a description's own parameters."""
-    for parameter in description.parameters:
-        if parameter.check is not None:
-            parameter.check(parameter.name, arguments[parameter.name])
+def kinds_of(description: Description) -> dict[str, Kind]:
+    """Of the attributes that a description's own parameters become, and of `sparse`."""
+    own = {parameter.name: parameter.kind for parameter in description.parameters}
+    return {**own, SPARSE.name: OneOf(sparse_modes(description))}

@@ -17,7 +17,7 @@ from slotwise.optimizers import _registry
 Array = NDArray[Any]
 Names = Mapping[str, Any]  # variables or arrays, by name
 CONFIG = "config"
-_NOT_COMPARED = ("module", "name", "registered_name")
+_NOT_COMPARED = ("module", "name", "registered_name", "float64")
 
 
 def named(variables: Names | Iterable[Any] | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from slotwise._autodiff import GradientTape
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry
 from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
 from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
@@ -19,6 +21,8 @@ from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
 _INITIAL_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
 _MULTIPLIER = 2
+_SCALE = Number(above=0, optional=True)
+_MANY_SKIPPED = 10  # steps in a row
 
 _log = logging.getLogger("slotwise")
 
@@ -40,8 +44,12 @@ class LossScaleOptimizer(Stateful):
         dynamic_growth_steps: 2000 by default; not for a fixed scale.
 
     Attributes:
-        loss_scale: the scale, a float32 number.
+        loss_scale: the scale, a float32 number; the constructor and the steps set it.
         dynamic_counter: steps since the scale changed; None for a fixed one.
+
+    Warns:
+        RuntimeWarning: 10 steps in a row were skipped and the scale is 1; says how many. Again
+            whenever there are twice as many.
 
     Raises:
         TypeError, ValueError: arguments that do not fit.
@@ -70,6 +78,8 @@ class LossScaleOptimizer(Stateful):
             cls = LossScaleOptimizerV3
         return super().__new__(cls)
 
+    _inner: Any = None
+
     def __init__(
         self,
         inner_optimizer: Any,
@@ -77,6 +87,7 @@ class LossScaleOptimizer(Stateful):
         initial_scale: float | None = None,
         dynamic_growth_steps: int | None = None,
     ) -> None:
+        owner = "LossScaleOptimizer"
         if isinstance(inner_optimizer, LossScaleOptimizer):
             raise TypeError(
                 "LossScaleOptimizer cannot wrap another LossScaleOptimizer, but got: "
@@ -87,7 +98,7 @@ class LossScaleOptimizer(Stateful):
                 f'"inner_optimizer" must be an instance of {self._INNER_NAME}, but got: '
                 f"{inner_optimizer}"
             )
-        if not isinstance(dynamic, bool):
+        if not isinstance(dynamic, (bool, np.bool_)):
             raise TypeError(
                 '"dynamic" argument to LossScaleOptimizer.__init__ must be a bool, but got: '
                 f"{dynamic!r}"
@@ -103,18 +114,33 @@ class LossScaleOptimizer(Stateful):
                 '"dynamic_growth_steps" must be None if "dynamic" is False, but got: '
                 f"{dynamic_growth_steps}"
             )
-        self._dynamic = dynamic
-        self._initial_scale = float(_INITIAL_SCALE if initial_scale is None else initial_scale)
+        scale = _SCALE(owner, "initial_scale", initial_scale)
+        steps = OPTIONAL_COUNT(owner, "dynamic_growth_steps", dynamic_growth_steps)
+        self._dynamic = bool(dynamic)
+        self._initial_scale = _INITIAL_SCALE if scale is None else float(scale)
         self._growth_steps: int | None = None
-        self.dynamic_counter: Variable | None = None
+        self._counter: Variable | None = None
         if dynamic:
-            steps = _GROWTH_STEPS if dynamic_growth_steps is None else dynamic_growth_steps
-            self._growth_steps = int(steps)
-            self.dynamic_counter = Variable(np.zeros((), np.int64), name="good_steps")
-        self.loss_scale = Variable(np.array(self._initial_scale, np.float32), name="loss_scale")
+            self._growth_steps = _GROWTH_STEPS if steps is None else steps
+            self._counter = Variable(np.zeros((), np.int64), name="good_steps")
+        self._scale = Variable(np.array(self._initial_scale, np.float32), name="loss_scale")
         self._scaled = self._unscaled = False
+        self._skipped, self._warn_at = 0, _MANY_SKIPPED  # steps in a row
         inner_optimizer._loss_scale_optimizer = self
-        self.inner_optimizer = inner_optimizer
+        self._inner = inner_optimizer
+
+    @property
+    def inner_optimizer(self) -> Any:
+        return self._inner
+
+    @property
+    def loss_scale(self) -> Any:
+        """The scale, a float32 number of its own: later steps do not change it."""
+        return self._scale.numpy()
+
+    @property
+    def dynamic_counter(self) -> Variable | None:
+        return self._counter
 
     @property
     def dynamic(self) -> bool:
@@ -142,22 +168,25 @@ class LossScaleOptimizer(Stateful):
         """
         self._scaled = True
         if not callable(loss):
-            return loss * self._scale_like(loss)
+            return self._times_scale(loss)
         function: Callable[[], Any] = loss
 
         def scaled() -> Any:
-            value = function()
-            return value * self._scale_like(value)
+            return self._times_scale(function())
 
         return scaled
 
-    def _scale_like(self, loss: Any) -> Any:
-        dtype = getattr(loss, "dtype", None)
-        scale = self.loss_scale.value[()]
-        return float(scale) if dtype is None else np.dtype(dtype).type(scale)
+    def _times_scale(self, loss: Any) -> Any:
+        dtype, scale = getattr(loss, "dtype", None), self.loss_scale
+        if not isinstance(dtype, np.dtype):  # a number, or of another library
+            return loss * float(scale)
+        if dtype.itemsize > 2:
+            return loss * dtype.type(scale)
+        # The product may have a 16-bit type's range though the scale has not.
+        return (loss.astype(np.float32) * scale).astype(dtype)
 
     def get_unscaled_gradients(self, grads: Sequence[Any]) -> list[Any]:
-        """Gradients divided by the scale.
+        """Gradients divided by the scale, and rounded once.
 
         Args:
             grads: arrays, `slotwise.IndexedSlices` or None.
@@ -170,16 +199,8 @@ class LossScaleOptimizer(Stateful):
             [array([0.5]), None]
         """
         self._unscaled = True
-        inverse = np.float32(1) / self.loss_scale.value[()]
-        unscaled = []
-        for grad in grads:
-            if grad is not None:
-                values = np.asarray(_gradients.values_of(grad))
-                grad = _gradients.with_values(
-                    grad, np.asarray(values * inverse.astype(values.dtype))
-                )
-            unscaled.append(grad)
-        return unscaled
+        scale = self.loss_scale
+        return [None if grad is None else _divided(grad, scale) for grad in grads]
 
     def minimize(
         self,
@@ -240,11 +261,7 @@ class LossScaleOptimizer(Stateful):
 
     def _present(self, pairs: Iterable[Any]) -> list[Pair]:
         """The pairs that have a gradient."""
-        if not (self._scaled and self._unscaled):
-            _log.warning(
-                "LossScaleOptimizer: apply_gradients without get_scaled_loss and "
-                "get_unscaled_gradients: the loss is not scaled"
-            )
+        _warn_of_missing_calls(self._scaled, self._unscaled)
         return _gradients.present(pairs)
 
     def _apply(self, pairs: list[Pair], apply: Callable[[], Any]) -> None:
@@ -258,19 +275,36 @@ class LossScaleOptimizer(Stateful):
             self._adapt(is_finite)
 
     def _adapt(self, is_finite: bool) -> None:
-        assert self.dynamic_counter is not None
+        assert self._counter is not None
         assert self._growth_steps is not None
-        counter = int(self.dynamic_counter) + 1 if is_finite else 0
-        scale = self.loss_scale.value[()]
+        counter = int(self._counter) + 1 if is_finite else 0
+        scale = self.loss_scale
         if not is_finite:
-            self.loss_scale.assign(max(scale / _MULTIPLIER, np.float32(1)))
+            self._scale.assign(max(scale / _MULTIPLIER, np.float32(1)))
         elif counter >= self._growth_steps:
             counter = 0
             with np.errstate(over="ignore"):
                 grown = scale * np.float32(_MULTIPLIER)
             if np.isfinite(grown):
-                self.loss_scale.assign(grown)
-        self.dynamic_counter.assign(counter)
+                self._scale.assign(grown)
+        self._counter.assign(counter)
+        self._warn_of_skipping(is_finite, scale)
+
+    def _warn_of_skipping(self, is_finite: bool, scale: Any) -> None:
+        """Once the scale can fall no further, and again whenever there are twice as many steps."""
+        if is_finite:
+            self._skipped, self._warn_at = 0, _MANY_SKIPPED
+            return
+        self._skipped += 1
+        if scale <= 1 and self._skipped >= self._warn_at:
+            self._warn_at = 2 * self._skipped
+            warnings.warn(
+                f"LossScaleOptimizer: {self._skipped} steps in a row were skipped, since a "
+                "gradient was not finite, and the loss scale is 1 already: nothing is learned. "
+                "Look for what makes the loss or its gradients NaN or infinite.",
+                RuntimeWarning,
+                stacklevel=5,  # whoever calls apply_gradients
+            )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as a dict of plain data."""
@@ -309,9 +343,9 @@ class LossScaleOptimizer(Stateful):
         return inner
 
     def _own_state(self) -> dict[str, Any]:
-        own = {"loss_scale": self.loss_scale}
-        if self.dynamic_counter is not None:
-            own["good_steps"] = self.dynamic_counter
+        own = {"loss_scale": self._scale}
+        if self._counter is not None:
+            own["good_steps"] = self._counter
         return {**self._stateful._own_state(), **own}
 
     def _hyperparameters(self) -> dict[str, Any]:
@@ -329,17 +363,25 @@ class LossScaleOptimizer(Stateful):
     # ----- the inner optimizer's -----------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        inner = self.__dict__.get("inner_optimizer")
+        inner = self._inner
         if inner is not None and name in self._delegated():
             return getattr(inner, name)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise AttributeError(self._without(name))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        inner = self.__dict__.get("inner_optimizer")
-        if inner is not None and name in self._delegated():
+        inner = self._inner
+        if inner is None or hasattr(type(self), name) or name in self.__dict__:
+            object.__setattr__(self, name, value)
+        elif name in self._delegated():
             setattr(inner, name, value)
+        elif not name.startswith("_") and hasattr(inner, name):  # it would have no effect here
+            raise AttributeError(self._without(name))
         else:
             object.__setattr__(self, name, value)
+
+    def _without(self, name: str) -> str:
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        return f"{text}; its inner_optimizer has" if hasattr(self._inner, name) else text
 
     def __dir__(self) -> Iterable[str]:
         return sorted({*super().__dir__(), *self._delegated()})
@@ -422,6 +464,39 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
 
     def _delegated(self) -> Collection[str]:
         return _DELEGATED_IN_CURRENT
+
+
+def _divided(grad: Any, scale: Any) -> Any:
+    """A gradient divided by a scale; 16-bit ones in float64, so that they are rounded once."""
+    values = np.asarray(_gradients.values_of(grad))
+    wide = np.float64 if values.dtype.itemsize <= 2 else values.dtype
+    with np.errstate(all="ignore"):
+        divided = values.astype(wide, copy=False) / scale.astype(wide)
+        return _gradients.with_values(grad, np.asarray(divided, values.dtype))
+
+
+_SCALING = """
+    with slotwise.GradientTape() as tape:
+        scaled_loss = opt.get_scaled_loss(loss_fn())
+    grads = opt.get_unscaled_gradients(tape.gradient(scaled_loss, variables))
+    opt.apply_gradients(zip(grads, variables))"""
+
+
+def _warn_of_missing_calls(is_scaled: bool, is_unscaled: bool) -> None:
+    calls = {"get_scaled_loss()": is_scaled, "get_unscaled_gradients()": is_unscaled}
+    missing = [call for call, was_made in calls.items() if not was_made]
+    made = [call for call, was_made in calls.items() if was_made]
+    if missing:
+        _log.warning(
+            "You forgot to call %s before calling LossScaleOptimizer.apply_gradients()%s. This "
+            "will likely result in worse model quality, so please call %s in the correct %s! For "
+            "example:%s",
+            " and ".join(f"LossScaleOptimizer.{call}" for call in missing),
+            f" (you did call {made[0]} however)" if made else "",
+            missing[0] if made else "them",
+            "place" if made else "places",
+            _SCALING,
+        )
 
 
 _DELEGATED = frozenset(

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
 from slotwise.state import _atomic
 from slotwise.state._load import State, load
 from slotwise.state._save import save
@@ -23,7 +24,7 @@ class CheckpointManager:
         max_to_keep: how many; None for all. Deltas do not count: keep their base elsewhere.
 
     Raises:
-        ValueError: ``max_to_keep`` below 1.
+        TypeError, ValueError: ``folder`` is no path, or ``max_to_keep`` no integer above 0.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -39,9 +40,8 @@ class CheckpointManager:
     """
 
     def __init__(self, folder: str | os.PathLike[str], max_to_keep: int | None = 3) -> None:
-        if max_to_keep is not None and max_to_keep < 1:
-            raise ValueError(f"CheckpointManager: max_to_keep: expected >= 1, got {max_to_keep}")
-        self.folder, self.max_to_keep = Path(folder), max_to_keep
+        self.folder = Path(PATH("CheckpointManager", "folder", folder))
+        self.max_to_keep = OPTIONAL_COUNT("CheckpointManager", "max_to_keep", max_to_keep)
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step is, or would be."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from slotwise.optimizers._description import (
+    DECAYING,
     EPSILON,
     LEARNING_RATE,
     Description,
@@ -26,7 +27,7 @@ def _slots(gradient: str, step: str) -> tuple[Slot, ...]:
     return (Slot("gradient", gradient), Slot("step", step))
 
 
-_RHO = Parameter("rho", 0.95)
+_RHO = Parameter("rho", 0.95, DECAYING)
 
 LEGACY = Description(
     name="Adadelta",

@@ -8,7 +8,6 @@ from slotwise.optimizers._description import (
     LEARNING_RATE,
     Description,
     Float,
-    Kind,
     Numbers,
     Parameter,
     Shape,
@@ -17,6 +16,7 @@ from slotwise.optimizers._description import (
     exact,
     power,
 )
+from slotwise.optimizers._kinds import FLAG, HYPER, NOT_NEGATIVE, POSITIVE, Hyper
 
 
 def _without_last(shape: Shape) -> Shape | None:
@@ -43,16 +43,17 @@ def _coefficients(x: Numbers) -> dict[str, Any]:
 
 
 _ROLES = ("r", "c", "v")
+_EPSILON = Hyper(NOT_NEGATIVE)
 
 CURRENT = Description(
     name="Adafactor",
     parameters=(
         LEARNING_RATE,
-        exact(Parameter("beta_2_decay", -0.8)),
-        exact(Parameter("epsilon_1", 1e-30)),
-        Parameter("epsilon_2", 1e-3),
-        exact(Parameter("clip_threshold", 1.0)),
-        Parameter("relative_step", True, Kind.FLAG),
+        exact(Parameter("beta_2_decay", -0.8, HYPER)),
+        exact(Parameter("epsilon_1", 1e-30, _EPSILON)),
+        Parameter("epsilon_2", 1e-3, _EPSILON),
+        exact(Parameter("clip_threshold", 1.0, Hyper(POSITIVE))),
+        Parameter("relative_step", True, FLAG),
     ),
     slots=(Slot("r", shape=_without_last), Slot("c", shape=_without_next_to_last), Slot("v")),
     update=lambda opt: Update("Adafactor", _ROLES, "whole"),

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from slotwise.optimizers._description import (
     EPSILON,
     LEARNING_RATE,
     Description,
-    Kind,
     Parameter,
     Slot,
     Update,
 )
+from slotwise.optimizers._kinds import NUMBER, Number
 
-
-def _not_negative(name: str, value: Any) -> None:
-    if value < 0:
-        raise ValueError(f"{name} must be non-negative: {value}")
-
-
-_INITIAL = Parameter("initial_accumulator_value", 0.1, Kind.NUMBER, through_float32=False)
+_INITIAL = Parameter("initial_accumulator_value", 0.1, NUMBER, through_float32=False)
+_NOT_NEGATIVE = Number(at_least=0, words="{name} must be non-negative: {value}")
 
 LEGACY = Description(
     name="Adagrad",
-    parameters=(LEARNING_RATE, replace(_INITIAL, check=_not_negative), EPSILON),
+    parameters=(LEARNING_RATE, replace(_INITIAL, kind=_NOT_NEGATIVE), EPSILON),
     slots=(Slot("accumulator", initial="initial_accumulator_value"),),
     update=lambda opt: Update("AdagradV2", ("accumulator",), "rows", (True,)),
     coefficients=lambda x: {"lr": x.lr, "epsilon": x["epsilon"]},

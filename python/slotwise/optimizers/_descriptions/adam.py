@@ -12,13 +12,13 @@ from slotwise.optimizers._description import (
     EPSILON,
     LEARNING_RATE,
     Description,
-    Kind,
     Numbers,
     Parameter,
     Slot,
     Update,
     exact,
 )
+from slotwise.optimizers._kinds import FLAG, OPTIONAL_NUMBER
 
 
 def _update(opt: Any) -> Update:
@@ -46,13 +46,8 @@ def _adaptive_coefficients(x: Numbers) -> dict[str, Any]:
     return values
 
 
-def _weight_decay_is_set(name: str, value: Any) -> None:
-    if value is None:
-        raise ValueError(f"Missing value of `{name}` which is required and must be a float value.")
-
-
-_AMSGRAD = Parameter("amsgrad", False, Kind.FLAG)
-_ADAPTIVE_EPSILON = Parameter("adaptive_epsilon", False, Kind.FLAG)
+_AMSGRAD = Parameter("amsgrad", False, FLAG)
+_ADAPTIVE_EPSILON = Parameter("adaptive_epsilon", False, FLAG)
 _EXACT_BETAS = tuple(exact(beta) for beta in BETAS)
 
 LEGACY = Description(
@@ -76,7 +71,7 @@ ADAMW = replace(
     name="AdamW",
     parameters=(
         LEARNING_RATE,
-        Parameter("weight_decay", 0.004, Kind.NUMBER, check=_weight_decay_is_set),
+        Parameter("weight_decay", 0.004, OPTIONAL_NUMBER),
         *_EXACT_BETAS,
         EPSILON,
         _AMSGRAD,

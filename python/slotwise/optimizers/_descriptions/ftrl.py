@@ -9,16 +9,14 @@ from typing import Any
 from slotwise.optimizers._description import (
     LEARNING_RATE,
     Description,
-    Kind,
     Numbers,
     Parameter,
     Scope,
     Slot,
     Update,
     exact,
-    not_negative,
-    not_positive,
 )
+from slotwise.optimizers._kinds import HYPER, Hyper, Number
 
 _SHRINKAGE = "l2_shrinkage_regularization_strength"
 
@@ -45,12 +43,16 @@ def _coefficients(x: Numbers) -> dict[str, Any]:
     }
 
 
-_POWER = Parameter("learning_rate_power", -0.5, check=not_positive)
-_INITIAL = Parameter("initial_accumulator_value", 0.1, Kind.NUMBER, check=not_negative)
-_L1 = Parameter("l1_regularization_strength", 0.0, check=not_negative)
-_L2 = Parameter("l2_regularization_strength", 0.0, check=not_negative)
-_L2_SHRINKAGE = Parameter(_SHRINKAGE, 0.0, Kind.NUMBER, check=not_negative)
-_BETA = Parameter("beta", 0.0)
+_WORDS = "`{name}` needs to be %s or zero. Received: {name}={value}."
+_NOT_NEGATIVE = Number(at_least=0, words=_WORDS % "positive")
+_NOT_POSITIVE = Number(at_most=0, words=_WORDS % "negative")
+
+_POWER = Parameter("learning_rate_power", -0.5, Hyper(_NOT_POSITIVE))
+_INITIAL = Parameter("initial_accumulator_value", 0.1, _NOT_NEGATIVE)
+_L1 = Parameter("l1_regularization_strength", 0.0, Hyper(_NOT_NEGATIVE))
+_L2 = Parameter("l2_regularization_strength", 0.0, Hyper(_NOT_NEGATIVE))
+_L2_SHRINKAGE = Parameter(_SHRINKAGE, 0.0, _NOT_NEGATIVE)
+_BETA = Parameter("beta", 0.0, HYPER)
 
 LEGACY = Description(
     name="Ftrl",

@@ -9,7 +9,6 @@ from slotwise.optimizers._description import (
     EPSILON,
     LEARNING_RATE,
     Description,
-    Kind,
     Numbers,
     Parameter,
     Slot,
@@ -17,6 +16,7 @@ from slotwise.optimizers._description import (
     exact,
 )
 from slotwise.optimizers._descriptions import adam
+from slotwise.optimizers._kinds import OPTIONAL_NUMBER
 from slotwise.optimizers._numbers import rounded
 
 
@@ -31,7 +31,7 @@ CURRENT = Description(
     name="Lamb",
     parameters=(
         LEARNING_RATE,
-        Parameter("weight_decay", 0.01, Kind.NUMBER),
+        Parameter("weight_decay", 0.01, OPTIONAL_NUMBER),
         *map(exact, BETAS),
         EPSILON,
     ),

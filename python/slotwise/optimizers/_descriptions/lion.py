@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from slotwise.optimizers._description import (
     BETAS,
@@ -12,21 +11,20 @@ from slotwise.optimizers._description import (
     Slot,
     Update,
 )
+from slotwise.optimizers._kinds import Hyper, Number
 
-
-def _above_zero(name: str, value: Any) -> None:
-    if value <= 0 or value > 1:
-        raise ValueError(
-            f"`{name}`={value} must be between ]0, 1]. Otherwise, the optimizer degenerates to "
-            "SignSGD."
-        )
-
+_ABOVE_ZERO = Number(
+    above=0,
+    at_most=1,
+    words="`{name}`={value} must be between ]0, 1]. Otherwise, the optimizer degenerates to "
+    "SignSGD.",
+)
 
 CURRENT = Description(
     name="Lion",
     parameters=(
         replace(LEARNING_RATE, default=0.0001),
-        replace(BETAS[0], check=_above_zero),
+        replace(BETAS[0], kind=Hyper(_ABOVE_ZERO)),
         replace(BETAS[1], default=0.99),
     ),
     slots=(Slot("m"),),

@@ -12,7 +12,6 @@ from slotwise.optimizers._description import (
     LEARNING_RATE,
     Description,
     Float,
-    Kind,
     Numbers,
     Parameter,
     Scope,
@@ -20,6 +19,7 @@ from slotwise.optimizers._description import (
     Update,
     power,
 )
+from slotwise.optimizers._kinds import NOT_NEGATIVE
 from slotwise.optimizers._numbers import rounded
 
 
@@ -53,7 +53,7 @@ LEGACY = Description(
     name="Nadam",
     parameters=(
         *_PARAMETERS,
-        Parameter("schedule_decay", 0.004, Kind.NUMBER, through_float32=False, keyword_only=True),
+        Parameter("schedule_decay", 0.004, NOT_NEGATIVE, through_float32=False, keyword_only=True),
     ),
     slots=(Slot("m"), Slot("v")),
     update=_update("slots"),

@@ -7,18 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from slotwise.optimizers._description import (
+    DECAYING,
     EPSILON,
     LEARNING_RATE,
+    MOMENTUM,
+    MOMENTUM_IN_RANGE,
     Description,
-    Kind,
     Numbers,
     Parameter,
     Scope,
     Slot,
     Update,
     exact,
-    momentum_in_range,
 )
+from slotwise.optimizers._kinds import FLAG
 
 
 def _update(with_momentum: Scope, epsilon_in_root: bool) -> Callable[[Any], Update]:
@@ -47,19 +49,12 @@ def _coefficients(x: Numbers) -> dict[str, Any]:
     return {"lr": x.lr, **{name: x[name] for name in ("rho", "momentum", "epsilon")}}
 
 
-_RHO = Parameter("rho", 0.9)
-_MOMENTUM = Parameter("momentum", 0.0)
-_CENTERED = Parameter("centered", False, Kind.FLAG)
+_RHO = Parameter("rho", 0.9, DECAYING)
+_CENTERED = Parameter("centered", False, FLAG)
 
 LEGACY = Description(
     name="RMSprop",
-    parameters=(
-        LEARNING_RATE,
-        _RHO,
-        replace(_MOMENTUM, check=momentum_in_range),
-        EPSILON,
-        _CENTERED,
-    ),
+    parameters=(LEARNING_RATE, _RHO, MOMENTUM_IN_RANGE, EPSILON, _CENTERED),
     slots=_slots("rms", "mg"),
     update=_update("rows", epsilon_in_root=False),
     coefficients=_coefficients,
@@ -68,7 +63,7 @@ LEGACY = Description(
 )
 CURRENT = replace(
     LEGACY,
-    parameters=(LEARNING_RATE, exact(_RHO), exact(_MOMENTUM), EPSILON, _CENTERED),
+    parameters=(LEARNING_RATE, exact(_RHO), exact(MOMENTUM), EPSILON, _CENTERED),
     slots=_slots("velocity", "average_gradient"),
     update=_update("whole", epsilon_in_root=True),
     config=("learning_rate", "rho", "momentum", "epsilon", "centered"),

@@ -7,15 +7,15 @@ from typing import Any
 
 from slotwise.optimizers._description import (
     LEARNING_RATE,
+    MOMENTUM_IN_RANGE,
     Description,
-    Kind,
     Numbers,
     Parameter,
     Scope,
     Slot,
     Update,
-    momentum_in_range,
 )
+from slotwise.optimizers._kinds import FLAG
 
 
 def _with_momentum(opt: Any, scope: Scope) -> Update:
@@ -35,8 +35,8 @@ LEGACY = Description(
     name="SGD",
     parameters=(
         replace(LEARNING_RATE, default=0.01),
-        Parameter("momentum", 0.0, check=momentum_in_range),
-        Parameter("nesterov", False, Kind.FLAG),
+        MOMENTUM_IN_RANGE,
+        Parameter("nesterov", False, FLAG),
     ),
     slots=(Slot("momentum", exists=lambda opt: opt._momentum),),
     update=_legacy_update,

@@ -11,30 +11,23 @@ import numpy as np
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients
-from slotwise.optimizers._description import Kind, Parameter
+from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._kinds import Hyper, OneOf
 from slotwise.optimizers._numbers import rounded
 from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
-from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, check_parameters, check_sparse
+from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import constrain
-from slotwise.optimizers.current.optimizer import Optimizer
+from slotwise.optimizers.current.optimizer import PARAMETERS, Optimizer
 
 _DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # the default first
 
-# Parameters of all constructors.
-COMMON = (
-    Parameter("weight_decay", None, Kind.NUMBER),
-    Parameter("clipnorm", None, Kind.NUMBER),
-    Parameter("clipvalue", None, Kind.NUMBER),
-    Parameter("global_clipnorm", None, Kind.NUMBER),
-    Parameter("use_ema", False, Kind.FLAG),
-    Parameter("ema_momentum", 0.99, Kind.NUMBER),
-    Parameter("ema_overwrite_frequency", None, Kind.NUMBER),
-    Parameter("jit_compile", True, Kind.FLAG),
-    SPARSE,
-    Parameter("sparse_decay", None, keyword_only=True),
+_SPARSE_DECAY = Parameter(
+    "sparse_decay", None, OneOf(("touched", "whole", None)), keyword_only=True
 )
+
+COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY)  # parameters of all constructors
 
 # Whoever overrides one of these has something of their own done in each step.
 _HOOKS = ("aggregate_gradients", "update_step")
@@ -53,25 +46,29 @@ class Described(Optimizer, Planned):
         changed = [name for name in _HOOKS if getattr(cls, name) is not getattr(Described, name)]
         cls._does_more = bool(changed)
         cls._updates_itself = "update_step" in changed
+        if "description" in vars(cls):
+            beyond = {_SPARSE_DECAY.name: _SPARSE_DECAY.kind}
+            kinds = {**Optimizer._kinds, **beyond, **kinds_of(cls.description)}
+            del kinds["learning_rate"]  # a property, which checks it
+            cls._kinds = {
+                name: kind.number if isinstance(kind, Hyper) else kind
+                for name, kind in kinds.items()
+            }
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        sparse, sparse_decay = arguments.pop("sparse"), arguments.pop("sparse_decay")
-        check_sparse(self.description, sparse)
-        if sparse_decay not in (None, *_DECAYS[sparse]):
-            expected = " or ".join(repr(rows) for rows in _DECAYS[sparse])
-            raise ValueError(
-                f"sparse_decay: expected {expected} with sparse={sparse!r}, got {sparse_decay!r}"
-            )
-        settings = {p.name: arguments.pop(p.name) for p in COMMON if p.name in arguments}
-        own = self.description.parameters
-        arguments.update((p.name, settings[p.name]) for p in own if p.name in settings)
+        sparse_decay = arguments.pop(_SPARSE_DECAY.name)
+        settings = {p.name: arguments.pop(p.name) for p in PARAMETERS}
         super().__init__(arguments.pop("name"), **settings, **kwargs)
-        check_parameters(self.description, arguments)
         self._learning_rate = self._build_learning_rate(arguments.pop("learning_rate"))
         for name, value in arguments.items():
             setattr(self, name, value)
-        self.sparse = sparse
-        self.sparse_decay = sparse_decay or _DECAYS[sparse][0]
+        decays = _DECAYS[self.sparse]
+        if sparse_decay not in (None, *decays):
+            raise ValueError(
+                f"{type(self).__name__}: sparse_decay: expected {OneOf(decays).expected} with "
+                f"sparse={self.sparse!r}, got {sparse_decay!r}"
+            )
+        self.sparse_decay = sparse_decay or decays[0]
         self._plans = Plans()
         self._slots: list[dict[str, Variable]] = []
 
@@ -110,7 +107,7 @@ class Described(Optimizer, Planned):
 
     def _hyperparameters(self) -> dict[str, Any]:
         parameters = self.description.parameters
-        own = {p.name: getattr(self, p.name) for p in parameters if p.kind is Kind.HYPER}
+        own = {p.name: getattr(self, p.name) for p in parameters if isinstance(p.kind, Hyper)}
         own.pop("learning_rate")
         return {**own, **super()._hyperparameters()}
 

@@ -7,16 +7,19 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
-from slotwise.optimizers import schedules
+from slotwise.optimizers import _serialization
 from slotwise.optimizers._description import Float
-from slotwise.optimizers._numbers import is_schedule, rounded
+from slotwise.optimizers._kinds import RATE, Checked, is_function, scheduled
+from slotwise.optimizers._numbers import configured, rounded
+from slotwise.optimizers._schedule import is_schedule
 
 
-class LearningRate:
+class LearningRate(Checked):
     """Keeps the learning rate; an optimizer's constructor sets it by `_build_learning_rate`."""
 
     _learning_rate: Any = None  # a Variable or a schedule
     _current_learning_rate: Variable | None = None  # of a schedule
+    _given_learning_rate: float | None = None  # before it was rounded
 
     @property
     def iterations(self) -> Variable:
@@ -27,22 +30,22 @@ class LearningRate:
 
         Args:
             learning_rate: a number, a function that returns one, called once, or a schedule.
+
+        Raises:
+            TypeError, ValueError: something else, or a number that is not finite.
         """
-        if is_schedule(learning_rate):
-            self._current_learning_rate = self._scheduled(learning_rate)
-            return learning_rate
-        value = learning_rate() if callable(learning_rate) else learning_rate
-        if isinstance(value, Variable):
-            value = value.value
-        if value is None or np.ndim(value) != 0:
-            got = "None" if value is None else f"an array of shape {np.shape(value)}"
-            raise ValueError(f"learning_rate: expected a number or a schedule, got {got}")
-        return Variable(np.array(value, np.float32), trainable=False, name="learning_rate")
+        owner = type(self).__name__
+        given = RATE(owner, "learning_rate", learning_rate)
+        if is_schedule(given):
+            self._current_learning_rate = self._scheduled(given)
+            return given
+        number = RATE.of(owner, "learning_rate", given)
+        self._given_learning_rate = float(number)
+        return Variable(np.array(number, np.float32), trainable=False, name="learning_rate")
 
     def _scheduled(self, schedule: Any) -> Variable:
-        value = schedule(self.iterations.value[()])
-        is_double = getattr(value, "dtype", None) == np.float64
-        array = np.array(value, np.float64 if is_double else np.float32)
+        value = scheduled(type(self).__name__, schedule, self.iterations.value[()])
+        array = np.array(value, np.float64 if isinstance(value, np.float64) else np.float32)
         return Variable(array, trainable=False, name="current_learning_rate")
 
     def _compute_current_learning_rate(self) -> None:
@@ -76,8 +79,10 @@ class LearningRate:
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: Any) -> None:
-        if is_schedule(learning_rate):
-            self._learning_rate = learning_rate
+        owner = type(self).__name__
+        given = RATE(owner, "learning_rate", learning_rate)
+        if is_schedule(given):
+            self._learning_rate = given
         elif is_schedule(self._learning_rate):
             raise TypeError(
                 "This optimizer was created with a `LearningRateSchedule` object as its "
@@ -86,7 +91,9 @@ class LearningRate:
                 "with a float `learning_rate` argument."
             )
         else:
-            self.learning_rate.assign(learning_rate)
+            number = RATE.of(owner, "learning_rate", given)
+            self.learning_rate.assign(number)
+            self._given_learning_rate = float(number)
 
     @property
     def lr(self) -> Any:
@@ -102,8 +109,9 @@ class LearningRate:
 
     def _serialize_hyperparameter(self, hyperparameter: Any) -> Any:
         """A hyperparameter as plain data, for `get_config`."""
-        if is_schedule(hyperparameter):
-            return schedules.serialize(hyperparameter)
         if isinstance(hyperparameter, Variable):
-            return hyperparameter.value.item()
-        return hyperparameter() if callable(hyperparameter) else hyperparameter
+            is_rate = hyperparameter is self._learning_rate
+            given = self._given_learning_rate if is_rate else None
+            return configured(hyperparameter.value[()], given)
+        value = hyperparameter() if is_function(hyperparameter) else hyperparameter
+        return value if isinstance(value, np.float64) else _serialization.plain(value)

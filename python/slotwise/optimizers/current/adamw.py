@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from slotwise.optimizers._descriptions import adam
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
@@ -54,3 +56,10 @@ class AdamW(Described):
 
     description = adam.ADAMW
     __init__ = constructor(adam.ADAMW, COMMON)
+
+    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        if arguments["weight_decay"] is None:
+            raise ValueError(
+                "Missing value of `weight_decay` which is required and must be a float value."
+            )
+        super()._set_up(arguments, kwargs)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from slotwise._autodiff import GradientTape
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, schedules
+from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._kinds import (
+    FLAG,
+    OPTIONAL_NUMBER,
+    PATTERNS,
+    TEXT,
+    VARIABLES,
+    Kind,
+    Number,
+)
 from slotwise.optimizers._loss import recorded
 from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._state import NotCopied, constrain
@@ -19,10 +30,41 @@ from slotwise.optimizers.current import _around
 from slotwise.optimizers.current._rate import LearningRate
 from slotwise.optimizers.current._state import State
 
+_log = logging.getLogger("slotwise")
+
 _OF_LEGACY = ("decay", "gradient_aggregator", "gradient_transformers")
 _CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")  # the first that is above 0 is the one
 
-# What all configs begin with; constructors have them, too.
+# Of all constructors.
+PARAMETERS = (
+    Parameter("weight_decay", None, OPTIONAL_NUMBER),
+    Parameter("clipnorm", None, OPTIONAL_NUMBER),
+    Parameter("clipvalue", None, OPTIONAL_NUMBER),
+    Parameter("global_clipnorm", None, OPTIONAL_NUMBER),
+    Parameter("use_ema", False, FLAG),
+    Parameter(
+        "ema_momentum",
+        0.99,
+        Number(
+            at_least=0,
+            at_most=1,
+            words="`{name}` must be in the range [0, 1]. Received: {name}={value}",
+        ),
+    ),
+    Parameter(
+        "ema_overwrite_frequency",
+        None,
+        Number(
+            at_least=0,
+            optional=True,
+            whole=True,
+            words="`{name}` must be an integer > 1 or None. Received: {name}={value}",
+        ),
+    ),
+    Parameter("jit_compile", True, FLAG),
+)
+
+# What all configs begin with.
 SETTINGS = (
     "weight_decay",
     "clipnorm",
@@ -101,6 +143,10 @@ class Optimizer(NotCopied, State, LearningRate):
         (array([0.25, 1.75]), ['iteration', 'sum/w'])
     """
 
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        "name": TEXT,
+        **{parameter.name: parameter.kind for parameter in PARAMETERS},
+    }
     weight_decay: Any
     _frames_to_caller = 3  # of a constructor that calls this class's
 
@@ -117,13 +163,6 @@ class Optimizer(NotCopied, State, LearningRate):
         jit_compile: bool = True,
         **kwargs: Any,
     ) -> None:
-        if use_ema:
-            _check_average(ema_momentum, ema_overwrite_frequency)
-        if clipnorm is not None and global_clipnorm is not None:
-            raise ValueError(
-                "At most one of `clipnorm` and `global_clipnorm` can be set. Received: "
-                f"clipnorm={clipnorm}, global_clipnorm={global_clipnorm}."
-            )
         self._check_keywords(kwargs)
         State.__init__(self)
         self.name = type(self).__name__ if name is None else name
@@ -134,12 +173,18 @@ class Optimizer(NotCopied, State, LearningRate):
         self.use_ema = use_ema
         self.ema_momentum = ema_momentum
         self.ema_overwrite_frequency = ema_overwrite_frequency
+        FLAG(type(self).__name__, "jit_compile", jit_compile)
         self.jit_compile = False  # as in Keras without a GPU
+        if self.clipnorm is not None and self.global_clipnorm is not None:
+            raise ValueError(
+                "At most one of `clipnorm` and `global_clipnorm` can be set. Received: "
+                f"clipnorm={clipnorm}, global_clipnorm={global_clipnorm}."
+            )
         self._not_decaying: set[int] = set()
-        self._not_decaying_names: list[str] = []
+        self._not_decaying_names: list[Any] = []
 
     def _check_keywords(self, kwargs: dict[str, Any]) -> None:
-        legacy = f"tf.keras.optimizers.legacy.{type(self).__name__}."
+        legacy = f"slotwise.optimizers.legacy.{type(self).__name__}."
         for key, value in kwargs.items():
             if key in _OF_LEGACY:
                 raise ValueError(
@@ -167,11 +212,13 @@ class Optimizer(NotCopied, State, LearningRate):
         """Let some variables not decay; each call replaces what was said before.
 
         Args:
-            var_list: variables.
-            var_names: regular expressions; a variable in whose name one is found does not decay.
+            var_list: a list of variables.
+            var_names: a list of regular expressions; a variable in whose name one is found does
+                not decay. One that is found nowhere is logged when the optimizer is built.
 
         Raises:
-            ValueError: the optimizer is built.
+            TypeError: something else than lists of these.
+            ValueError: the optimizer is built, or something is no regular expression.
 
         Example:
             >>> import numpy as np, slotwise
@@ -186,8 +233,34 @@ class Optimizer(NotCopied, State, LearningRate):
             raise ValueError(
                 "`exclude_from_weight_decay()` can only be configued before the optimizer is built."
             )
-        self._not_decaying = {self._var_key(var) for var in var_list or ()}
-        self._not_decaying_names = list(var_names or ())
+        what = f"{type(self).__name__}.exclude_from_weight_decay"
+        names = PATTERNS(what, "var_names", var_names)
+        variables = VARIABLES(what, "var_list", var_list)
+        self._not_decaying = {self._var_key(var) for var in variables}
+        self._not_decaying_names = names
+
+    def build(self, var_list: Sequence[Any]) -> None:
+        is_first = not self._built
+        super().build(var_list)
+        if is_first:
+            self._warn_of_exclusions([self._variables.find(var) for var in var_list])
+
+    def _warn_of_exclusions(self, variables: Sequence[Variable]) -> None:
+        """Log what was said to `exclude_from_weight_decay` and meets no variable."""
+        unmet: list[Any] = [
+            pattern
+            for pattern in self._not_decaying_names
+            if not any(re.search(pattern, var.name) for var in variables)
+        ]
+        others = self._not_decaying - {self._var_key(var) for var in variables}
+        unmet += [var.name for var in self._variables if self._var_key(var) in others]
+        if unmet:
+            _log.warning(
+                "%s.exclude_from_weight_decay: no variable is excluded by %s; the variables are %s",
+                type(self).__name__,
+                unmet,
+                [var.name for var in variables],
+            )
 
     def _decay_before(self) -> Any:
         """The weight decay that comes before the update; None for none."""
@@ -411,18 +484,6 @@ class Optimizer(NotCopied, State, LearningRate):
             variable: the variable.
         """
         raise NotImplementedError("Must be implemented in subclasses: update_step")
-
-
-def _check_average(momentum: float, frequency: Any) -> None:
-    if momentum > 1 or momentum < 0:
-        raise ValueError(
-            f"`ema_momentum` must be in the range [0, 1]. Received: ema_momentum={momentum}"
-        )
-    if frequency and (not isinstance(frequency, int) or frequency < 1):
-        raise ValueError(
-            "`ema_overwrite_frequency` must be an integer > 1 or None. Received: "
-            f"ema_overwrite_frequency={frequency}"
-        )
 
 
 def _listed(var_list: Any) -> Sequence[Any]:

@@ -10,11 +10,12 @@ import numpy as np
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients
-from slotwise.optimizers._description import Float, Kind
+from slotwise.optimizers._description import Float
 from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._kinds import Hyper, is_function
 from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
-from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, check_parameters, check_sparse
+from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import constrain
 from slotwise.optimizers.legacy.optimizer import (
     ApplyState,
@@ -53,25 +54,26 @@ class Described(Optimizer, Planned):
         changed = {name for name in _HOOKS if getattr(cls, name) is not getattr(Described, name)}
         cls._does_more = bool(changed)
         cls._applies_itself = not changed.isdisjoint(_APPLY_HOOKS)
+        if "description" in vars(cls):
+            cls._kinds = {**Optimizer._kinds, **kinds_of(cls.description)}
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        sparse = arguments.pop("sparse")
-        check_sparse(self.description, sparse)
         super().__init__(arguments.pop("name"), **kwargs)
-        self.sparse = sparse
+        self.sparse = arguments.pop("sparse")
         self._plans = Plans()
         arguments["learning_rate"] = self._chosen_rate(arguments["learning_rate"], kwargs)
-        check_parameters(self.description, arguments)
         for parameter in self.description.parameters:
             value = arguments[parameter.name]
-            if parameter.kind is Kind.HYPER:
+            if isinstance(parameter.kind, Hyper):
                 self._set_hyper(parameter.name, value)
+            elif parameter.name == "epsilon":
+                self.epsilon = _BACKEND_EPSILON if value is None else value
+                self.epsilon = self.epsilon or _BACKEND_EPSILON
             else:
-                is_epsilon = parameter.name == "epsilon"
-                setattr(self, parameter.name, (value or _BACKEND_EPSILON) if is_epsilon else value)
+                setattr(self, parameter.name, value)
         self._set_hyper("decay", self._initial_decay)
         if "momentum" in arguments:
-            self._momentum = _is_on(arguments["momentum"])
+            self._momentum = _is_on(self._hyper["momentum"])
 
     def _chosen_rate(self, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
         return kwargs.get("lr", learning_rate)
@@ -163,8 +165,7 @@ class Described(Optimizer, Planned):
         return self._decayed_lr(np.dtype(kind))
 
     def _value_of(self, name: str) -> Any:
-        is_hyper = self.description.by_name[name].kind is Kind.HYPER
-        return self._get_hyper(name) if is_hyper else getattr(self, name)
+        return self._get_hyper(name) if name in self._hyper else getattr(self, name)
 
     @staticmethod
     def _constrain(plan: Plan) -> None:
@@ -195,4 +196,6 @@ def _is_whole(plan: Plan) -> bool:
 
 def _is_on(momentum: Any) -> bool:
     """Whether there is momentum for good; a callable or an array may be nonzero later."""
-    return callable(momentum) or isinstance(momentum, (Variable, np.ndarray)) or momentum > 0
+    return bool(
+        is_function(momentum) or isinstance(momentum, (Variable, np.ndarray)) or momentum > 0
+    )

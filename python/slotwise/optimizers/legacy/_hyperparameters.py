@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from slotwise._variable import Variable
-from slotwise.optimizers import schedules
+from slotwise.optimizers import _serialization
 from slotwise.optimizers._description import Float, compute_type
-from slotwise.optimizers._numbers import is_schedule, rounded
+from slotwise.optimizers._kinds import HYPER, RATE, Checked, Hyper, Kind, is_function, scheduled
+from slotwise.optimizers._numbers import configured, rounded
+from slotwise.optimizers._schedule import is_schedule
 
 
-class Hyperparameters:
+class Hyperparameters(Checked):
     """Keeps hyperparameters: each a number, a schedule, a callable or an array."""
+
+    _kinds: ClassVar[Mapping[str, Kind]] = {"learning_rate": RATE}
 
     def __init__(self, decay: Any) -> None:
         self._hyper: dict[str, Any] = {}
+        self._given: dict[str, Any] = {}  # the numbers, before they were rounded
         self._hypers_created = False
         self._initial_decay = decay
 
@@ -28,13 +33,17 @@ class Hyperparameters:
 
     def _set_hyper(self, name: str, value: Any) -> None:
         """Keep a hyperparameter; a number that was read already is written to in place."""
+        owner, kind = type(self).__name__, self._kinds.get(name)
+        if kind is not None:
+            value = kind(owner, name, value)
         previous = self._hyper.get(name)
         if isinstance(previous, Variable) and not is_schedule(value):
-            if callable(value):
-                raise TypeError(f"{name}: expected a number, got a callable")
+            if is_function(value):
+                raise TypeError(f"{owner}: {name}: expected a number, got a callable")
             previous.assign(value)
         else:
             self._hyper[name] = value
+        self._given[name] = value
 
     def _get_hyper(self, name: str, dtype: DTypeLike | None = None) -> Any:
         """A hyperparameter's value: a variable, an array, a schedule or what a callable returns.
@@ -43,9 +52,14 @@ class Hyperparameters:
         """
         self._create_hypers()
         value = self._hyper[name]
-        if callable(value) and not is_schedule(value):
-            value = value()
+        if is_function(value):
+            value = self._asked(name, value)
         return value if dtype is None else rounded(value, compute_type(np.dtype(dtype)))
+
+    def _asked(self, name: str, function: Any) -> Any:
+        """What a function given as a hyperparameter returns."""
+        kind = self._kinds.get(name)
+        return (kind if isinstance(kind, Hyper) else HYPER).of(type(self).__name__, name, function)
 
     def _create_hypers(self) -> None:
         if self._hypers_created:
@@ -60,14 +74,11 @@ class Hyperparameters:
     def _serialize_hyperparameter(self, name: str) -> Any:
         """A hyperparameter as plain data, for `get_config`."""
         value = self._hyper[name]
-        if is_schedule(value):
-            return schedules.serialize(value)
-        if callable(value):
-            value = value()
-        if isinstance(value, (Variable, np.ndarray, np.generic)):
-            array = np.asarray(value)
-            return array[()] if array.dtype == np.float64 else array.item()
-        return value
+        if is_function(value):
+            value = self._asked(name, value)
+        if isinstance(value, (Variable, np.ndarray, np.generic)) and np.ndim(value) == 0:
+            return configured(np.asarray(value)[()], self._given.get(name))
+        return _serialization.plain(value)
 
     def __getattr__(self, name: str) -> Any:
         hyper = self.__dict__.get("_hyper", {})
@@ -81,7 +92,7 @@ class Hyperparameters:
         if key in self.__dict__.get("_hyper", ()):
             self._set_hyper(key, value)
         else:
-            object.__setattr__(self, name, value)
+            super().__setattr__(name, value)
 
     def __dir__(self) -> Iterable[str]:
         aliases = ["lr"] if "learning_rate" in self._hyper else []
@@ -93,7 +104,7 @@ class Hyperparameters:
         rate = self._get_hyper("learning_rate")
         step = kind(self._step_count())
         if is_schedule(rate):
-            rate = rate(step)
+            rate = scheduled(type(self).__name__, rate, step)
         number = rounded(rate, kind)
         if self._initial_decay > 0:
             number = number / (1 + rounded(self._initial_decay, kind) * step)

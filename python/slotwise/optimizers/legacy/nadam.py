@@ -12,8 +12,9 @@ from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._numbers import StepNumbers, is_schedule, rounded
+from slotwise.optimizers._numbers import StepNumbers, rounded
 from slotwise.optimizers._plan import Plan
+from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 

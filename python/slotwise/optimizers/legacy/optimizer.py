@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,16 +15,25 @@ from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, schedules
 from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._kinds import FUNCTION, FUNCTIONS, TEXT, Hyper, Kind, Number
 from slotwise.optimizers._loss import recorded
-from slotwise.optimizers._numbers import is_schedule
 from slotwise.optimizers._planned import NO_CLIPS
+from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._state import NotCopied, constrain, unique_name
 from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
 from slotwise.optimizers.legacy._weights import Weights
 
 ApplyState = dict[tuple[str, np.dtype[Any]], dict[str, Any]]
 
-_KEYWORDS = ("clipnorm", "clipvalue", "global_clipnorm", "lr", "decay")
+_NOT_NEGATIVE = Number(at_least=0, words="Expected {name} >= 0, received: {value}")
+_LIMIT = replace(_NOT_NEGATIVE, optional=True)
+_KEYWORDS: dict[str, Kind] = {
+    "clipnorm": _LIMIT,
+    "clipvalue": _LIMIT,
+    "global_clipnorm": _LIMIT,
+    "lr": Hyper(_NOT_NEGATIVE, is_rate=True),
+    "decay": _NOT_NEGATIVE,
+}
 
 
 class Optimizer(NotCopied, Weights, Hyperparameters):
@@ -74,6 +84,12 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         (array([0.5, 2.5]), array([ 3., -4.]))
     """
 
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        **Hyperparameters._kinds,
+        **{name: kind for name, kind in _KEYWORDS.items() if name != "lr"},
+        "gradient_aggregator": FUNCTION,
+        "gradient_transformers": FUNCTIONS,
+    }
     _HAS_AGGREGATE_GRAD = True  # apply_gradients has experimental_aggregate_gradients
     _frames_to_caller = 3  # of a constructor that calls this class's
 
@@ -84,26 +100,23 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         gradient_transformers: Sequence[Callable[[Any], Any]] | None = None,
         **kwargs: Any,
     ) -> None:
+        owner = type(self).__name__
         for key, value in kwargs.items():
             if key not in _KEYWORDS:
                 raise TypeError(
                     f"Unexpected keyword argument passed to optimizer: {key}. Allowed kwargs are "
                     f"{set(_KEYWORDS)}."
                 )
-            if value is not None and value < 0:
-                raise ValueError(f"Expected {key} >= 0, received: {value}")
+            kwargs[key] = _KEYWORDS[key](owner, key, value)
             if key == "lr":
                 message = "The `lr` argument is deprecated, use `learning_rate` instead."
                 warnings.warn(message, UserWarning, stacklevel=self._frames_to_caller)
-        decay = kwargs.get("decay", 0.0)
-        if decay is None:
-            raise TypeError("decay: expected a number, got None")
-        Hyperparameters.__init__(self, decay)
+        Hyperparameters.__init__(self, kwargs.get("decay", 0.0))
         Weights.__init__(self)
-        self._name = name or unique_name(type(self).__name__)
+        self._name = TEXT(owner, "name", name) or unique_name(owner)
         self._clips = dict(NO_CLIPS)
         self.gradient_aggregator = gradient_aggregator
-        self.gradient_transformers = list(gradient_transformers or ())
+        self.gradient_transformers: Any = gradient_transformers  # a list
         clipnorm, global_clipnorm = kwargs.get("clipnorm"), kwargs.get("global_clipnorm")
         self.clipnorm = clipnorm
         self.global_clipnorm = global_clipnorm

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from slotwise.optimizers import _serialization
-from slotwise.optimizers.schedules.base import LearningRateSchedule
+from slotwise.optimizers._kinds import shown
+from slotwise.optimizers._schedule import LearningRateSchedule
 from slotwise.optimizers.schedules.cosine import CosineDecay, CosineDecayRestarts
 from slotwise.optimizers.schedules.exponential import ExponentialDecay
 from slotwise.optimizers.schedules.inverse_time import InverseTimeDecay
@@ -24,26 +25,30 @@ __all__ = [
     "serialize",
 ]
 
-_BUILT_IN: dict[str, type[Any]] = {
-    cls.__name__: cls
-    for cls in (
-        CosineDecay,
-        CosineDecayRestarts,
-        ExponentialDecay,
-        InverseTimeDecay,
-        PiecewiseConstantDecay,
-        PolynomialDecay,
-    )
-}
-_MODULE = "keras.optimizers.schedules"
+for _cls in (
+    CosineDecay,
+    CosineDecayRestarts,
+    ExponentialDecay,
+    InverseTimeDecay,
+    PiecewiseConstantDecay,
+    PolynomialDecay,
+):
+    _serialization.SCHEDULES[_cls.__name__] = _cls
+    _serialization.MODULES[_cls] = "keras.optimizers.schedules"
 
 
 def serialize(schedule: LearningRateSchedule, use_legacy_format: bool = False) -> dict[str, Any]:
     """A schedule as plain data, for JSON.
 
+    A rate that is a NumPy float64 is noted beside the config, so that it is one again afterwards.
+
     Args:
         schedule: the schedule.
         use_legacy_format: whether to write Keras's older format, ``class_name`` and ``config``.
+
+    Raises:
+        TypeError: no schedule.
+        NotImplementedError: a class of your own without ``get_config``.
 
     Example:
         >>> from slotwise.optimizers import schedules
@@ -51,8 +56,9 @@ def serialize(schedule: LearningRateSchedule, use_legacy_format: bool = False) -
         >>> data["class_name"], data["config"]
         ('PiecewiseConstantDecay', {'boundaries': [10], 'values': [1.0, 0.5], 'name': None})
     """
-    module = _MODULE if type(schedule) in _BUILT_IN.values() else None
-    return _serialization.serialize(schedule, module, use_legacy_format)
+    if not isinstance(schedule, LearningRateSchedule):
+        raise TypeError(f"serialize: schedule: expected a schedule, got {shown(schedule)}")
+    return _serialization.serialize_schedule(schedule, use_legacy_format)
 
 
 def deserialize(
@@ -68,7 +74,7 @@ def deserialize(
         use_legacy_format: accepted for compatibility; either format is read.
 
     Raises:
-        ValueError: the name of the class is unknown.
+        ValueError: the name of the class is unknown, or it was written without a config.
 
     Example:
         >>> from slotwise.optimizers import schedules
@@ -76,7 +82,7 @@ def deserialize(
         >>> float(schedules.deserialize(data)(11))
         0.5
     """
-    return _serialization.deserialize(config, _BUILT_IN, custom_objects, "decay")
+    return _serialization.deserialize(config, _serialization.SCHEDULES, custom_objects, "decay")
 
 
 def deserialize_in(arguments: dict[str, Any], custom_objects: dict[str, type[Any]] | None) -> None:

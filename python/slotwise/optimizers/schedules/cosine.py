@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from slotwise.optimizers._kinds import NOT_NEGATIVE, NUMBER, OPTIONAL_NUMBER, POSITIVE, TEXT, Kind
 from slotwise.optimizers.schedules.base import ConfiguredSchedule, Float, number
 
 
@@ -40,14 +42,14 @@ class CosineDecay(ConfiguredSchedule):
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2016.
     """
 
-    _keys = (
-        "initial_learning_rate",
-        "decay_steps",
-        "alpha",
-        "name",
-        "warmup_target",
-        "warmup_steps",
-    )
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        "initial_learning_rate": NUMBER,
+        "decay_steps": POSITIVE,
+        "alpha": NUMBER,
+        "name": TEXT,
+        "warmup_target": OPTIONAL_NUMBER,
+        "warmup_steps": NOT_NEGATIVE,
+    }
 
     def __init__(
         self,
@@ -110,7 +112,14 @@ class CosineDecayRestarts(ConfiguredSchedule):
     Source: Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2016.
     """
 
-    _keys = ("initial_learning_rate", "first_decay_steps", "t_mul", "m_mul", "alpha", "name")
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        "initial_learning_rate": NUMBER,
+        "first_decay_steps": POSITIVE,
+        "t_mul": POSITIVE,
+        "m_mul": NUMBER,
+        "alpha": NUMBER,
+        "name": TEXT,
+    }
 
     def __init__(
         self,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from slotwise.optimizers._kinds import FLAG, NUMBER, POSITIVE, TEXT, Kind
 from slotwise.optimizers.schedules.base import ConfiguredSchedule, Float, number
 
 
@@ -31,7 +33,13 @@ class ExponentialDecay(ConfiguredSchedule):
     Source: Keras, ``keras.optimizers.schedules.ExponentialDecay``.
     """
 
-    _keys = ("initial_learning_rate", "decay_steps", "decay_rate", "staircase", "name")
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        "initial_learning_rate": NUMBER,
+        "decay_steps": POSITIVE,
+        "decay_rate": NUMBER,
+        "staircase": FLAG,
+        "name": TEXT,
+    }
 
     def __init__(
         self,

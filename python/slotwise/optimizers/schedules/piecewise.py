@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
+from slotwise.optimizers._kinds import NUMBERS, TEXT, Kind
 from slotwise.optimizers.schedules.base import ConfiguredSchedule, Float, number
 
 
@@ -33,25 +34,29 @@ class PiecewiseConstantDecay(ConfiguredSchedule):
     Source: Keras, ``keras.optimizers.schedules.PiecewiseConstantDecay``.
     """
 
-    _keys = ("boundaries", "values", "name")
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        "boundaries": NUMBERS,
+        "values": NUMBERS,
+        "name": TEXT,
+    }
 
     def __init__(
         self, boundaries: Sequence[Any], values: Sequence[Any], name: str | None = None
     ) -> None:
-        if len(boundaries) != len(values) - 1:
-            raise ValueError(
-                "The length of boundaries should be 1 less than the length of values. Received: "
-                f"boundaries={boundaries} of length {len(boundaries)}, and values={values} of "
-                f"length {len(values)}."
-            )
-        if any(left >= right for left, right in itertools.pairwise(boundaries)):
-            raise ValueError(
-                "PiecewiseConstantDecay: boundaries: expected ascending steps, "
-                f"got {list(boundaries)}"
-            )
         self.boundaries = boundaries
         self.values = values
         self.name = name
+        if len(self.boundaries) != len(self.values) - 1:
+            raise ValueError(
+                "The length of boundaries should be 1 less than the length of values. Received: "
+                f"boundaries={boundaries} of length {len(self.boundaries)}, and values={values} of "
+                f"length {len(self.values)}."
+            )
+        if any(left >= right for left, right in itertools.pairwise(self.boundaries)):
+            raise ValueError(
+                "PiecewiseConstantDecay: boundaries: expected ascending steps, "
+                f"got {self.boundaries}"
+            )
 
     def __call__(self, step: Any) -> Float:
         return number(self.values[sum(boundary < step for boundary in self.boundaries)])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 
+from slotwise.optimizers._kinds import FLAG, NUMBER, POSITIVE, TEXT, Kind
 from slotwise.optimizers.schedules.base import ConfiguredSchedule, Float, number
 
 
@@ -36,14 +38,14 @@ class PolynomialDecay(ConfiguredSchedule):
     Source: Keras, ``keras.optimizers.schedules.PolynomialDecay``.
     """
 
-    _keys = (
-        "initial_learning_rate",
-        "decay_steps",
-        "end_learning_rate",
-        "power",
-        "cycle",
-        "name",
-    )
+    _kinds: ClassVar[Mapping[str, Kind]] = {
+        "initial_learning_rate": NUMBER,
+        "decay_steps": POSITIVE,
+        "end_learning_rate": NUMBER,
+        "power": NUMBER,
+        "cycle": FLAG,
+        "name": TEXT,
+    }
 
     def __init__(
         self,

@@ -1,0 +1,373 @@
+"""The kinds of arguments: what a value may be, how it is kept, and what the error says of others.
+
+Every argument of every constructor has one, and so has what is assigned to its attribute later.
+A value that does not fit raises ``Class: argument: expected X, got Y``: a TypeError if it is of
+another type, a ValueError if it is out of range. Where Keras has words of its own, they are used.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from slotwise._variable import Variable
+from slotwise.optimizers import _serialization
+from slotwise.optimizers._schedule import LearningRateSchedule, is_schedule
+
+_LARGEST = float(np.finfo(np.float32).max)  # hyperparameters become float32 numbers
+
+
+class Kind:
+    """What an argument may be."""
+
+    @property
+    def expected(self) -> str:
+        """As errors say it."""
+        raise NotImplementedError
+
+    def __call__(self, owner: str, name: str, value: Any) -> Any:
+        """The value as it is kept.
+
+        Args:
+            owner: whose argument it is, as errors say it.
+            name: the argument.
+            value: what was given.
+
+        Raises:
+            TypeError, ValueError: it is not of this kind.
+        """
+        raise NotImplementedError
+
+    def _refuse(
+        self, owner: str, name: str, value: Any, error: type[Exception] = TypeError
+    ) -> NoReturn:
+        raise error(f"{owner}: {name}: expected {self.expected}, got {shown(value)}")
+
+
+class Checked:
+    """Checks what is assigned to attributes that have a kind."""
+
+    _kinds: ClassVar[Mapping[str, Kind]] = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = self._kinds.get(name)
+        kept = value if kind is None else kind(type(self).__name__, name, value)
+        object.__setattr__(self, name, kept)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number; NumPy's become Python's, except float64, which means that it is exact."""
+
+    at_least: float = -math.inf
+    at_most: float = math.inf
+    above: float = -math.inf
+    optional: bool = False
+    whole: bool = False
+    words: str | None = None  # Keras's, of a number that is none of these
+
+    @property
+    def expected(self) -> str:
+        text = "an integer" if self.whole else "a number"
+        if self.above > -math.inf:
+            text += f" above {self.above:g}"
+        elif self.at_least > -math.inf and self.at_most < math.inf:
+            text += f" in [{self.at_least:g}, {self.at_most:g}]"
+        elif self.at_least > -math.inf:
+            text += f" of at least {self.at_least:g}"
+        elif self.at_most < math.inf:
+            text += f" of at most {self.at_most:g}"
+        return f"{text} or None" if self.optional else text
+
+    def __call__(self, owner: str, name: str, value: Any) -> Any:
+        if value is None and self.optional:
+            return None
+        number = _as_number(value)
+        if number is None:
+            self._refuse(owner, name, value, ValueError if _has_rank(value) else TypeError)
+        if not -_LARGEST <= number <= _LARGEST:
+            what = "number in float32's range" if math.isfinite(number) else "finite number"
+            raise ValueError(f"{owner}: {name}: expected a {what}, got {number}")
+        is_in_range = self.above < number and self.at_least <= number <= self.at_most
+        if not is_in_range or (self.whole and number != math.floor(number)):
+            if self.words is not None:
+                raise ValueError(self.words.format(name=name, value=number, type=type(number)))
+            self._refuse(owner, name, value, ValueError)
+        return int(number) if self.whole else number
+
+
+@dataclass(frozen=True)
+class Hyper(Kind):
+    """A number; in the legacy API also what is asked in each step: a function, an array."""
+
+    number: Number
+    is_rate: bool = False  # it may be a schedule
+
+    @property
+    def expected(self) -> str:
+        return f"{self.number.expected} or a schedule" if self.is_rate else self.number.expected
+
+    def __call__(self, owner: str, name: str, value: Any) -> Any:
+        """A number as it is kept; a function, a schedule, a Variable or an array as it is."""
+        if self.is_rate:
+            value = _own_schedule(value)
+            if is_schedule(value):
+                return value
+            if value is None:  # as in Keras
+                self._refuse(owner, name, value, ValueError)
+        if is_function(value):
+            self._check_function(owner, name, value)
+            return value
+        number = self.number(owner, name, value)
+        return value if isinstance(value, (Variable, np.ndarray)) else number
+
+    def _check_function(self, owner: str, name: str, value: Any) -> None:
+        if not _takes_nothing(value):
+            raise TypeError(
+                f"{owner}: {name}: expected {self.expected}, got {shown(value)} that takes "
+                "arguments; to have a rate by the step, derive from "
+                "slotwise.optimizers.schedules.LearningRateSchedule and return it from __call__"
+            )
+
+    def of(self, owner: str, name: str, value: Any) -> Any:
+        """The number that this is now: a function is called."""
+        if is_function(value):
+            return self.number(owner, f"what the function given as {name} returned", value())
+        return self.number(owner, name, value)
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """True or False; the numbers 0 and 1 are taken, too."""
+
+    expected = "True or False"
+
+    def __call__(self, owner: str, name: str, value: Any) -> bool:
+        if isinstance(value, (bool, np.bool_)):
+            return bool(value)
+        if isinstance(value, (int, np.integer)) and value in (0, 1):
+            return bool(value)
+        self._refuse(owner, name, value)
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Text, or None."""
+
+    expected = "text or None"
+
+    def __call__(self, owner: str, name: str, value: Any) -> str | None:
+        if value is not None and not isinstance(value, str):
+            self._refuse(owner, name, value)
+        return value
+
+
+@dataclass(frozen=True)
+class OneOf(Kind):
+    """One of some words."""
+
+    words: tuple[str | None, ...]
+
+    @property
+    def expected(self) -> str:
+        return " or ".join(repr(word) for word in self.words)
+
+    def __call__(self, owner: str, name: str, value: Any) -> str | None:
+        if not (value is None or isinstance(value, str)) or value not in self.words:
+            self._refuse(owner, name, value, ValueError)
+        return value
+
+
+@dataclass(frozen=True)
+class Function(Kind):
+    """A function."""
+
+    optional: bool = False
+
+    @property
+    def expected(self) -> str:
+        return "a function or None" if self.optional else "a function"
+
+    def __call__(self, owner: str, name: str, value: Any) -> Any:
+        if not callable(value) and not (value is None and self.optional):
+            self._refuse(owner, name, value)
+        return value
+
+
+@dataclass(frozen=True)
+class Listed(Kind):
+    """Several values of a kind, kept as a list; what is no collection is refused."""
+
+    item: Kind
+    plural: str
+    optional: bool = False
+
+    @property
+    def expected(self) -> str:
+        return f"a list of {self.plural}" + (" or None" if self.optional else "")
+
+    def __call__(self, owner: str, name: str, value: Any) -> list[Any]:
+        if value is None and self.optional:
+            return []
+        is_text = isinstance(value, (str, bytes))
+        if is_text or isinstance(value, Mapping) or not isinstance(value, Iterable):
+            self._refuse(owner, name, value)
+        if isinstance(value, (np.ndarray, Variable)) and np.ndim(value) != 1:
+            self._refuse(owner, name, value, ValueError)
+        return [self.item(owner, f"{name}[{i}]", item) for i, item in enumerate(value)]
+
+
+@dataclass(frozen=True)
+class Pattern(Kind):
+    """A regular expression."""
+
+    expected = "a regular expression"
+
+    def __call__(self, owner: str, name: str, value: Any) -> str | re.Pattern[str]:
+        if not isinstance(value, (str, re.Pattern)):
+            self._refuse(owner, name, value)
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(
+                f"{owner}: {name}: expected {self.expected}, got {value!r}: {error}"
+            ) from None
+        return value
+
+
+@dataclass(frozen=True)
+class Held(Kind):
+    """A variable."""
+
+    expected = "a slotwise.Variable or an array"
+
+    def __call__(self, owner: str, name: str, value: Any) -> Any:
+        if not isinstance(value, (Variable, np.ndarray)):
+            self._refuse(owner, name, value)
+        return value
+
+
+@dataclass(frozen=True)
+class Path(Kind):
+    """Where something is on the disk."""
+
+    expected = "a path"
+
+    def __call__(self, owner: str, name: str, value: Any) -> str:
+        path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+        if not isinstance(path, str):
+            self._refuse(owner, name, value)
+        return path
+
+
+NUMBER = Number()
+POSITIVE = Number(above=0)
+NOT_NEGATIVE = Number(at_least=0)
+FRACTION = Number(at_least=0, at_most=1)
+OPTIONAL_NUMBER = Number(optional=True)
+OPTIONAL_COUNT = Number(at_least=1, optional=True, whole=True)
+HYPER = Hyper(NUMBER)
+RATE = Hyper(NUMBER, is_rate=True)
+FLAG = Flag()
+TEXT = Text()
+FUNCTION = Function(optional=True)
+FUNCTIONS = Listed(Function(), "functions", optional=True)
+NUMBERS = Listed(NUMBER, "numbers")
+PATTERNS = Listed(Pattern(), "regular expressions", optional=True)
+VARIABLES = Listed(Held(), "variables", optional=True)
+PATH = Path()
+
+
+def scheduled(owner: str, schedule: LearningRateSchedule, step: Any) -> Any:
+    """The rate that a schedule has at a step.
+
+    Raises:
+        TypeError, ValueError: it returns something else than a finite number.
+    """
+    name = type(schedule).__name__
+    return NUMBER(owner, f"what {name} returned at step {int(step)}", schedule(step))
+
+
+def is_function(value: Any) -> bool:
+    """Whether a value is asked for its number without a step."""
+    return callable(value) and not (is_schedule(value) or hasattr(value, "__array__"))
+
+
+def shown(value: Any) -> str:
+    """A value that does not fit, as errors say it."""
+    if isinstance(value, str):
+        return f"{value!r}{_meant(value)}"
+    if value is None or isinstance(value, (bool, np.bool_, int, float, complex, np.number)):
+        return str(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if is_schedule(value):
+        return f"the schedule {type(value).__name__}"
+    if _has_rank(value):
+        return f"an array of shape {np.shape(value)}"
+    if inspect.isroutine(value):
+        return "a function"
+    return type(value).__name__
+
+
+def _meant(text: str) -> str:
+    """What was meant by text from a file of settings, say."""
+    if text.strip().lower() in ("true", "false"):
+        return f", which is text; pass {text.strip().capitalize()}"
+    try:
+        float(text)
+    except ValueError:
+        return ""
+    return f", which is text; pass float({text!r})"
+
+
+def _has_rank(value: Any) -> bool:
+    """Whether a value is an array that is no single number."""
+    return getattr(value, "shape", ()) != () and hasattr(value, "__array__")
+
+
+def _as_number(value: Any) -> Any:
+    """A Python number, or a NumPy float64; None if it is no real number."""
+    if type(value) in (float, int, np.float64):
+        return value
+    if hasattr(value, "__array__"):  # of NumPy, or of another library
+        if _has_rank(value):
+            return None
+        value = np.asarray(value)[()]
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__float__"):
+        return None
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, np.float64):
+        return value
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):  # a date, a large fraction
+        return None
+
+
+def _takes_nothing(function: Callable[..., Any]) -> bool:
+    if isinstance(function, type):
+        return False
+    try:
+        inspect.signature(function).bind()
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature
+        return True
+    return True
+
+
+def _own_schedule(value: Any) -> Any:
+    """A schedule of Keras's as ours of that name, which computes the same; others as they are."""
+    kind = type(value)
+    is_of_keras = kind.__module__.partition(".")[0] in ("keras", "tf_keras", "tensorflow")
+    own = _serialization.SCHEDULES.get(kind.__name__) if is_of_keras else None
+    return value if own is None else own.from_config(dict(value.get_config()))
