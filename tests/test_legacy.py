@@ -137,7 +137,7 @@ def test_bad_numbers_change_nothing() -> None:
     for rate in (np.nan, np.inf):
         opt, var = legacy.Adam(0.5), variable()
         opt.lr.assign(rate)
-        with pytest.raises(ValueError, match=r"Adam.apply_gradients: learning_rate: expected a fin"):
+        with pytest.raises(ValueError, match="learning_rate: expected a finite number"):
             opt.apply_gradients([(np.ones(3), var)])
         assert (var.value == 1).all()
         assert int(opt.iterations) == 0
@@ -430,12 +430,11 @@ def test_schedules_check_their_arguments() -> None:
 
 def test_nadam_takes_no_schedule() -> None:
     rate = schedules.CosineDecay(0.5, 10)
+    opt = legacy.Nadam()
     with pytest.raises(ValueError, match="does not support"):
         legacy.Nadam(rate)
-    opt = legacy.Nadam()
-    opt.lr = rate
     with pytest.raises(ValueError, match="does not support"):
-        opt.apply_gradients([(np.ones(3), variable())])
+        opt.lr = rate
 
 
 # ----- an optimizer of one's own ---------------------------------------------------------------

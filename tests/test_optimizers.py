@@ -99,12 +99,13 @@ def test_arguments_of_one_optimizer_are_checked() -> None:
         ("Lion", {"beta_1": 0}, r"`beta_1`=0 must be between \]0, 1\]"),
         ("Ftrl", {"learning_rate_power": 1.0}, "`learning_rate_power` needs to be negative"),
         ("Ftrl", {"beta": 0.0, "l1_regularization_strength": -1.0}, "needs to be positive or zero"),
+        ("Adagrad", {"initial_accumulator_value": -1.0}, "expected a number of at least 0, got -1"),
+        ("Adam", {"beta_1": 1}, "Adam: beta_1: expected a number of at least 0 and below 1, got 1"),
         ("Adafactor", {"sparse": "lazy"}, "sparse: expected 'keras', got 'lazy'"),
     ):
         with pytest.raises(ValueError, match=text):
             make(name, **kwargs)
     make("RMSprop", momentum=1.5)  # not checked
-    make("Adagrad", initial_accumulator_value=-1.0)
     make("Adam", clipnorm=-1.0)
 
 

@@ -346,7 +346,6 @@ BAD_IN_CURRENT: tuple[tuple[str, dict[str, Any]], ...] = (
     ("Lion", {"beta_1": 1.5}),
     ("SGD", {"momentum": -1}),
     ("RMSprop", {"momentum": -1}),
-    ("Adagrad", {"initial_accumulator_value": -1.0}),
     ("Ftrl", {"initial_accumulator_value": -1.0}),
     ("Ftrl", {"learning_rate_power": 1.0}),
     ("Ftrl", {"l2_shrinkage_regularization_strength": -1.0}),

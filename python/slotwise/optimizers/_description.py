@@ -140,7 +140,8 @@ def exact(parameter: Parameter) -> Parameter:
 LEARNING_RATE = Parameter("learning_rate", 0.001, RATE)
 EPSILON = Parameter("epsilon", 1e-7, NOT_NEGATIVE, through_float32=False)
 DECAYING = Hyper(FRACTION)  # the share of a running mean that stays
-BETAS = (Parameter("beta_1", 0.9, DECAYING), Parameter("beta_2", 0.999, DECAYING))
+_BETA = Hyper(Number(at_least=0, below=1))  # the same; 1 - beta is divided by
+BETAS = (Parameter("beta_1", 0.9, _BETA), Parameter("beta_2", 0.999, _BETA))
 MOMENTUM = Parameter("momentum", 0.0, HYPER)
 MOMENTUM_IN_RANGE = replace(
     MOMENTUM,

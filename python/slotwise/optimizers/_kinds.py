@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -22,6 +22,7 @@ from slotwise.optimizers import _serialization
 from slotwise.optimizers._schedule import LearningRateSchedule, is_schedule
 
 _LARGEST = float(np.finfo(np.float32).max)  # hyperparameters become float32 numbers
+_FLOATS = (float, np.float32, np.float64)
 
 
 class Kind:
@@ -69,22 +70,25 @@ class Number(Kind):
     at_least: float = -math.inf
     at_most: float = math.inf
     above: float = -math.inf
+    below: float = math.inf
     optional: bool = False
     whole: bool = False
+    beside: str = ""  # what else an argument may be
     words: str | None = None  # Keras's, of a number that is none of these
 
     @property
     def expected(self) -> str:
         text = "an integer" if self.whole else "a number"
-        if self.above > -math.inf:
-            text += f" above {self.above:g}"
-        elif self.at_least > -math.inf and self.at_most < math.inf:
-            text += f" in [{self.at_least:g}, {self.at_most:g}]"
-        elif self.at_least > -math.inf:
-            text += f" of at least {self.at_least:g}"
-        elif self.at_most < math.inf:
-            text += f" of at most {self.at_most:g}"
-        return f"{text} or None" if self.optional else text
+        limits = (
+            ("above", self.above),
+            ("of at least", self.at_least),
+            ("below", self.below),
+            ("up to", self.at_most),
+        )
+        found = [f"{word} {limit:g}" for word, limit in limits if math.isfinite(limit)]
+        if found:
+            text += " " + " and ".join(found)
+        return text + self.beside + (" or None" if self.optional else "")
 
     def __call__(self, owner: str, name: str, value: Any) -> Any:
         if value is None and self.optional:
@@ -95,7 +99,7 @@ class Number(Kind):
         if not -_LARGEST <= number <= _LARGEST:
             what = "number in float32's range" if math.isfinite(number) else "finite number"
             raise ValueError(f"{owner}: {name}: expected a {what}, got {number}")
-        is_in_range = self.above < number and self.at_least <= number <= self.at_most
+        is_in_range = self.above < number < self.below and self.at_least <= number <= self.at_most
         if not is_in_range or (self.whole and number != math.floor(number)):
             if self.words is not None:
                 raise ValueError(self.words.format(name=name, value=number, type=type(number)))
@@ -109,15 +113,18 @@ class Hyper(Kind):
 
     number: Number
     is_rate: bool = False  # it may be a schedule
+    no_schedule: str | None = None  # Keras's words where it may be all else that a rate may be
 
     @property
     def expected(self) -> str:
-        return f"{self.number.expected} or a schedule" if self.is_rate else self.number.expected
+        return self.number.expected
 
     def __call__(self, owner: str, name: str, value: Any) -> Any:
         """A number as it is kept; a function, a schedule, a Variable or an array as it is."""
         if self.is_rate:
             value = _own_schedule(value)
+            if is_schedule(value) and self.no_schedule is not None:
+                raise ValueError(self.no_schedule)
             if is_schedule(value):
                 return value
             if value is None:  # as in Keras
@@ -129,6 +136,8 @@ class Hyper(Kind):
         return value if isinstance(value, (Variable, np.ndarray)) else number
 
     def _check_function(self, owner: str, name: str, value: Any) -> None:
+        if isinstance(value, type):
+            self._refuse(owner, name, value)
         if not _takes_nothing(value):
             raise TypeError(
                 f"{owner}: {name}: expected {self.expected}, got {shown(value)} that takes "
@@ -139,7 +148,8 @@ class Hyper(Kind):
     def of(self, owner: str, name: str, value: Any) -> Any:
         """The number that this is now: a function is called."""
         if is_function(value):
-            return self.number(owner, f"what the function given as {name} returned", value())
+            number = replace(self.number, words=None)
+            return number(owner, f"what the function given as {name} returned", value())
         return self.number(owner, name, value)
 
 
@@ -274,7 +284,7 @@ FRACTION = Number(at_least=0, at_most=1)
 OPTIONAL_NUMBER = Number(optional=True)
 OPTIONAL_COUNT = Number(at_least=1, optional=True, whole=True)
 HYPER = Hyper(NUMBER)
-RATE = Hyper(NUMBER, is_rate=True)
+RATE = Hyper(Number(beside=" or a schedule"), is_rate=True)
 FLAG = Flag()
 TEXT = Text()
 FUNCTION = Function(optional=True)
@@ -291,8 +301,11 @@ def scheduled(owner: str, schedule: LearningRateSchedule, step: Any) -> Any:
     Raises:
         TypeError, ValueError: it returns something else than a finite number.
     """
+    value = schedule(step)
+    if type(value) in _FLOATS and -_LARGEST <= value <= _LARGEST:
+        return value
     name = type(schedule).__name__
-    return NUMBER(owner, f"what {name} returned at step {int(step)}", schedule(step))
+    return NUMBER(owner, f"what {name} returned at step {int(step)}", value)
 
 
 def is_function(value: Any) -> bool:
@@ -335,27 +348,27 @@ def _has_rank(value: Any) -> bool:
 
 def _as_number(value: Any) -> Any:
     """A Python number, or a NumPy float64; None if it is no real number."""
-    if type(value) in (float, int, np.float64):
+    if type(value) in (float, np.float64):
         return value
     if hasattr(value, "__array__"):  # of NumPy, or of another library
         if _has_rank(value):
             return None
         value = np.asarray(value)[()]
-    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__float__"):
+    is_other = isinstance(value, (bool, np.bool_, np.complexfloating))
+    if is_other or not hasattr(value, "__float__"):
         return None
     if isinstance(value, (int, np.integer)):
-        return int(value)
+        whole = int(value)
+        return whole if abs(whole) <= _LARGEST else (math.inf if whole > 0 else -math.inf)
     if isinstance(value, np.float64):
         return value
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):  # a date, a large fraction
+    except (TypeError, ValueError, OverflowError):  # a large fraction, say
         return None
 
 
 def _takes_nothing(function: Callable[..., Any]) -> bool:
-    if isinstance(function, type):
-        return False
     try:
         inspect.signature(function).bind()
     except TypeError:

@@ -140,18 +140,23 @@ def deserialize(
     custom_objects: Mapping[str, type[Any]] | None,
     noun: str,
 ) -> Any:
-    name = config["class_name"]
-    cls = find(name, built_in, custom_objects)
-    if cls is None:
+    if not (isinstance(config, Mapping) and config.keys() >= {"class_name", "config"}):
         raise ValueError(
-            f"Unknown {noun}: '{name}'. Please ensure you are using a custom_object_scope or "
-            "custom_objects, and that this object is among them."
+            f"{noun}: expected a dict with the keys class_name and config, got "
+            f"{[*config] if isinstance(config, Mapping) else type(config).__name__}"
         )
+    name = config["class_name"]
     if config["config"] is None:
         raise ValueError(
             f"{name}: expected its config, got None: when it was written, the class had no "
             "get_config that returns what JSON can hold. Make it yourself, and load into an "
             "optimizer that has it."
+        )
+    cls = find(name, built_in, custom_objects)
+    if cls is None:
+        raise ValueError(
+            f"Unknown {noun}: '{name}'. Please ensure you are using a custom_object_scope or "
+            "custom_objects, and that this object is among them."
         )
     arguments = dict(config["config"])
     for key in config.get(_DOUBLES, ()):

@@ -12,9 +12,9 @@ from slotwise.optimizers._description import (
     Slot,
     Update,
 )
-from slotwise.optimizers._kinds import NUMBER, Number
+from slotwise.optimizers._kinds import NOT_NEGATIVE, Number
 
-_INITIAL = Parameter("initial_accumulator_value", 0.1, NUMBER, through_float32=False)
+_INITIAL = Parameter("initial_accumulator_value", 0.1, NOT_NEGATIVE, through_float32=False)
 _NOT_NEGATIVE = Number(at_least=0, words="{name} must be non-negative: {value}")
 
 LEGACY = Description(

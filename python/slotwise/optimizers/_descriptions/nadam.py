@@ -19,7 +19,7 @@ from slotwise.optimizers._description import (
     Update,
     power,
 )
-from slotwise.optimizers._kinds import NOT_NEGATIVE
+from slotwise.optimizers._kinds import NOT_NEGATIVE, NUMBER, Hyper
 from slotwise.optimizers._numbers import rounded
 
 
@@ -47,12 +47,17 @@ def _coefficients(x: Numbers) -> dict[str, Any]:
     }
 
 
+_NO_SCHEDULE = (
+    "The Nadam optimizer does not support slotwise.optimizers.schedules.LearningRateSchedules as "
+    "the learning rate."
+)
 _PARAMETERS = (LEARNING_RATE, *BETAS, EPSILON)
 
 LEGACY = Description(
     name="Nadam",
     parameters=(
-        *_PARAMETERS,
+        replace(LEARNING_RATE, kind=Hyper(NUMBER, is_rate=True, no_schedule=_NO_SCHEDULE)),
+        *_PARAMETERS[1:],
         Parameter("schedule_decay", 0.004, NOT_NEGATIVE, through_float32=False, keyword_only=True),
     ),
     slots=(Slot("m"), Slot("v")),

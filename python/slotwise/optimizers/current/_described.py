@@ -56,7 +56,10 @@ class Described(Optimizer, Planned):
             }
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        sparse_decay = arguments.pop(_SPARSE_DECAY.name)
+        owner = type(self).__name__
+        sparse_decay = _SPARSE_DECAY.kind(
+            owner, _SPARSE_DECAY.name, arguments.pop(_SPARSE_DECAY.name)
+        )
         settings = {p.name: arguments.pop(p.name) for p in PARAMETERS}
         super().__init__(arguments.pop("name"), **settings, **kwargs)
         self._learning_rate = self._build_learning_rate(arguments.pop("learning_rate"))
@@ -65,7 +68,7 @@ class Described(Optimizer, Planned):
         decays = _DECAYS[self.sparse]
         if sparse_decay not in (None, *decays):
             raise ValueError(
-                f"{type(self).__name__}: sparse_decay: expected {OneOf(decays).expected} with "
+                f"{owner}: sparse_decay: expected {OneOf(decays).expected} with "
                 f"sparse={self.sparse!r}, got {sparse_decay!r}"
             )
         self.sparse_decay = sparse_decay or decays[0]

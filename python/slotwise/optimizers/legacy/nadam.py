@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,16 +13,12 @@ from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._numbers import StepNumbers, rounded
+from slotwise.optimizers._numbers import StepNumbers
 from slotwise.optimizers._plan import Plan
-from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
-_NO_SCHEDULE = (
-    "The Nadam optimizer does not support tf.keras.optimizers.LearningRateSchedules as the "
-    "learning rate."
-)
+_log = logging.getLogger("slotwise")
 
 
 class Nadam(Described):
@@ -71,9 +68,11 @@ class Nadam(Described):
     _step: tuple[int, float, float] | None = None  # iterations, the cache before and after
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        if is_schedule(arguments["learning_rate"]):
-            raise ValueError(_NO_SCHEDULE)
-        super()._set_up(arguments, {**kwargs, "decay": arguments["schedule_decay"]})
+        if "decay" in kwargs:  # Keras does not say so
+            self._kinds["decay"](type(self).__name__, "decay", kwargs["decay"])
+            _log.warning("legacy.Nadam ignores `decay`; use `schedule_decay`.")
+        self.schedule_decay = arguments["schedule_decay"]
+        super()._set_up(arguments, {**kwargs, "decay": self.schedule_decay})
 
     @classmethod
     def from_config(
@@ -85,10 +84,7 @@ class Nadam(Described):
         return super().from_config(arguments, custom_objects)
 
     def _decayed_lr(self, var_dtype: DTypeLike) -> Float:
-        rate = self._get_hyper("learning_rate")
-        if is_schedule(rate):
-            raise ValueError(_NO_SCHEDULE)
-        return rounded(rate, compute_type(np.dtype(var_dtype)))  # decay is schedule_decay here
+        return self._get_hyper("learning_rate", var_dtype)  # decay is schedule_decay here
 
     def _create_slots(self, var_list: Sequence[Variable]) -> None:
         if self._cache is None and var_list:

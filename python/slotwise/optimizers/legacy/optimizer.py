@@ -31,7 +31,7 @@ _KEYWORDS: dict[str, Kind] = {
     "clipnorm": _LIMIT,
     "clipvalue": _LIMIT,
     "global_clipnorm": _LIMIT,
-    "lr": Hyper(_NOT_NEGATIVE, is_rate=True),
+    "lr": Hyper(replace(_NOT_NEGATIVE, beside=" or a schedule"), is_rate=True),
     "decay": _NOT_NEGATIVE,
 }
 
