@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import warnings
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from slotwise import IndexedSlices, Variable, optimizers
 from slotwise.optimizers import LossScaleOptimizer, legacy
 
@@ -61,6 +65,111 @@ def test_scaling_and_unscaling() -> None:
     assert (unscaled[0].dtype, unscaled[0].tolist(), unscaled[1]) == (np.float16, [1.0], None)
     assert unscaled[2].values.tolist() == [[0.125, 0.125]]
     assert (unscaled[2].indices.tolist(), unscaled[2].dense_shape) == ([3], (5, 2))
+
+
+@given(
+    st.integers(0, 2**16 - 1).map(lambda bits: np.uint16(bits).view(np.float16)),
+    st.one_of(
+        st.integers(-3, 127).map(lambda power: np.float32(2.0) ** np.float32(power)),
+        st.floats(0.5, 2**20, width=32).map(np.float32),
+    ),
+)
+def test_gradients_in_float16_are_rounded_once(gradient: np.float16, scale: np.float32) -> None:
+    """Also where the scale's reciprocal is none of float16's numbers."""
+    opt = scaled(dynamic=False, initial_scale=float(scale))
+    (unscaled,) = opt.get_unscaled_gradients([np.array([gradient])])
+    with np.errstate(all="ignore"):
+        exact = np.longdouble(gradient) / np.longdouble(scale)
+        expected = np.float16(exact)
+    assert unscaled.dtype == np.float16
+    np.testing.assert_array_equal(unscaled[0], expected)
+
+
+def test_a_scale_beyond_float16() -> None:
+    opt = scaled(initial_scale=2.0**25)
+    slices = IndexedSlices(np.full((1, 1), 1024, np.float16), np.array([0]), (2, 1))
+    dense, sparse = opt.get_unscaled_gradients([np.full(1, 1024, np.float16), slices])
+    assert dense.tolist() == [2.0**-15]
+    assert sparse.values.tolist() == [[2.0**-15]]
+    assert opt.get_scaled_loss(np.float16(2.0**-14)) == 2.0**11
+    assert opt.get_scaled_loss(lambda: np.full(2, 2.0**-14, np.float16))().tolist() == [2.0**11] * 2
+
+
+def test_minimize_in_float16_at_a_scale_beyond_it() -> None:
+    for api in (legacy, optimizers):
+        var = Variable(np.full(2, 2.0**-10, np.float16))
+        opt = LossScaleOptimizer(api.SGD(0.5), initial_scale=2.0**18)
+        for _ in range(5):  # twice the scale must fit, the derivative of the square
+            opt.minimize(lambda var=var: (var**2).sum(), [var])
+        assert opt.loss_scale == 2.0**14
+        assert var.numpy().tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("api", [legacy, optimizers])
+def test_the_scale_is_a_number_of_its_own(api: Any) -> None:
+    opt, var = LossScaleOptimizer(api.SGD(), initial_scale=8.0), Variable(np.zeros(1))
+    scale = opt.loss_scale
+    assert type(scale) is np.float32
+    opt.apply_gradients([(np.array([np.nan]), var)])
+    assert (scale, opt.loss_scale) == (8.0, 4.0)
+    for name in ("loss_scale", "dynamic_counter", "inner_optimizer", "dynamic", "initial_scale"):
+        with pytest.raises(AttributeError):
+            setattr(opt, name, 1024.0)
+    assert opt.loss_scale == 4.0
+
+
+def test_hyperparameters_of_the_same_name_stay_apart() -> None:
+    class Odd(legacy.SGD):
+        def __init__(self) -> None:
+            super().__init__()
+            self._set_hyper("loss_scale", 3.0)
+
+    opt = LossScaleOptimizer(Odd(), initial_scale=8.0)
+    with pytest.raises(AttributeError):
+        opt.loss_scale = 5.0
+    assert (opt.loss_scale, float(opt.inner_optimizer.loss_scale)) == (8.0, 3.0)
+
+
+def test_what_is_not_delegated_is_not_set_in_silence() -> None:
+    opt = LossScaleOptimizer(optimizers.SGD(weight_decay=0.5))
+    text = "no attribute 'weight_decay'; its inner_optimizer has"
+    with pytest.raises(AttributeError, match=text):
+        opt.weight_decay = 0.25
+    with pytest.raises(AttributeError, match=text):
+        _ = opt.weight_decay
+    assert opt.inner_optimizer.weight_decay == 0.5
+    opt.mine = 1  # as Keras's
+    assert opt.mine == 1
+
+
+@pytest.mark.parametrize("api", [legacy, optimizers])
+def test_steps_that_are_skipped_for_ever(api: Any) -> None:
+    opt, var = LossScaleOptimizer(api.SGD(0.5), initial_scale=2.0**4), Variable(np.ones(2))
+    bad = [(np.array([np.nan, 1]), var)]
+
+    def told(steps: int) -> list[str]:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in range(steps):
+                opt.apply_gradients(bad)
+        assert all(w.filename == __file__ and w.category is RuntimeWarning for w in caught)
+        return [re.findall(r"(\d+) steps in a row were skipped", str(w.message))[0] for w in caught]
+
+    assert told(9) == []
+    assert told(91) == ["10", "20", "40", "80"]
+    opt.apply_gradients([(np.ones(2), var)])
+    assert told(9) == []
+    assert told(1) == ["10"]
+    assert int(opt.iterations) == 111
+    assert var.numpy().tolist() == [0.5, 0.5]
+
+
+def test_a_scale_that_can_still_fall_is_no_reason_to_warn() -> None:
+    opt, var = scaled(initial_scale=2.0**20), Variable(np.ones(1))
+    for _ in range(20):
+        opt.apply_gradients([(np.array([np.inf]), var)])
+    with pytest.warns(RuntimeWarning, match="21 steps in a row"):
+        opt.apply_gradients([(np.array([np.inf]), var)])
 
 
 def test_minimize_scales_back() -> None:

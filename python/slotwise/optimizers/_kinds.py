@@ -7,6 +7,7 @@ another type, a ValueError if it is out of range. Where Keras has words of its o
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
 import os
@@ -353,7 +354,8 @@ def _as_number(value: Any) -> Any:
     if hasattr(value, "__array__"):  # of NumPy, or of another library
         if _has_rank(value):
             return None
-        value = np.asarray(value)[()]
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):  # float will do
+            value = np.asarray(value)[()]
     is_other = isinstance(value, (bool, np.bool_, np.complexfloating))
     if is_other or not hasattr(value, "__float__"):
         return None

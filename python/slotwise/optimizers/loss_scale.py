@@ -183,7 +183,8 @@ class LossScaleOptimizer(Stateful):
         if dtype.itemsize > 2:
             return loss * dtype.type(scale)
         # The product may have a 16-bit type's range though the scale has not.
-        return (loss.astype(np.float32) * scale).astype(dtype)
+        with np.errstate(over="ignore"):
+            return (loss.astype(np.float32) * scale).astype(dtype)
 
     def get_unscaled_gradients(self, grads: Sequence[Any]) -> list[Any]:
         """Gradients divided by the scale, and rounded once.
@@ -233,7 +234,8 @@ class LossScaleOptimizer(Stateful):
         tape = GradientTape() if tape is None else tape
         with tape:
             loss = self.get_scaled_loss(loss)
-        pairs = compute(loss, tape)
+        with np.errstate(over="ignore", invalid="ignore"):  # by which a scale is found too large
+            pairs = compute(loss, tape)
         grads = self.get_unscaled_gradients([grad for grad, _ in pairs])
         return list(zip(grads, [var for _, var in pairs], strict=True))
 
@@ -467,7 +469,7 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
 
 
 def _divided(grad: Any, scale: Any) -> Any:
-    """A gradient divided by a scale; 16-bit ones in float64, so that they are rounded once."""
+    """A gradient divided by a scale; float16 ones in float64, so that they are rounded once."""
     values = np.asarray(_gradients.values_of(grad))
     wide = np.float64 if values.dtype.itemsize <= 2 else values.dtype
     with np.errstate(all="ignore"):
