@@ -27,11 +27,14 @@ class CosineDecay(ConfiguredSchedule):
 
     Args:
         initial_learning_rate: the rate at step 0.
-        decay_steps: steps from the largest rate to the final one.
+        decay_steps: steps from the largest rate to the final one, above 0.
         alpha: the final rate, as a fraction of the largest.
         name: kept in the config.
         warmup_target: the rate after the warm-up; None for no warm-up.
         warmup_steps: steps of the warm-up; ignored without a target.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
 
     Example:
         >>> from slotwise.optimizers import schedules
@@ -97,11 +100,14 @@ class CosineDecayRestarts(ConfiguredSchedule):
 
     Args:
         initial_learning_rate: the rate at step 0.
-        first_decay_steps: steps of the first period.
-        t_mul: how much longer each period is than the one before.
+        first_decay_steps: steps of the first period, above 0.
+        t_mul: how much longer each period is than the one before, above 0.
         m_mul: the rate at the start of a period, as a multiple of that of the one before.
         alpha: the final rate, as a fraction of the first.
         name: kept in the config.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
 
     Example:
         >>> from slotwise.optimizers import schedules

@@ -19,10 +19,13 @@ class ExponentialDecay(ConfiguredSchedule):
 
     Args:
         initial_learning_rate: the rate at step 0.
-        decay_steps: steps for one factor.
+        decay_steps: steps for one factor, above 0.
         decay_rate: the factor.
         staircase: whether to decay at whole multiples of ``decay_steps`` only.
         name: kept in the config.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
 
     Example:
         >>> from slotwise.optimizers import schedules

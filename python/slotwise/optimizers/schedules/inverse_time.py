@@ -16,10 +16,13 @@ class InverseTimeDecay(ExponentialDecay):
 
     Args:
         initial_learning_rate: the rate at step 0.
-        decay_steps: steps for one unit of p.
+        decay_steps: steps for one unit of p, above 0.
         decay_rate: how fast it decays.
         staircase: whether to decay at whole multiples of ``decay_steps`` only.
         name: kept in the config.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
 
     Example:
         >>> from slotwise.optimizers import schedules

@@ -23,7 +23,7 @@ class PiecewiseConstantDecay(ConfiguredSchedule):
         name: kept in the config.
 
     Raises:
-        ValueError: the lengths do not fit, or the boundaries do not ascend.
+        TypeError, ValueError: arguments that do not fit, boundaries that do not ascend.
 
     Example:
         >>> from slotwise.optimizers import schedules

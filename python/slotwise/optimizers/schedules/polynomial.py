@@ -23,11 +23,14 @@ class PolynomialDecay(ConfiguredSchedule):
 
     Args:
         initial_learning_rate: the rate at step 0.
-        decay_steps: steps to the final rate.
+        decay_steps: steps to the final rate, above 0.
         end_learning_rate: the final rate.
         power: of the polynomial; 1 is linear.
         cycle: whether to start anew beyond ``decay_steps``.
         name: kept in the config.
+
+    Raises:
+        TypeError, ValueError: arguments that do not fit.
 
     Example:
         >>> from slotwise.optimizers import schedules
