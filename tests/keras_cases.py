@@ -198,6 +198,15 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def rounded_like(got: Any, want: Any) -> Any:
+    """A config with each number as a float32 variable has it, where another config shows that."""
+    if isinstance(got, dict):
+        return {key: rounded_like(value, want.get(key)) for key, value in got.items()}
+    if isinstance(got, float) and got != want:
+        return float(np.float32(got))
+    return got
+
+
 def assert_close(got: Trajectory, want: Trajectory, dtype: Any, scheduled: bool) -> None:
     assert got.names == want.names
     assert got.shapes == want.shapes

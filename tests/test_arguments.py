@@ -432,6 +432,18 @@ def test_a_float64_schedule_trains_alike_after_its_config() -> None:
     assert var.value[0] == other.value[0] == pytest.approx(exact, rel=1e-14)
 
 
+@pytest.mark.parametrize("is_scaled", [False, True])
+def test_numbers_in_float64_resume(is_scaled: bool, tmp_path: Path) -> None:
+    opt: Any = legacy.SGD(np.float64(0.1), momentum=np.float64(0.9))
+    opt = LossScaleOptimizer(opt) if is_scaled else opt
+    var = Variable(np.zeros(2), name="w")
+    opt.apply_gradients([(np.ones(2), var)])
+    slotwise.save(tmp_path / "x", optimizer=opt, variables=[var])
+    saved = slotwise.load(tmp_path / "x", optimizer="saved", variables=[var])
+    assert not saved.report
+    assert (saved.optimizer.lr.dtype, float(saved.optimizer.momentum)) == (np.float64, 0.9)
+
+
 # ----- configs -----------------------------------------------------------------------------------
 
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import keras_cases
 import keras_slotwise
@@ -53,15 +52,6 @@ def test_configurations_are_those_that_keras_was_run_with(api: str) -> None:
     assert [facts["config"] for facts in about["runs"]] == runs
 
 
-def rounded_like(got: Any, want: Any) -> Any:
-    """A config with each number as Keras's float32 has it, where Keras's config shows that."""
-    if isinstance(got, dict):
-        return {key: rounded_like(value, want.get(key)) for key, value in got.items()}
-    if isinstance(got, float) and got != want:
-        return float(np.float32(got))
-    return got
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c[0]} {CONFIGS[c[0]][c[1]]} {c[2]}")
 def test_as_keras(case: tuple[str, int, int], dtype: str) -> None:
@@ -72,6 +62,6 @@ def test_as_keras(case: tuple[str, int, int], dtype: str) -> None:
     got = keras_cases.run(keras_slotwise, config, problem)
     got = replace(got, states=got.states[list(KEPT_STEPS[api])])
     keras_cases.assert_close(got, want, dtype, config.is_scheduled)
-    assert rounded_like(got.config_before, want.config_before) == want.config_before
-    assert rounded_like(got.config_after, want.config_after) == want.config_after
+    assert keras_cases.rounded_like(got.config_before, want.config_before) == want.config_before
+    assert keras_cases.rounded_like(got.config_after, want.config_after) == want.config_after
     assert list(got.config_after) == list(want.config_after)

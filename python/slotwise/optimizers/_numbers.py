@@ -18,7 +18,7 @@ def configured(number: Any, given: Any) -> Any:
     if number.dtype == np.float64:
         return number
     if isinstance(given, (int, float)) and number.dtype.type(given) == number:
-        return given
+        return float(given)
     return float(str(number)) if number.dtype == np.float32 else number.item()
 
 

@@ -21,9 +21,9 @@ _scope: ContextVar[dict[str, type[Any]] | None] = ContextVar("custom_objects", d
 MODULES: dict[type[Any], str] = {}  # of the classes built in, as Keras spells them
 SCHEDULES: dict[str, type[Any]] = {}  # those built in, which may stand in other configs
 
-# Beside a config: its arguments that were NumPy's float64, in which a schedule computes then.
-# JSON does not tell them from others; Keras does not look at it.
-_DOUBLES = "float64"
+# Beside a config: its arguments that were NumPy's float64, which are not rounded to float32. JSON
+# does not tell them from others; Keras does not look at it.
+DOUBLES = "float64"
 
 
 @contextmanager
@@ -66,17 +66,14 @@ def plain(value: Any, use_legacy_format: bool = False) -> Any:
     return value
 
 
-def serialize(obj: Any, use_legacy_format: bool = False) -> dict[str, Any]:
-    """The class and config of an object."""
-    return _serialized(obj, plain(obj.get_config(), use_legacy_format), use_legacy_format)
-
-
-def serialize_schedule(schedule: Any, use_legacy_format: bool = False) -> dict[str, Any]:
-    """The same, with a note of which numbers are float64."""
-    config = schedule.get_config()
-    data = _serialized(schedule, plain(config, use_legacy_format), use_legacy_format)
-    doubles = [key for key, value in config.items() if _is_double(value)]
-    return {**data, _DOUBLES: doubles} if doubles else data
+def serialize(
+    obj: Any, use_legacy_format: bool = False, notes_doubles: bool = False
+) -> dict[str, Any]:
+    """The class and config of an object, and beside them which of its numbers are float64."""
+    config = obj.get_config()
+    data = _serialized(obj, plain(config, use_legacy_format), use_legacy_format)
+    doubles = [key for key, value in config.items() if notes_doubles and _is_double(value)]
+    return {**data, DOUBLES: doubles} if doubles else data
 
 
 def part(obj: Any, use_legacy_format: bool = False) -> dict[str, Any]:
@@ -86,7 +83,7 @@ def part(obj: Any, use_legacy_format: bool = False) -> dict[str, Any]:
     is logged, and reading it is an error.
     """
     try:
-        data = serialize_schedule(obj, use_legacy_format)
+        data = serialize(obj, use_legacy_format, notes_doubles=True)
         json.dumps(data)
     except (NotImplementedError, TypeError, ValueError) as error:
         if type(obj) not in _without_config:
@@ -159,7 +156,7 @@ def deserialize(
             "custom_objects, and that this object is among them."
         )
     arguments = dict(config["config"])
-    for key in config.get(_DOUBLES, ()):
+    for key in config.get(DOUBLES, ()):
         value = arguments[key]
         arguments[key] = [*map(np.float64, value)] if isinstance(value, list) else np.float64(value)
     with custom_object_scope(dict(custom_objects or {})):

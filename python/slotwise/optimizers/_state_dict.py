@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from slotwise import _tracking
 from slotwise._variable import Variable
-from slotwise.optimizers import _registry
+from slotwise.optimizers import _serialization
 
 Array = NDArray[Any]
 Names = Mapping[str, Any]  # variables or arrays, by name
 CONFIG = "config"
-_NOT_COMPARED = ("module", "name", "registered_name", "float64")
+_NOT_COMPARED = ("module", "name", "registered_name", _serialization.DOUBLES)
 
 
 def named(variables: Names | Iterable[Any] | None) -> dict[str, Any]:
@@ -277,7 +277,7 @@ def owner_of(name: str, variables: Names) -> str | None:
 def config_of(optimizer: Stateful) -> Any:
     """The class and config as JSON would give them back."""
     try:
-        return json.loads(json.dumps(_registry.serialize(optimizer)))
+        return json.loads(json.dumps(_serialization.serialize(optimizer, notes_doubles=True)))
     except TypeError as error:
         what = f"{type(optimizer).__name__}.get_config"
         raise TypeError(f"{what}: expected what JSON can hold: {error}") from None

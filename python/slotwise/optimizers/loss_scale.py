@@ -11,7 +11,7 @@ import numpy as np
 
 from slotwise._autodiff import GradientTape
 from slotwise._variable import Variable
-from slotwise.optimizers import _gradients, _registry
+from slotwise.optimizers import _gradients, _registry, _serialization
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
 from slotwise.optimizers._state_dict import Stateful
@@ -311,7 +311,7 @@ class LossScaleOptimizer(Stateful):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as a dict of plain data."""
         return {
-            "inner_optimizer": _registry.serialize(self.inner_optimizer),
+            "inner_optimizer": _serialization.serialize(self._inner, notes_doubles=True),
             "dynamic": self.dynamic,
             "initial_scale": self.initial_scale,
             "dynamic_growth_steps": self.dynamic_growth_steps,

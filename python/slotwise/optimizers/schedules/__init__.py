@@ -58,7 +58,7 @@ def serialize(schedule: LearningRateSchedule, use_legacy_format: bool = False) -
     """
     if not isinstance(schedule, LearningRateSchedule):
         raise TypeError(f"serialize: schedule: expected a schedule, got {shown(schedule)}")
-    return _serialization.serialize_schedule(schedule, use_legacy_format)
+    return _serialization.serialize(schedule, use_legacy_format, notes_doubles=True)
 
 
 def deserialize(
