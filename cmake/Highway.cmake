@@ -32,8 +32,10 @@ else()
   set(SLOTWISE_HIGHWAY_LINKAGE "bundled")
 endif()
 
-# SVE vectors have no operators; x86 targets beyond AVX-512 add nothing that rules use.
-set(SLOTWISE_DISABLED_TARGETS HWY_SVE HWY_SVE2 HWY_SVE_256 HWY_SVE2_128 HWY_RVV HWY_AVX3_DL)
+# SVE vectors have no operators; x86 targets beyond AVX-512 add nothing that rules use; SSSE3 would
+# serve processors from before 2008, for which the fallback does.
+set(SLOTWISE_DISABLED_TARGETS HWY_SVE HWY_SVE2 HWY_SVE_256 HWY_SVE2_128 HWY_RVV HWY_AVX3_DL
+    HWY_SSSE3)
 if(hwy_VERSION VERSION_GREATER_EQUAL 1.0.6)
   list(APPEND SLOTWISE_DISABLED_TARGETS HWY_AVX3_ZEN4 HWY_AVX3_SPR)
 endif()

@@ -1,6 +1,6 @@
 """One number for the bits of each op: run before and after a change that may alter none.
 
-    PYTHONPATH=tests python tests/digest.py >before.txt
+PYTHONPATH=tests python tests/digest.py >before.txt
 """
 
 from __future__ import annotations

@@ -18,6 +18,11 @@ def rule_of(op: Op) -> dict[str, Any]:
     return RULES[op.name.removeprefix("Apply")]
 
 
+def scopes_of(op: Op) -> tuple[str, ...]:
+    """What a sparse gradient may change: slots alone only where an optimizer asks for that."""
+    return ("rows", "slots", "whole") if rule_of(op)["sweeps_slots"] else ("rows", "whole")
+
+
 DENSE = [pytest.param(op, tag, id=f"{op.name}-{tag}") for op in OPS for tag in DTYPES]
 SPARSE = [p for p in DENSE if rule_of(p.values[0])["has_sparse"]]
 

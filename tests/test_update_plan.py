@@ -9,7 +9,7 @@ import pytest
 import slotwise
 from compare import assert_same
 from ops import DTYPES, OPS, Op
-from plans import DENSE, apply, copies, plan
+from plans import DENSE, SPARSE, apply, copies, plan, rule_of, scopes_of
 from reference import Array
 from slotwise import _core
 from sparse import SPARSE_BY_NAME
@@ -201,9 +201,7 @@ def test_a_sweep_is_the_dense_update_with_zeros(op: Op, tag: str, threads: None)
     op.default().call({name: dense[name] for name in op.arrays})
     for count in (1, 2, 3):
         slotwise.set_num_threads(count)
-        for scope in ("whole", "slots", "rows"):
-            if scope == "slots" and op.name == "ApplyFtrlV2":
-                continue  # whose slots depend on var
+        for scope in scopes_of(op):
             got = copies([tables])[0]
             pairs = [(slotwise.IndexedSlices(got["grad"], ids), got["var"])]
             assert apply(op, plan(op, [got]), pairs, scope)
@@ -212,6 +210,20 @@ def test_a_sweep_is_the_dense_update_with_zeros(op: Op, tag: str, threads: None)
                 expected = dense[name] if whole else tables[name].copy()
                 expected[ids] = dense[name][ids]
                 assert_same(got[name], expected, f"{name} {scope}")
+
+
+@pytest.mark.parametrize(
+    "op", [p.values[0] for p in SPARSE if p.values[1] == "f32"], ids=lambda op: op.name
+)
+def test_slots_are_swept_alone_only_where_that_was_asked_for(op: Op) -> None:
+    """Elsewhere they may depend on var, which such a sweep does not read."""
+    tables = sparse_tables(op, "f32", np.array([1]))
+    pairs = [(slotwise.IndexedSlices(tables["grad"], np.array([1])), tables["var"])]
+    if rule_of(op)["sweeps_slots"]:
+        assert apply(op, plan(op, [tables]), pairs, "slots")
+    else:
+        with pytest.raises(ValueError, match="are not swept alone, got 'slots'"):
+            apply(op, plan(op, [tables]), pairs, "slots")
 
 
 @pytest.mark.parametrize("rows", [1, 63, 64, 65, 200])

@@ -77,7 +77,7 @@ py::dict Describe(const RuleEntry& rule) {
   using namespace py::literals;
   return py::dict("name"_a = spec.name, "slots"_a = slots, "grad"_a = spec.grad,
                   "hypers"_a = hypers, "attrs"_a = attrs, "has_dense"_a = rule.dense != nullptr,
-                  "has_sparse"_a = rule.sparse != nullptr);
+                  "has_sparse"_a = rule.sparse != nullptr, "sweeps_slots"_a = rule.sweeps_slots);
 }
 
 }  // namespace

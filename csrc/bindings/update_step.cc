@@ -143,6 +143,11 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
          std::string("'whole', since an update by ") + spec.name + " depends on all rows",
          untouched_ == Untouched::kKeep ? "'rows'" : "'slots'");
   }
+  if (untouched_ == Untouched::kSlots && !sparse_.empty() && !plan_.rule().sweeps_slots) {
+    Fail(PyExc_ValueError, op, "scope",
+         std::string("'rows' or 'whole': slots of ") + spec.name + " are not swept alone",
+         "'slots'");
+  }
   for (size_t i = 0; spec.attrs[i] != nullptr; ++i) {
     attrs_[i] =
         ParseAttr(op, spec.attrs[i], PyTuple_GET_ITEM(attrs.ptr(), static_cast<Py_ssize_t>(i)));

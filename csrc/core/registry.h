@@ -79,6 +79,7 @@ struct RuleEntry {
   const DenseFunction* dense;    // all indexed by TargetIndex(); null if there is no dense op
   const SparseFunction* sparse;  // null if an update depends on all of var, not on a row alone
   const SweepFunction* sweep;    // null if there is no dense op, or no sparse one
+  bool sweeps_slots;             // whether it can sweep the slots alone
 };
 
 // The table of rules: one row each, defined by csrc/rules.

@@ -14,6 +14,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Adadelta : Rule<Adadelta> {
+  static constexpr bool kSlotsAlone = true;
   static constexpr RuleSpec kSpec = {
       "Adadelta", {"accum", "accum_update"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {}};
 

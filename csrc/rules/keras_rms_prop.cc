@@ -39,6 +39,7 @@ HWY_INLINE V KerasRMSPropStep(const KerasRMSPropCoefficients<T>& c, V g, V mean_
 }
 
 struct KerasRMSProp : Rule<KerasRMSProp> {
+  static constexpr bool kSlotsAlone = true;
   static constexpr RuleSpec kSpec = {
       "KerasRMSProp", {"rms"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {"epsilon_in_root"}};
 
@@ -53,6 +54,7 @@ struct KerasRMSProp : Rule<KerasRMSProp> {
 };
 
 struct KerasCenteredRMSProp : Rule<KerasCenteredRMSProp> {
+  static constexpr bool kSlotsAlone = true;
   static constexpr RuleSpec kSpec = {"KerasCenteredRMSProp",
                                      {"rms", "mg"},
                                      "grad",

@@ -18,6 +18,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Nadam : Rule<Nadam> {
+  static constexpr bool kSlotsAlone = true;
   static constexpr RuleSpec kSpec = {"Nadam",
                                      {"m", "v"},
                                      "grad",

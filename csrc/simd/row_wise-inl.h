@@ -37,11 +37,12 @@ class RowWise {
         PrefetchRow(var_ + RowStart(groups.rows[g + kRowsAhead]), call_.width);
         PrefetchRow(slot_ + groups.rows[g + kRowsAhead], 1);
       }
-      const Occurrences<Codec> all(call_, g, end);
+      Occurrences<Codec> occurrences(call_, g, end);
       Stored* const row = var_ + RowStart(groups.rows[g]);
       Stored* const slot = slot_ + groups.rows[g];
-      for (size_t k = 0; k < (call_.sum ? 1 : all.count()); ++k) {
-        WalkAll<Compute>(Summed{call_.sum ? all : all.One(k), grad}, call_.width);
+      size_t steps = call_.sum ? 1 : occurrences.Single();
+      for (; steps > 0; --steps, occurrences.Next()) {
+        WalkAll<Compute>(Summed{occurrences, grad}, call_.width);
         Compute accum = hn::GetLane(Codec::Load(one, slot));
         const Compute mean = SumOfSquares(grad) / static_cast<Compute>(call_.width);
         const Compute scale = R::RowStep(c, mean, accum);
@@ -59,7 +60,7 @@ class RowWise {
 
   // The bodies of two walks along one row: its gradient is read once, and kept in between.
   struct Summed {
-    const Occurrences<Codec> occurrences;
+    const Occurrences<Codec>& occurrences;
     Compute* grad;
 
     template <class D>

@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <utility>
 
 #include "core/around.h"
 #include "core/group_tasks.h"
@@ -43,15 +44,12 @@ class Occurrences {
         count_(call.groups.offsets[g + 1] - call.groups.offsets[g]),
         last_(call.groups.offsets[end] - call.groups.offsets[g] - 1) {}
 
-  HWY_INLINE size_t count() const { return count_; }
-
-  // Occurrence k alone.
-  HWY_INLINE Occurrences One(size_t k) const {
-    Occurrences one = *this;
-    one.positions_ += k;
-    one.count_ = 1;
-    one.last_ -= k;
-    return one;
+  // From now on they are the first one alone; `Next` goes on to the one after it. Returns how many
+  // there are.
+  HWY_INLINE size_t Single() { return std::exchange(count_, 1); }
+  HWY_INLINE void Next() {
+    ++positions_;
+    --last_;
   }
 
   // From element i of occurrence k on.
@@ -104,7 +102,12 @@ class Rows {
       const size_t start = RowStart(groups.rows[g]);
       const Arrays<Stored> row = arrays_.template From<kSlots>(start, nullptr);
       BeforeUpdate(call_.dtype, call_.around, start, call_.width, call_.var);
-      WalkAll<Compute>(Body{c, row, Occurrences<Codec>(call_, g, end), call_.sum}, call_.width);
+      Occurrences<Codec> occurrences(call_, g, end);
+      // One place where the rule is compiled, whether they are summed or applied one by one.
+      size_t steps = call_.sum ? 1 : occurrences.Single();
+      for (; steps > 0; --steps, occurrences.Next()) {
+        WalkAll<Compute>(Body{c, row, occurrences}, call_.width);
+      }
       AfterUpdate(call_.dtype, call_.around, start, call_.width, call_.var);
     }
   }
@@ -120,18 +123,11 @@ class Rows {
   struct Body {
     const typename U::Coefficients& c;
     const Arrays<Stored>& row;
-    Occurrences<Codec> occurrences;
-    bool sum;
+    const Occurrences<Codec>& occurrences;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
-      if (sum) {
-        U::StepAt(d, c, row, i, occurrences.Sum(d, i));
-      } else {
-        for (size_t k = 0; k < occurrences.count(); ++k) {
-          U::StepAt(d, c, row, i, occurrences.Load(d, k, i));
-        }
-      }
+      U::StepAt(d, c, row, i, occurrences.Sum(d, i));
     }
   };
 

@@ -5,6 +5,8 @@
 //   static constexpr RuleSpec kSpec;                      its names
 //   template <class T> struct Coefficients;               made of the hyperparameters, once a call
 //   static void Step(coefficients, g, var, slots...);     the formula, on vectors
+// and, if an optimizer has its slots decay in rows that it leaves alone,
+//   static constexpr bool kSlotsAlone = true;
 
 #if defined(SLOTWISE_SIMD_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_SIMD_RULE_INL_H_
@@ -29,6 +31,9 @@ void RunDriver(const Call& call) {
 
 template <class R>
 struct Rule {
+  // Whether slots may be swept without var: no slot depends on it, and an optimizer asks for it.
+  static constexpr bool kSlotsAlone = false;
+
   static void ApplyDense(const DenseCall& call) { RunDriver<Dense, R>(call); }
   static void ApplySparse(const SparseCall& call) { RunDriver<Rows, R>(call); }
   static void ApplySweep(const SweepCall& call) { RunDriver<Sweep, R>(call); }
@@ -49,7 +54,8 @@ HWY_AFTER_NAMESPACE();
   static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
   static constexpr SweepFunction k##rule##Sweep[] = SLOTWISE_TABLE(rule::ApplySweep);    \
   extern const RuleEntry k##rule {                                                       \
-    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse, k##rule##Sweep    \
+    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse, k##rule##Sweep,   \
+        HWY_STATIC_DISPATCH(rule)::kSlotsAlone                                           \
   }
 
 // The same for a rule that has a dense op only, since an update depends on all of var.
@@ -57,7 +63,7 @@ HWY_AFTER_NAMESPACE();
 #define SLOTWISE_DEFINE_DENSE_RULE(rule)                                              \
   static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense); \
   extern const RuleEntry k##rule {                                                    \
-    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, nullptr, nullptr                \
+    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, nullptr, nullptr, false         \
   }
 
 // The same for a rule that has a sparse op only.
@@ -65,7 +71,7 @@ HWY_AFTER_NAMESPACE();
 #define SLOTWISE_DEFINE_SPARSE_RULE(rule)                                                \
   static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
   extern const RuleEntry k##rule {                                                       \
-    HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse, nullptr                  \
+    HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse, nullptr, false           \
   }
 
 #endif

@@ -7,6 +7,10 @@
 #define SLOTWISE_SIMD_SPAN_INL_H_
 #endif
 
+#include <cstring>
+#include <type_traits>
+
+#include "core/few_bytes.h"
 #include "simd/step-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -34,46 +38,72 @@ class Span {
 
   // Full vectors start on cache lines of var (of the first slot without kVar); so do those of the
   // other arrays, as a rule, since allocators give large arrays the same offset.
+  //
+  // What is left before and after them is less than a vector: it is updated in a copy of its own.
+  // So there is one loop, whatever the lengths, and the rule is compiled once. Not inlined, for the
+  // same reason: several drivers call it.
   template <bool kVar = true>
-  static void Apply(const typename U::Coefficients& coefficients, const Arrays<Stored>& arrays,
-                    size_t count) {
+  static HWY_NOINLINE void Apply(const typename U::Coefficients& coefficients,
+                                 const Arrays<Stored>& arrays, size_t count) {
     const typename U::Coefficients c = coefficients;  // a copy that stores to arrays cannot alias
     const size_t head = count < kMinToAlign ? 0 : LinePhase(kVar ? arrays.var : arrays.slots[0]);
-    Body<kVar> body{c, arrays};
-    if (head > 0) {
-      Cover(body, head);
-      body.a = arrays.template From<kSlots>(head, arrays.grad + head);
+    Few few;
+    for (size_t begin = 0; begin < count;) {
+      const size_t end = begin < head ? head : count;
+      Arrays<Stored> a = arrays.template From<kSlots>(begin, arrays.grad + begin);
+      size_t full = (end - begin) / kUnit * kUnit;
+      const size_t rest = full > 0 ? 0 : end - begin;
+      if (rest > 0) {
+        a = few.template CopyOf<kVar>(a, rest);
+        full = kUnit;
+      }
+      for (size_t i = 0; i < full; i += kUnit) {
+        FetchAhead(a.grad + i);
+        if constexpr (kVar) FetchAhead(a.var + i);
+        for (size_t k = 0; k < kSlots; ++k) FetchAhead(a.slots[k] + i);
+        U::template StepAt<kVar>(Tag(), c, a, i, Codec::Load(Tag(), a.grad + i));
+      }
+      if (rest > 0) few.template Return<kVar>(arrays, begin, rest);
+      begin += rest > 0 ? rest : full;
     }
-    Cover(body, count - head);
   }
 
  private:
+  using Vectors = hn::ScalableTag<typename Codec::Compute>;
+  using Tag = std::conditional_t<Codec::kHasPairs, PairTag<Vectors>, Vectors>;
+  static constexpr size_t kUnit = kLanes<Vectors> * (Codec::kHasPairs ? 2 : 1);
   static constexpr size_t kMinToAlign = 16 * kLine;
 
-  // The body of the walk: everything lies in memory as var does.
-  template <bool kVar>
-  struct Body {
-    const typename U::Coefficients& c;
-    Arrays<Stored> a;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      FetchAhead(a.grad + i);
-      if constexpr (kVar) FetchAhead(a.var + i);
-      for (size_t k = 0; k < kSlots; ++k) FetchAhead(a.slots[k] + i);
-      U::template StepAt<kVar>(d, c, a, i, Codec::Load(d, a.grad + i));
+  // A copy of fewer elements than a loop takes at a time.
+  class Few {
+   public:
+    template <bool kVar>
+    Arrays<Stored> CopyOf(const Arrays<Stored>& from, size_t count) {
+      std::memset(memory_, 0, sizeof(memory_));
+      Arrays<Stored> copy;
+      copy.grad = Take(from.grad, 0, count);
+      copy.var = kVar ? Take(from.var, 1, count) : memory_;
+      for (size_t k = 0; k < kSlots; ++k) copy.slots[k] = Take(from.slots[k], 2 + k, count);
+      return copy;
     }
+
+    template <bool kVar>
+    void Return(const Arrays<Stored>& to, size_t begin, size_t count) const {
+      if constexpr (kVar) Give(1, to.var + begin, count);
+      for (size_t k = 0; k < kSlots; ++k) Give(2 + k, to.slots[k] + begin, count);
+    }
+
+   private:
+    Stored* Take(const Stored* from, size_t number, size_t count) {
+      CopyFewBytes(from, count * sizeof(Stored), memory_ + number * kUnit);
+      return memory_ + number * kUnit;
+    }
+    void Give(size_t number, Stored* to, size_t count) const {
+      CopyFewBytes(memory_ + number * kUnit, count * sizeof(Stored), to);
+    }
+
+    alignas(64) Stored memory_[(2 + kSlots) * kUnit];
   };
-
-  template <bool kVar>
-  static HWY_INLINE void Cover(const Body<kVar>& body, size_t count) {
-    using Compute = typename Codec::Compute;
-    size_t i = 0;
-    if constexpr (Codec::kHasPairs) {
-      i = Walk(body, PairTag<hn::ScalableTag<Compute>>(), i, count);
-    }
-    WalkAll<Compute>(body, count, i);
-  }
 };
 
 }  // namespace HWY_NAMESPACE

@@ -14,6 +14,7 @@
 #include "core/around.h"
 #include "core/row_set.h"
 #include "core/threads.h"
+#include "core/zeros.h"
 #include "simd/span-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -39,9 +40,6 @@ class Sweep {
   using Stored = typename Codec::Stored;
   using S = Span<R, Codec>;
 
-  static constexpr size_t kZeroBlock = 4096;  // elements; stays in the first-level cache
-  alignas(64) static constexpr Stored kZeros[kZeroBlock] = {};
-
   static void Part(const void* context, size_t begin, size_t end) {
     const Sweep& self = *static_cast<const Sweep*>(context);
     const RowSet& except = *self.call_.except;
@@ -54,14 +52,15 @@ class Sweep {
   }
 
   void Apply(size_t begin, size_t end) const {
-    const size_t step = call_.around == nullptr ? kZeroBlock : kBlock;
+    const size_t step = call_.around == nullptr ? kZeroElements : kBlock;
+    const auto* const zeros = reinterpret_cast<const Stored*>(kZeros);
     while (begin < end) {
       const size_t count = std::min(step, end - begin);
-      const Arrays<Stored> arrays = arrays_.template From<S::kSlots>(begin, kZeros);
+      const Arrays<Stored> arrays = arrays_.template From<S::kSlots>(begin, zeros);
       BeforeUpdate(call_.dtype, call_.around, begin, count, call_.var);
       if (call_.untouched == Untouched::kAll) {
         S::Apply(coefficients_, arrays, count);
-      } else if constexpr (S::kSlots > 0) {
+      } else if constexpr (R::kSlotsAlone) {
         if (call_.untouched == Untouched::kSlots) {
           S::template Apply<false>(coefficients_, arrays, count);
         }

@@ -1,0 +1,7 @@
+#include "core/zeros.h"
+
+namespace slotwise {
+
+alignas(64) const unsigned char kZeros[kZeroElements * sizeof(double)] = {};
+
+}  // namespace slotwise
