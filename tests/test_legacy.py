@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 import logging
@@ -264,8 +263,10 @@ def test_bare_arrays(name: str) -> None:
         its.apply_gradients([(np.ones(3), var)])
     assert np.array_equal(array, var)
     assert len(mine.weights) == len(its.weights)
-    for _ in range(50):  # arrays are kept alive: none inherits another one's slots
+    kept = []
+    for _ in range(50):  # none inherits another one's slots
         fresh, other = np.ones(3), variable()
+        kept.append((fresh, other))
         mine.apply_gradients([(np.ones(3), fresh)])
         its.apply_gradients([(np.ones(3), other)])
         assert np.array_equal(fresh, other)
@@ -313,8 +314,8 @@ def test_iterations() -> None:
     assert int(opt.iterations) == 8
     with pytest.raises(RuntimeError, match="Cannot set `iterations` to a new Variable"):
         opt.iterations = Variable(np.array(7))
-    with pytest.raises(TypeError, match=r"iterations: expected a slotwise.Variable, got int"):
-        legacy.SGD().iterations = 7
+    with pytest.raises(TypeError, match=r"SGD\.iterations: expected an integer or a slotwise\.Var"):
+        legacy.SGD().iterations = 7.0
 
 
 def test_slots_and_weights_of_ones_own() -> None:
@@ -349,11 +350,6 @@ def test_weights_restore_a_run(name: str) -> None:
     for g in gradients[3:]:
         restored.apply_gradients([(g, middle)])
     assert np.array_equal(a, middle)
-
-
-def test_deepcopy_is_refused() -> None:
-    with pytest.raises(TypeError, match="from_config"):
-        copy.deepcopy(legacy.SGD())
 
 
 # ----- registry --------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def test_unknown_variables(name: str) -> None:
     opt, a, b = make(name), variable(name="a"), variable(name="b")
     opt.apply_gradients([(np.ones(3), a)])
     before = a.numpy()
-    with pytest.raises(KeyError, match=r"The optimizer cannot recognize variable b\."):
+    with pytest.raises(KeyError, match=r"'b' \(variable 1 of shape \(3,\)\): expected a var"):
         opt.apply_gradients([(np.ones(3), a), (np.ones(3), b)])
     assert np.array_equal(a, before)
     assert int(opt.iterations) == 1
@@ -234,8 +234,8 @@ def test_iterations() -> None:
     assert int(opt.variables[0]) == 0  # as in Keras, the first one stays there
     with pytest.raises(RuntimeError, match="Cannot set `iterations` to a new Variable after"):
         opt.iterations = mine
-    with pytest.raises(TypeError, match=r"iterations: expected a slotwise.Variable, got int"):
-        optimizers.SGD().iterations = 7
+    with pytest.raises(TypeError, match=r"SGD\.iterations: expected an integer or a slotwise\.Var"):
+        optimizers.SGD().iterations = 7.0
 
 
 def test_variables_of_ones_own() -> None:
@@ -286,11 +286,6 @@ def test_set_weights(caplog: pytest.LogCaptureFixture) -> None:
         opt.load_own_variables({"0": 1})
     assert "Skipping variable loading for optimizer 'SGD', because it has 2" in caplog.text
     assert int(opt.iterations) == 6
-
-
-def test_deepcopy_is_refused() -> None:
-    with pytest.raises(TypeError, match="from_config"):
-        copy.deepcopy(optimizers.SGD())
 
 
 def test_options_that_need_a_slot_are_settled_by_build() -> None:

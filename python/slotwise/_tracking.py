@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise._identity import Memory, memory_of
+
 
 class TouchedRows:
     """The rows of one array that were updated since a checkpoint; see `slotwise.track`.
@@ -45,8 +47,8 @@ class TouchedRows:
         self.since, self.names = since, frozenset(names)
 
 
-# By the identities of arrays: those that are tracked, and their slots.
-_tracked: dict[int, tuple[weakref.ref[NDArray[Any]], TouchedRows]] = {}
+# By their memory: arrays that are tracked, and their slots; with what keeps the memory alive.
+_tracked: dict[Memory, tuple[weakref.ref[Any], TouchedRows]] = {}
 
 
 def start(array: NDArray[Any]) -> TouchedRows:
@@ -59,12 +61,13 @@ def start(array: NDArray[Any]) -> TouchedRows:
 
 def follow(array: NDArray[Any], touched: TouchedRows) -> None:
     """Have what changes an array (a slot) count as a change of those rows."""
-    key = id(array)
-    _tracked[key] = weakref.ref(array, lambda dead: _forget(key, dead)), touched
+    key = memory_of(array)
+    owner = array.base if isinstance(array.base, np.ndarray) else array  # of a view, what it is of
+    _tracked[key] = weakref.ref(owner, lambda dead: _forget(key, dead)), touched
 
 
-def _forget(key: int, dead: weakref.ref[NDArray[Any]]) -> None:
-    if key in _tracked and _tracked[key][0] is dead:  # and no other array of the same identity
+def _forget(key: Memory, dead: weakref.ref[Any]) -> None:
+    if key in _tracked and _tracked[key][0] is dead:  # and no other array of the same memory
         del _tracked[key]
 
 
@@ -75,8 +78,8 @@ def stop(array: NDArray[Any]) -> None:
 
 
 def find(array: NDArray[Any]) -> TouchedRows | None:
-    ref, touched = _tracked.get(id(array), (None, None))
-    return touched if ref is not None and ref() is array else None
+    ref, touched = _tracked.get(memory_of(array), (None, None))
+    return touched if ref is not None and ref() is not None else None
 
 
 def is_used() -> bool:

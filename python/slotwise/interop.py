@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise._identity import memory_of
 from slotwise._variable import Variable
 from slotwise.optimizers._state_dict import Names, Stateful, array_of, named
 
@@ -126,10 +127,10 @@ def _slots(optimizer: Any, names: Sequence[Any]) -> list[Mapping[str, Variable]]
     form = _form(optimizer)
     used = {n for n, theirs in form.slots.items() if theirs != _RATED or optimizer._momentum}
     found = {
-        id(v.value): {name: slot for name, slot in slots.items() if name in used}
+        memory_of(v.value): {name: slot for name, slot in slots.items() if name in used}
         for v, slots in optimizer._variable_slots()
     }
-    return [found.get(id(array_of(variable)), {}) for variable in names]
+    return [found.get(memory_of(array_of(variable)), {}) for variable in names]
 
 
 def _variables(optimizer: Stateful, names: Sequence[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Lists of (gradient, variable) pairs: leaving out what is missing, and clipping."""
+"""Lists of (gradient, variable) pairs: what is accepted, leaving out what is missing, clipping."""
 
 from __future__ import annotations
 
@@ -7,42 +7,179 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slotwise import _core, _tracking
-from slotwise._tables import IndexedSlices
+from slotwise._tables import IndexedSlices, RowPlan
 from slotwise._variable import Variable
+from slotwise.optimizers._state import array_of, described, listed
 
 Pair: TypeAlias = tuple[Any, Any]
+Places: TypeAlias = Sequence[int]  # of pairs in the list that the user passed
 
 _log = logging.getLogger("slotwise")
 
 
-def name_of(variable: Any) -> str:
-    return variable.name if isinstance(variable, Variable) else "Variable"
+# ----- what is accepted --------------------------------------------------------------------------
 
 
-def present(pairs: Iterable[Any]) -> list[Pair]:
-    """The pairs that have a gradient; warns of the others.
+def pairs_of(op: str, grads_and_vars: Any) -> list[Any]:
+    """A list of the user's pairs, as they are."""
+    if type(grads_and_vars) is list:
+        return list(grads_and_vars)
+    return listed(op, "grads_and_vars", "(gradient, variable) pairs", grads_and_vars)
+
+
+def accepted(op: str, given: Iterable[Any], lists: bool) -> list[Pair]:
+    """The same pairs with gradients of every kind that Keras takes as arrays and IndexedSlices.
+
+    Args:
+        op: what errors begin with.
+        given: tuples or lists of a gradient and a variable.
+        lists: whether a gradient may be a list of numbers.
+
+    Raises:
+        TypeError: something else.
+        ValueError: lists that are no arrays.
+    """
+    pairs = []
+    for place, pair in enumerate(given):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            is_list = isinstance(pair, (tuple, list))
+            got = f"{len(pair)} items" if is_list else type(pair).__name__
+            raise TypeError(
+                f"{op}: grads_and_vars[{place}]: expected a pair of a gradient and a variable, "
+                f"got {got}"
+            )
+        grad, var = pair
+        array = array_of(op, var, place)
+        if grad is not None and type(grad) is not np.ndarray:
+            grad = _Gradient(op, var, place, array.dtype, lists).plain(grad)
+        pairs.append((grad, var))
+    return pairs
+
+
+def are_same(pairs: Sequence[Pair], others: Sequence[Pair]) -> bool:
+    """Whether two lists have the very same gradients."""
+    return all(pair[0] is other[0] for pair, other in zip(pairs, others, strict=True))
+
+
+def is_slices(gradient: Any) -> bool:
+    """Whether a gradient is of rows: IndexedSlices, TensorFlow's too, or a sparse tensor."""
+    if isinstance(gradient, np.ndarray):
+        return False
+    if isinstance(gradient, IndexedSlices) or _is_coo(gradient):
+        return True
+    is_like = hasattr(gradient, "indices") and hasattr(gradient, "values")
+    return is_like and not hasattr(gradient, "__dlpack__")  # as tensors have that have both
+
+
+def _is_coo(gradient: Any) -> bool:
+    """Whether it is a tensor of PyTorch that is sparse. (Others have the same methods.)"""
+    has_all = all(hasattr(gradient, name) for name in ("_indices", "_values", "_nnz"))
+    return has_all and bool(getattr(gradient, "is_sparse", True))
+
+
+def plain(gradient: Any) -> Any:
+    """A gradient of any kind, without its variable: numbers and lists stay as they are."""
+    if isinstance(gradient, (np.ndarray, int, float, list, tuple)):
+        return gradient
+    return _Gradient("gradient", None, None, None, False).plain(gradient)
+
+
+class _Gradient:
+    """Makes arrays of the gradient of one variable, where it can without copying."""
+
+    def __init__(
+        self, op: str, var: Any, place: int | None, dtype: np.dtype[Any] | None, lists: bool
+    ) -> None:
+        self.op, self.var, self.place = op, var, place
+        self.dtype, self.lists = dtype, lists
+
+    def plain(self, grad: Any) -> Any:
+        if isinstance(grad, Variable):
+            return grad.value
+        if is_slices(grad):
+            return self._slices(grad)
+        is_number = isinstance(grad, (int, float)) and not isinstance(grad, (bool, np.generic))
+        if is_number or (self.lists and isinstance(grad, (list, tuple))):
+            return self._numbers(grad, "")
+        return grad
+
+    def _slices(self, grad: Any) -> IndexedSlices:
+        if _is_coo(grad):
+            ids = self._held(grad._indices(), ".indices")
+            if ids.ndim != 2 or len(ids) != 1:
+                raise self._error("a sparse tensor with one dimension of ids", f"{ids.shape[:1]}")
+            return IndexedSlices(self._values(grad._values()), ids[0], tuple(grad.shape))
+        values, ids, shape = self._values(grad.values), self._ids(grad.indices), None
+        if getattr(grad, "dense_shape", None) is not None:
+            shape = tuple(int(size) for size in np.asarray(grad.dense_shape))
+        is_same = isinstance(grad, IndexedSlices) and values is grad.values and ids is grad.indices
+        return grad if is_same else IndexedSlices(values, ids, shape)
+
+    def _values(self, values: Any) -> Any:
+        is_list = isinstance(values, (list, tuple))
+        return self._numbers(values, ".values") if is_list else self._held(values, ".values")
+
+    def _ids(self, ids: Any) -> Any:
+        if isinstance(ids, (list, tuple)):
+            return self._array(ids, ".indices") if ids else np.zeros(0, np.int64)
+        return ids if isinstance(ids, RowPlan) else self._held(ids, ".indices")
+
+    def _held(self, array: Any, part: str) -> Any:
+        if isinstance(array, Variable):
+            return array.value
+        return _core.as_array(self.op, f"gradient{part} of {self._what}", array)
+
+    def _numbers(self, values: Any, part: str) -> NDArray[Any]:
+        array = self._array(values, part)
+        if array.size and array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+            raise self._error("numbers", f"{array.dtype}", part)
+        return array if self.dtype is None else array.astype(self.dtype, copy=False)
+
+    def _array(self, values: Any, part: str) -> NDArray[Any]:
+        try:
+            return np.asarray(values)
+        except (TypeError, ValueError) as error:
+            raise self._error("numbers", f"{type(values).__name__} ({error})", part) from None
+
+    @property
+    def _what(self) -> str:
+        return described(self.var, self.place)
+
+    def _error(self, expected: str, got: str, part: str = "") -> Exception:
+        what = f"gradient{part} of {self._what}"
+        return TypeError(f"{self.op}: {what}: expected {expected}, got {got}")
+
+
+# ----- what is missing ---------------------------------------------------------------------------
+
+
+def name_of(variable: Any, place: int) -> str:
+    named = isinstance(variable, Variable) and variable.name != "Variable"
+    return variable.name if named else described(variable, place)
+
+
+def present(pairs: Sequence[Pair]) -> tuple[list[Pair], Places]:
+    """The pairs that have a gradient, and their places in the list; warns of the others.
 
     Raises:
         ValueError: there are pairs, but none has a gradient.
     """
-    given = [(grad, var) for grad, var in pairs]
-    found = [pair for pair in given if pair[0] is not None]
-    if given and not found:
-        names = ([name_of(var) for _, var in given],)
-        raise ValueError(
-            f"No gradients provided for any variable: {names}. "
-            f"Provided `grads_and_vars` is {given}."
-        )
-    if len(found) < len(given):
-        names_missing = [name_of(var) for grad, var in given if grad is None]
-        _log.warning(
-            "Gradients do not exist for variables %s when minimizing the loss. If you're using "
-            "`model.compile()`, did you forget to provide a `loss` argument?",
-            names_missing,
-        )
-    return found
+    places: Places = range(len(pairs))
+    found = [pair for pair in pairs if pair[0] is not None]
+    if len(found) == len(pairs):
+        return found, places
+    if not found:
+        names = ([name_of(var, place) for place, (_, var) in enumerate(pairs)],)
+        raise ValueError(f"No gradients provided for any variable: {names}.")
+    missing = [name_of(var, place) for place, (grad, var) in enumerate(pairs) if grad is None]
+    _log.warning("Gradients do not exist for variables %s when minimizing the loss.", missing)
+    return found, tuple(place for place in places if pairs[place][0] is not None)
+
+
+# ----- what is done to gradients -----------------------------------------------------------------
 
 
 def values_of(gradient: Any) -> Any:
@@ -80,6 +217,6 @@ def mark_touched(pairs: Iterable[Pair], only_rows: bool) -> None:
         only_rows: whether a sparse gradient changes nothing but the rows that it names.
     """
     for grad, var in pairs if _tracking.is_used() else ():
-        rows = grad.indices if only_rows and isinstance(grad, IndexedSlices) else None
+        rows = plain(grad).indices if only_rows and is_slices(grad) else None
         array = var.value if isinstance(var, Variable) else var
         _tracking.mark(array, getattr(rows, "unique", rows))  # of a RowPlan

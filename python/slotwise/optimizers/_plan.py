@@ -10,6 +10,8 @@ import numpy as np
 from slotwise import _core
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Update, compute_type
+from slotwise.optimizers._gradients import Pair, Places
+from slotwise.optimizers._state import array_of, described, has_another_constraint
 
 _HYPERS = {rule["name"]: tuple(rule["hypers"]) for rule in _core.RULES}
 
@@ -21,6 +23,7 @@ class Plan:
         op: what errors begin with.
         update: the rule.
         given: the variables, as the user passes them.
+        places: where they are in the user's list.
         variables: the same as `Variable`s.
         slots: of each, in the order of the rule's.
         averages: of each, or None for none.
@@ -32,6 +35,7 @@ class Plan:
         op: str,
         update: Update,
         given: Sequence[Any],
+        places: Places,
         variables: Sequence[Variable],
         slots: Sequence[Sequence[Variable]],
         averages: Sequence[Variable] | None = None,
@@ -46,36 +50,63 @@ class Plan:
             kind if kind in found else None for kind in (np.float32, np.float64)
         )
         self.names = _HYPERS[update.rule]
+        self.places = places
         entries = [
-            (key, f"'{variable.name}'", variable.value, *(slot.value for slot in own))
-            for key, variable, own in zip(given, variables, slots, strict=True)
+            (_key(each), described(variable, place), variable.value, *(x.value for x in own))
+            for each, place, variable, own in zip(given, places, variables, slots, strict=True)
         ]
         arrays = None if averages is None else [average.value for average in averages]
         flags = None if decays is None else list(decays)
         self.has_averages = averages is not None
         self.decays = flags or []
-        plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags)
-        self.matches, self.apply = plan.matches, plan.apply
+        self.core = _core.UpdatePlan(op, update.rule, entries, arrays, flags)
+
+    def matches(self, pairs: list[Pair], places: Places) -> bool:
+        """Whether it is for just these pairs."""
+        if self.places != places or not self.core.matches(pairs):
+            return False
+        return not self.constrained or not any(
+            has_another_constraint(given, variable)
+            for (_, given), variable in zip(pairs, self.variables, strict=True)
+        )
+
+
+def _key(given: Any) -> Any:
+    """What the extension knows a variable by at once; else it compares the memory.
+
+    It holds that where the garbage collector cannot see it. So it is not to be what refers to
+    things of the user's, as a constraint does.
+    """
+    is_alone = type(given) is Variable and given.constraint is None
+    return given if is_alone else array_of("", given)
 
 
 class Plans:
-    """The latest plans of an optimizer, by their variables."""
+    """The latest plans of an optimizer."""
 
     _LIMIT = 16
 
     def __init__(self) -> None:
-        self._plans: dict[tuple[Update, tuple[int, ...]], Plan] = {}
+        self._plans: list[Plan] = []
         self.latest: Plan | None = None
 
-    def find(self, update: Update, given: Sequence[Any]) -> Plan | None:
-        """The plan for these; a plan keeps its variables alive, so identities mean them."""
-        plan = self._plans.get((update, tuple(map(id, given))))
-        if plan is not None:
-            self.latest = plan
-        return plan
+    def __reduce__(self) -> Any:
+        return Plans, ()  # a copy makes its own
 
-    def add(self, given: Sequence[Any], plan: Plan) -> None:
+    def find(self, update: Update, pairs: list[Pair], places: Places) -> Plan | None:
+        """The plan for just these pairs, if there is one."""
+        for plan in reversed(self._plans):
+            if plan.update == update and plan.matches(pairs, places):
+                self.latest = plan
+                return plan
+        return None
+
+    def add(self, plan: Plan) -> None:
         while len(self._plans) >= self._LIMIT:
-            del self._plans[next(iter(self._plans))]
-        self._plans[plan.update, tuple(map(id, given))] = plan
+            del self._plans[0]
+        self._plans.append(plan)
         self.latest = plan
+
+    def forget(self) -> None:
+        self._plans.clear()
+        self.latest = None

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import operator
 import re
-from collections.abc import Iterator
-from typing import Any
+import sys
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slotwise import _tables
+from slotwise._identity import Memory, memory_of
 from slotwise._variable import Variable
 
 _INITIALIZERS = {"zeros": 0.0, "zero": 0.0, "ones": 1.0, "one": 1.0}
+_NO_NAME = "Variable"  # what variables are called that were given no name
 
 
 def initial(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -30,43 +38,373 @@ def initial(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
     return array
 
 
-class NotCopied:
-    """An optimizer: its slots belong to the variables that it has met."""
+def described(given: Any, place: int | None = None) -> str:
+    """What errors call a variable: its name, its place in the list that it came in, its shape."""
+    what = "variable" if place is None else f"variable {place}"
+    if not isinstance(given, (Variable, np.ndarray)):
+        return what
+    what = f"{what} of shape {given.shape}"
+    name = given.name if isinstance(given, Variable) else _NO_NAME
+    return what if name == _NO_NAME else f"'{name}' ({what})"
 
-    def __deepcopy__(self, memo: Any) -> Any:
-        raise TypeError(
-            "copy.deepcopy of an optimizer: expected from_config(get_config()) and set_weights, "
-            "since slots belong to the variables that it has met"
-        )
+
+def array_of(op: str, given: Any, place: int | None = None) -> NDArray[Any]:
+    """The array of a variable or an array."""
+    if isinstance(given, Variable):
+        return given.value
+    if isinstance(given, np.ndarray):
+        return given
+    where, got = described(given, place), type(given).__name__
+    raise TypeError(f"{op}: {where}: expected a slotwise.Variable or an ndarray, got {got}")
+
+
+# ----- variables by their memory -----------------------------------------------------------------
+
+
+class Entry:
+    """A variable that an optimizer has met.
+
+    Plans apart, this alone refers to the variable within an optimizer: so it can be told whether
+    anything outside does.
+
+    Attributes:
+        variable: the variable.
+        slots: what the optimizer keeps beside it, by name.
+        memory: what it is known by.
+        is_claimed: whether it was named since the optimizer was copied or loaded.
+    """
+
+    __slots__ = ("_base", "is_claimed", "memory", "slots", "variable")
+
+    def __init__(self, variable: Variable) -> None:
+        self.variable = variable
+        self.slots: dict[str, Variable] = {}
+        self.is_claimed = True
+        self.locate()
+
+    def locate(self) -> None:
+        """Look up where the memory is."""
+        value = self.variable.value
+        self.memory: Memory = memory_of(value)
+        # NumPy would free, on `resize(refcheck=False)`, what a view is of; not if there is a weak
+        # reference.
+        self._base = weakref.ref(value.base) if isinstance(value.base, np.ndarray) else None
+
+    def __getstate__(self) -> tuple[Variable, dict[str, Variable]]:
+        return self.variable, self.slots
+
+    def __setstate__(self, state: tuple[Variable, dict[str, Variable]]) -> None:
+        self.variable, self.slots = state
+        self.is_claimed = False
+
+    def has_moved(self) -> bool:
+        """Whether the array was resized or changed in place since it was met."""
+        return memory_of(self.variable.value) != self.memory
+
+    def looks_like(self, given: Variable | NDArray[Any]) -> bool:
+        if (given.shape, given.dtype) != (self.variable.shape, self.variable.dtype):
+            return False
+        names = {self.variable.name, given.name if isinstance(given, Variable) else _NO_NAME}
+        return _NO_NAME in names or len(names) == 1
+
+    def is_abandoned(self) -> bool:
+        """Whether nothing outside of the optimizer refers to the variable or to its memory."""
+        if self._base is None:
+            return self.variable.value.base is None and self._references() == _ALONE
+        if not _owns_memory(self.variable.value.base):
+            return False
+        return self._references() == _ALONE_AS_VIEW
+
+    def _references(self) -> tuple[int, int, int]:
+        of_base = sys.getrefcount(self.variable.value.base) if self._base is not None else 0
+        return sys.getrefcount(self.variable), sys.getrefcount(self.variable.value), of_base
+
+
+def _owns_memory(array: Any) -> bool:
+    return array.base is None or type(array.base).__name__ == "PyCapsule"  # of slotwise.zeros
+
+
+# How many references there are where there is no other.
+_ALONE = Entry(Variable(np.zeros(1)))._references()
+_ALONE_AS_VIEW = Entry(Variable(np.zeros(1)[:]))._references()
 
 
 class Variables:
-    """The variables that an optimizer has met, by the identity of their arrays.
+    """The variables that an optimizer has met, by the memory of their arrays.
 
-    Bare arrays get a variable each. All are kept alive, so that no identity is used again.
+    Bare arrays get a variable each. All are kept alive, so that no memory is used again.
     """
 
     def __init__(self) -> None:
-        self._of_array: dict[int, Variable] = {}
+        self._entries: list[Entry] = []
+        self._by_memory: dict[Memory, Entry] = {}
+        self._by_array: dict[int, Entry] = {}
+        self._is_restored = False
 
-    def __iter__(self) -> Iterator[Variable]:
-        return iter(self._of_array.values())
+    def __getstate__(self) -> tuple[list[Entry]]:
+        return (self._entries,)
 
-    def find(self, given: Any) -> Variable:
-        """The variable of a variable or an array."""
-        array = given.value if isinstance(given, Variable) else given
-        known = self._of_array.get(id(array))
-        if known is not None:
-            return known
-        if isinstance(given, Variable):
-            variable = given
-        elif isinstance(given, np.ndarray):
-            variable = Variable(given)
-        else:
-            got = type(given).__name__
-            raise TypeError(f"variable: expected a slotwise.Variable or an ndarray, got {got}")
-        self._of_array[id(array)] = variable
-        return variable
+    def __setstate__(self, state: tuple[list[Entry]]) -> None:
+        self.__init__()  # type: ignore[misc]
+        (self._entries,) = state
+        self._is_restored = True  # the arrays of the entries may not be, yet
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _index(self, entry: Entry) -> None:
+        self._by_memory[entry.memory] = entry
+        self._by_array[id(entry.variable.value)] = entry
+
+    def _of(self, array: NDArray[Any]) -> Entry | None:
+        if self._is_restored:
+            for entry in self._entries:
+                entry.locate()
+                self._index(entry)
+            self._is_restored = False
+        return self._by_memory.get(memory_of(array))
+
+    def find(self, given: Any, op: str, place: int | None = None) -> Entry | None:
+        """What is known of a variable or an array; None if it was not met.
+
+        Args:
+            given: a variable or an array.
+            op, place: what errors begin with, and its place in a list.
+
+        Raises:
+            TypeError: it is neither.
+            ValueError: it was resized or changed in place since it was met, or has another
+                constraint than it had.
+        """
+        array = array_of(op, given, place)
+        entry = self._of(array)
+        if entry is None:
+            if id(array) in self._by_array:
+                raise _moved(op, given, place)
+            return None
+        if array is not entry.variable.value and entry.has_moved():
+            raise _moved(op, entry.variable, None)
+        if has_another_constraint(given, entry.variable):
+            raise ValueError(
+                f"{op}: {described(given, place)}: expected the constraint that its memory was "
+                f"first met with, {entry.variable.constraint}, got {given.constraint}"
+            )
+        entry.is_claimed = True
+        return entry
+
+    def add(
+        self, given: Sequence[Any], op: str, places: Sequence[int] | None = None, plans: Any = None
+    ) -> list[Entry]:
+        """Get to know variables and arrays; those that were met already stay as they are.
+
+        Args:
+            given: variables and arrays.
+            op, places: what errors begin with, and the places in the user's list.
+            plans: what else of the optimizer refers to variables: `Plans`.
+
+        Raises:
+            TypeError, ValueError: as `find`; and if one that was not met seems to stand for one
+                that was: it is a view of one that was resized; it looks like one that nobody has
+                named since the optimizer was copied; or like one that nobody can name any more,
+                as it was replaced. Nothing was added.
+        """
+        places = range(len(given)) if places is None else places
+        found = [self.find(each, op, at) for each, at in zip(given, places, strict=True)]
+        if None not in found:
+            return [entry for entry in found if entry is not None]
+        unknown = [
+            (each, at) for each, at, e in zip(given, places, found, strict=True) if e is None
+        ]
+        if (doubt := self.doubt(unknown, op, plans)) is not None:
+            raise ValueError(doubt)
+        entries = []
+        for each, known in zip(given, found, strict=True):
+            entry = known or self._of(array_of(op, each))  # twice in the list, perhaps
+            if entry is None:
+                entry = Entry(each if isinstance(each, Variable) else Variable(each))
+                self._entries.append(entry)
+                self._index(entry)
+            entries.append(entry)
+        return entries
+
+    def doubt(self, unknown: Sequence[tuple[Any, int | None]], op: str, plans: Any) -> str | None:
+        """Why one of these, with its place in a list, may stand for one that was met.
+
+        Raises:
+            ValueError: it is a view of one that was resized or changed in place since.
+        """
+        if not self._entries:
+            return None
+        if plans is not None:
+            plans.forget()
+        doubtful = [e for e in self._entries if not e.is_claimed or e.is_abandoned()]
+        moved = [e for e in self._entries if e.has_moved()]
+        for given, place in unknown:
+            for entry in moved:
+                if np.may_share_memory(array_of(op, given), entry.variable.value):
+                    raise _moved(op, given, place)
+            for entry in doubtful:
+                if entry.looks_like(given):
+                    return _doubt(op, given, place, entry)
+        return None
+
+    def keep(self, entries: Iterable[Entry]) -> None:
+        """Forget all others."""
+        self._entries = list(entries)
+        self._by_memory.clear()
+        self._by_array.clear()
+        if not self._is_restored:
+            for entry in self._entries:
+                self._index(entry)
+
+
+def has_another_constraint(given: Any, variable: Variable) -> bool:
+    """Whether something given for a variable has a constraint that the variable has not."""
+    constraint = given.constraint if isinstance(given, Variable) else None
+    return constraint is not None and bool(constraint != variable.constraint)
+
+
+def _moved(op: str, given: Any, place: int | None) -> ValueError:
+    return ValueError(
+        f"{op}: {described(given, place)}: expected the memory, shape and dtype that it had when "
+        "it was first met, got an array that was resized or changed in place since"
+    )
+
+
+def _doubt(op: str, given: Any, place: int | None, entry: Entry) -> str:
+    where, what = f"{op}: {described(given, place)}", described(entry.variable)
+    if not entry.is_claimed:
+        return (
+            f"{where}: expected {what} that came with this copy of an optimizer, got other memory, "
+            "for which its state would be lost. Copy or dump both together, as "
+            "copy.deepcopy((optimizer, variables)) does, or carry the state over by state_dict or "
+            "slotwise.save"
+        )
+    return (
+        f"{where}: expected the memory of {what}, which nothing else refers to any more, got other "
+        "memory: if it was replaced, its state would be lost. Write into it, as in "
+        "`array[...] = value`; or make another optimizer, as from_config(get_config()) does"
+    )
+
+
+# ----- all or nothing ----------------------------------------------------------------------------
+
+
+class Copied:
+    """What copies of an optimizer are."""
+
+    def _has_met(self) -> bool:
+        """Whether there is state that belongs to variables."""
+        raise NotImplementedError
+
+    def __copy__(self) -> Any:
+        if self._has_met():
+            raise TypeError(
+                f"copy.copy of {type(self).__name__}: expected an optimizer before its first step, "
+                "got one with state, which two optimizers cannot share. Use "
+                "copy.deepcopy((optimizer, variables)), or from_config(get_config()) for one "
+                "without state"
+            )
+        return copy.deepcopy(self)
+
+
+class Belongings(Copied):
+    """What an optimizer keeps for the variables that it has met."""
+
+    _variables: Variables
+    _plans: Any = None  # of those whose step is planned
+    _loss_scale_optimizer: Any  # what wraps it
+    _growing: ClassVar[tuple[str, ...]]  # lists and dicts that get longer when variables are met
+
+    def _has_met(self) -> bool:
+        return len(self._variables) > 0
+
+    def _met(
+        self, given: Sequence[Any], op: str, places: Sequence[int] | None = None
+    ) -> list[Entry]:
+        """What is known of variables and arrays, after getting to know those that are new."""
+        return self._variables.add(given, op, places, self._plans)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        state.pop("_loss_scale_optimizer", None)
+        return state
+
+    def _settings(self) -> dict[str, Any]:
+        """Hook: what `repr` shows, by the names of the constructor's arguments."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={_shown(value)}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({settings})"
+
+    @contextmanager
+    def _undone_after(self, *errors: type[BaseException]) -> Iterator[None]:
+        """Forget what was met and made since, if one of these errors comes.
+
+        An interrupt may come after the update, when nothing is to be undone any more.
+        """
+        kept = dict(vars(self))
+        grown = {name: copy.copy(kept[name]) for name in self._growing}
+        entries = [(entry, dict(entry.slots)) for entry in self._variables]
+        try:
+            yield
+        except errors:
+            vars(self).update(kept, **grown)
+            self._variables.keep(entry for entry, _ in entries)
+            for entry, slots in entries:
+                entry.slots = slots
+            raise
+
+
+def _shown(value: Any) -> str:
+    """A setting, as the constructor takes it; functions are not called."""
+    if isinstance(value, (Variable, np.ndarray)) and value.ndim == 0:
+        return str(np.asarray(value)[()])
+    return str(value) if isinstance(value, np.generic) else repr(value)
+
+
+def count_of(owner: str, value: Any) -> Variable | int:
+    """What `iterations` may be: a variable that can count, or a number.
+
+    Raises:
+        TypeError: neither.
+        ValueError: a negative number.
+    """
+    if isinstance(value, Variable):
+        if value.shape or value.dtype != np.int64:
+            got = f"one of {value.dtype} of shape {value.shape}"
+            raise TypeError(f"{owner}.iterations: expected an int64 variable of rank 0, got {got}")
+        return value
+    try:
+        count = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
+    except TypeError:
+        count = None
+    if count is None:
+        got = type(value).__name__
+        raise TypeError(
+            f"{owner}.iterations: expected an integer or a slotwise.Variable, got {got}"
+        )
+    if not 0 <= count < 2**63:
+        raise ValueError(f"{owner}.iterations: expected 0 <= iterations < 2**63, got {count}")
+    return count
+
+
+def listed(op: str, name: str, what: str, given: Any) -> list[Any]:
+    """The items of an iterable that is no array."""
+    if isinstance(given, (Variable, np.ndarray, str, bytes, dict)):
+        items = None
+    else:
+        try:
+            items = iter(given)
+        except TypeError:
+            items = None
+    if items is None:
+        raise TypeError(f"{op}: {name}: expected a list of {what}, got {type(given).__name__}")
+    return list(items)
 
 
 def constrain(var: Variable) -> None:

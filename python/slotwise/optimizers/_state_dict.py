@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _tracking
+from slotwise._identity import memory_of
 from slotwise._variable import Variable
 from slotwise.optimizers import _serialization
 
@@ -138,6 +139,13 @@ class Stateful:
         """Hook: make the slots of variables or arrays that had no step yet, as far as it can."""
         raise NotImplementedError
 
+    def _expect(self, variables: Sequence[Any]) -> None:
+        """Hook: variables that were given with a state that has none of them.
+
+        Their state is made when they are first updated, also where all variables are to be known
+        beforehand.
+        """
+
     def _restored_settings(self) -> frozenset[str]:
         """Hook: keys of the config that state restores, or that are functions of the caller's."""
         raise NotImplementedError
@@ -233,19 +241,18 @@ def entries(optimizer: Stateful, names: Names) -> Entries:
     Raises:
         ValueError: several of one name.
     """
-    known = {id(array_of(value)): name for name, value in names.items()}
-
-    def name_of(variable: Variable) -> str:
-        return known.get(id(variable.value), variable.name)
+    known = {memory_of(array_of(v)): (name, array_of(v)) for name, v in names.items()}
 
     found = Entries({n: array_of(v) for n, v in optimizer._own_state().items()}, {})
     repeated = set()
     for variable, slots in optimizer._variable_slots():
+        default = variable.name, variable.value
+        owner_name, owner = known.get(memory_of(variable.value), default) if slots else default
         for slot, value in slots.items():
-            name = f"{name_of(variable)}/{slot}"
+            name = f"{owner_name}/{slot}"
             if name in found.arrays:
                 repeated.add(name)
-            found.arrays[name], found.owners[name] = value.value, variable.value
+            found.arrays[name], found.owners[name] = value.value, owner
     refuse_repeated(repeated)
     return found
 
@@ -260,8 +267,8 @@ def prepare(optimizer: Stateful, given: Iterable[str], names: Names) -> Entries:
 
 def _known(optimizer: Stateful, names: Names) -> dict[str, Any]:
     """Those of the caller's, then what the optimizer has met under other names."""
-    arrays = {id(array_of(value)) for value in names.values()}
-    met = {v.name: v for v, _ in optimizer._variable_slots() if id(v.value) not in arrays}
+    given = {memory_of(array_of(value)) for value in names.values()}
+    met = {v.name: v for v, _ in optimizer._variable_slots() if memory_of(v.value) not in given}
     return {**met, **names}
 
 

@@ -14,6 +14,7 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry, _serialization
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
+from slotwise.optimizers._state import Copied
 from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
@@ -27,7 +28,7 @@ _MANY_SKIPPED = 10  # steps in a row
 _log = logging.getLogger("slotwise")
 
 
-class LossScaleOptimizer(Stateful):
+class LossScaleOptimizer(Copied, Stateful):
     """An optimizer whose loss is scaled up, so that small gradients do not vanish in float16.
 
     Scale the loss by `get_scaled_loss`, and its gradients back by `get_unscaled_gradients`;
@@ -264,7 +265,9 @@ class LossScaleOptimizer(Stateful):
     def _present(self, pairs: Iterable[Any]) -> list[Pair]:
         """The pairs that have a gradient."""
         _warn_of_missing_calls(self._scaled, self._unscaled)
-        return _gradients.present(pairs)
+        op = f"{type(self).__name__}.apply_gradients"
+        given = _gradients.pairs_of(op, pairs)
+        return _gradients.present(_gradients.accepted(op, given, self._inner._takes_lists))[0]
 
     def _apply(self, pairs: list[Pair], apply: Callable[[], Any]) -> None:
         """Apply gradients if they are finite, and adapt the scale."""
@@ -307,6 +310,16 @@ class LossScaleOptimizer(Stateful):
                 RuntimeWarning,
                 stacklevel=5,  # whoever calls apply_gradients
             )
+
+    def _has_met(self) -> bool:
+        return bool(self.inner_optimizer._has_met())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.inner_optimizer._loss_scale_optimizer = self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.inner_optimizer!r}, dynamic={self.dynamic})"
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as a dict of plain data."""
@@ -358,6 +371,9 @@ class LossScaleOptimizer(Stateful):
 
     def _make_slots(self, variables: Sequence[Any]) -> None:
         self._stateful._make_slots(variables)
+
+    def _expect(self, variables: Sequence[Any]) -> None:
+        self._stateful._expect(variables)
 
     def _restored_settings(self) -> frozenset[str]:
         return self._stateful._restored_settings()
@@ -458,8 +474,9 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
         given = list(grads_and_vars)
         if not given:
             raise ValueError("grads_and_vars: expected pairs, got an empty list")
-        inner.build([var for _, var in given])
         pairs = self._present(given)
+        if not inner._built:
+            inner.build([var for _, var in given])
         if not skip_gradients_aggregation and kwargs.get("experimental_aggregate_gradients", True):
             pairs = inner.aggregate_gradients(pairs)
         self._apply(pairs, lambda: inner.apply_gradients(pairs, skip_gradients_aggregation=True))
@@ -470,6 +487,7 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
 
 def _divided(grad: Any, scale: Any) -> Any:
     """A gradient divided by a scale; float16 ones in float64, so that they are rounded once."""
+    grad = _gradients.plain(grad)
     values = np.asarray(_gradients.values_of(grad))
     wide = np.float64 if values.dtype.itemsize <= 2 else values.dtype
     with np.errstate(all="ignore"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,13 @@ from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients
 from slotwise.optimizers._description import Parameter
-from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._kinds import Hyper, OneOf
 from slotwise.optimizers._numbers import rounded
 from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
 from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
-from slotwise.optimizers._state import constrain
+from slotwise.optimizers._state import Entry, constrain
 from slotwise.optimizers.current.optimizer import PARAMETERS, Optimizer
 
 _DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # the default first
@@ -36,6 +35,8 @@ _HOOKS = ("aggregate_gradients", "update_step")
 class Described(Optimizer, Planned):
     """An optimizer with a description, whose step is one call into the extension."""
 
+    _growing = (*Optimizer._growing, "_slots")
+    _extends = True
     _frames_to_caller = 4
     _does_more = False  # a hook is overridden
     _updates_itself = False  # it is update_step
@@ -73,22 +74,24 @@ class Described(Optimizer, Planned):
             )
         self.sparse_decay = sparse_decay or decays[0]
         self._plans = Plans()
-        self._slots: list[dict[str, Variable]] = []
+        self._slots: dict[Entry, dict[str, Variable]] = {}  # by their roles
 
     # ----- state and config ----------------------------------------------------------------------
 
     def build(self, var_list: Sequence[Any]) -> None:
-        super().build(var_list)
-        if self._built:
-            return
-        variables = [self._variables.find(var) for var in var_list]
-        self._slots = [{} for _ in variables]
-        shapes = [var.shape for var in variables]
+        with self._undone_after(BaseException):
+            super().build(var_list)
+            self._make_state([entry for entry in self._index_dict if entry not in self._slots])
+            self._built = True
+
+    def _make_state(self, entries: list[Entry]) -> None:
+        """Make the slots of variables that have none yet."""
+        self._slots.update((entry, {}) for entry in entries)
+        shapes = [entry.variable.shape for entry in entries]
         for i, slot, shape in self.description.slots_of(self, shapes):
-            self._slots[i][slot.role] = self.add_variable_from_reference(
-                variables[i], slot.name, shape, self._initial(slot.initial)
+            self._slots[entries[i]][slot.role] = self._add_beside(
+                entries[i], slot.name, shape, self._initial(slot.initial)
             )
-        self._built = True
 
     def _initial(self, parameter: str | None) -> Any:
         if parameter is None:
@@ -108,6 +111,12 @@ class Described(Optimizer, Planned):
                 config["sparse_decay"] = self.sparse_decay
         return config
 
+    def _settings(self) -> dict[str, Any]:
+        names = [name for name in self.description.config if name != "learning_rate"]
+        common = super()._settings()
+        rate = {"learning_rate": common.pop("learning_rate")}
+        return {**rate, **{name: getattr(self, name) for name in names}, **common}
+
     def _hyperparameters(self) -> dict[str, Any]:
         parameters = self.description.parameters
         own = {p.name: getattr(self, p.name) for p in parameters if isinstance(p.kind, Hyper)}
@@ -123,23 +132,40 @@ class Described(Optimizer, Planned):
         skip_gradients_aggregation: bool = False,
         **kwargs: Any,
     ) -> Variable:
-        pairs = list(grads_and_vars)
-        plan = self._plans.latest
-        if self._does_more or plan is None or plan.repeats or not self._is_for(plan, pairs):
+        pairs = _gradients.pairs_of(self._op, grads_and_vars)
+        if self._does_more or not self._ran_latest(pairs):
             return super().apply_gradients(pairs, name, skip_gradients_aggregation, **kwargs)
-        self._compute_current_learning_rate()
-        self._step(plan, pairs)
-        self._iterations.assign_add(1)
-        for var in plan.constrained:
-            constrain(var)
         return self._iterations
 
-    def _update(self, pairs: list[Pair]) -> None:
-        plan = None if self._updates_itself else self._plan_for([var for _, var in pairs])
+    def _ran_latest(self, pairs: list[Pair]) -> bool:
+        """Whether the latest plan is for these, and has been run."""
+        plan = self._latest_for(pairs)
         if plan is None or plan.repeats:
-            super()._update(pairs)
+            return False
+        self._compute_current_learning_rate()
+        self._step(plan, pairs)
+        for var in plan.constrained:
+            constrain(var)
+        return True
+
+    def _step_of(self, pairs: list[Pair]) -> list[Variable]:
+        if self._updates_itself:
+            return super()._step_of(pairs)
+        present, places = _gradients.present(pairs)
+        plan = self._find_plan(present, places)
+        if plan is None:
+            with self._undone_after(Exception):
+                self._build_for(pairs)
+                plan = self._new_plan(present, places)
+                self._step(plan, present)
+            self._plans.add(plan)
         else:
-            self._step(plan, pairs)
+            self._step(plan, present)
+        if plan.repeats:  # which was checked
+            known = zip(present, plan.variables, strict=True)
+            self._update([(grad, var) for (grad, _), var in known])
+            self._iterations.assign_add(1)
+        return plan.constrained
 
     def _step(self, plan: Plan, pairs: list[Pair]) -> None:
         """One step of the variables of a plan, and what surrounds it, in one pass."""
@@ -152,9 +178,11 @@ class Described(Optimizer, Planned):
             )
         if self.use_ema:
             if not plan.has_averages:
-                self._average_of(plan.variables[0])
+                self._average_of(self._entry_of(plan.variables[0], self._op))
             average = (float(self.ema_momentum), self._overwrites())
-        self._run(plan, pairs, self._clips(), decay, average, self._around)
+        is_last = not plan.repeats
+        around = decay, average, self._around
+        self._run(plan, pairs, self._clips(), *around, counts=is_last, only_check=plan.repeats)
 
     @property
     def _around(self) -> str:
@@ -165,36 +193,41 @@ class Described(Optimizer, Planned):
         is_of_rows = isinstance(gradient, IndexedSlices) and self.sparse_decay == "touched"
         return gradient.indices if is_of_rows else ...
 
-    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+    def _steps(
+        self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any
+    ) -> list[tuple[Any, ...]]:
         if self.description.needs_dense_shape and self.sparse == "keras":
-            for grad, var in pairs:
-                if isinstance(grad, IndexedSlices) and grad.dense_shape is None:
+            for (grad, _), var in zip(pairs, plan.variables, strict=True):
+                if _gradients.is_slices(grad) and _gradients.plain(grad).dense_shape is None:
                     raise ValueError(
                         "Tensor conversion requested for IndexedSlices for variable "
-                        f"'{self._variables.find(var).name}' without dense_shape: {grad}"
+                        f"'{var.name}' without dense_shape: {grad}"
                     )
         parts = self._split(plan, pairs)
         if len(parts) == 1:
             self._of_part = parts[0][0]
-            super()._run(plan, pairs, clips, *around)
-            return
-        clipped = iter(_gradients.clip([pair for _, part in parts for pair in part], **clips))
-        for self._of_part, part in parts:
-            part = list(islice(clipped, len(part)))
-            super()._run(self._plan_for([var for _, var in part]), part, NO_CLIPS, *around)
+            return super()._steps(plan, pairs, clips, *around)
+        steps = []
+        clipped = _gradients.clip(_gradients.accepted(self._op, pairs, self._takes_lists), **clips)
+        for self._of_part, numbers in parts:
+            part = [clipped[i] for i in numbers]
+            part_plan = self._plan_for(part, [plan.places[i] for i in numbers])
+            steps += super()._steps(part_plan, part, NO_CLIPS, *around)
+        return steps
 
-    def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
-        """Pairs that the same numbers go for, each with what becomes ``_of_part``."""
-        return [(None, pairs)]
+    def _split(self, plan: Plan, pairs: list[Pair]) -> Sequence[tuple[Any, Sequence[int]]]:
+        """The numbers of pairs that the same goes for, each with what becomes ``_of_part``."""
+        return [(None, range(len(pairs)))]
 
-    def _prepare_slots(self, variables: Sequence[Variable]) -> None:
-        for var in variables:
-            self._index_of(var)
+    def _prepared(self, given: Sequence[Any], places: Places) -> list[Entry]:
+        known = zip(given, places, strict=True)
+        return [self._entry_of(var, self._op, place) for var, place in known]
 
-    def _slot_beside(self, variable: Variable, role: str) -> Variable:
-        slot = self._slots[self._index_of(variable)].get(role)
+    def _slot_beside(self, entry: Entry, role: str) -> Variable:
+        slot = self._slots[entry].get(role)
         if slot is not None:
             return slot
+        variable = entry.variable
         slots = {slot.role: slot for slot in self.description.slots}
         if slots[role].shape_beside(variable.shape) is None:
             return Variable(np.zeros(0, variable.dtype))  # what the kernel expects instead
@@ -204,15 +237,14 @@ class Described(Optimizer, Planned):
             "slot"
         )
 
-    def _extras(self, variables: Sequence[Variable]) -> tuple[Any, ...]:
-        averages = [self._average_of(var) for var in variables] if self._averages else None
-        return averages, [self._use_weight_decay(var) for var in variables]
+    def _extras(self, entries: Sequence[Entry]) -> tuple[Any, ...]:
+        averages = [self._average_of(entry) for entry in entries] if self._averages else None
+        return averages, [self._use_weight_decay(entry.variable) for entry in entries]
 
     def update_step(self, gradient: Any, variable: Variable) -> None:
         """The update of a variable by a gradient, without what surrounds it."""
-        self._index_of(variable)
-        around = (None, None, self._around)
-        self._run(self._plan_for([variable]), [(gradient, variable)], NO_CLIPS, *around)
+        pairs, around = [(gradient, variable)], (None, None, self._around)
+        self._run(self._plan_for(pairs, (0,)), pairs, NO_CLIPS, *around)
 
     @property
     def _name(self) -> str:  # type: ignore[override]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from slotwise._variable import Variable
-from slotwise.optimizers._state import Variables, initial
+from slotwise.optimizers._state import (
+    Belongings,
+    Entry,
+    Variables,
+    count_of,
+    described,
+    initial,
+    listed,
+)
 from slotwise.optimizers._state_dict import Stateful
 
 _log = logging.getLogger("slotwise")
@@ -23,20 +31,22 @@ class CallableList(list[Variable]):
         return self
 
 
-class State(Stateful):
+class State(Belongings, Stateful):
     """Keeps the variables that belong to an optimizer."""
 
+    _growing: ClassVar[tuple[str, ...]] = ("_averages", "_held", "_index_dict", "_own")
+    _extends: ClassVar[bool] = False  # `build` makes the state of further variables, too
     name: str
     use_ema: bool
 
     def __init__(self) -> None:
         self._variables = Variables()
+        self._expected = Variables()  # whose state is to be made when they are first updated
         self._iterations = Variable(np.zeros((), np.int64), trainable=False, name="iteration")
         self._held: list[Variable] = [self._iterations]
         self._own: list[Variable] = []  # those that are beside none that is trained
-        self._beside: dict[int, list[tuple[str, Variable]]] = {}
-        self._averages: list[Variable] = []
-        self._index_dict: dict[int, int] = {}
+        self._averages: dict[Entry, Variable] = {}
+        self._index_dict: dict[Entry, int] = {}
         self._built = False
 
     @property
@@ -45,18 +55,20 @@ class State(Stateful):
         return self._iterations
 
     @iterations.setter
-    def iterations(self, variable: Variable) -> None:
+    def iterations(self, value: Any) -> None:
+        """A number is written into the variable; a variable takes its place."""
+        count = count_of(type(self).__name__, value)
+        if not isinstance(count, Variable):
+            self._iterations.assign(count)
+            return
         if self._built:
             raise RuntimeError(
                 "Cannot set `iterations` to a new Variable after the Optimizer weights have been "
-                f"created. Here it is attempting to set `iterations` to {variable!r}. Usually this "
+                f"created. Here it is attempting to set `iterations` to {value!r}. Usually this "
                 "means you are trying to set `iterations` after calling `apply_gradients()`. "
                 "Please set `iterations` before calling `apply_gradients()`."
             )
-        if not isinstance(variable, Variable):
-            got = type(variable).__name__
-            raise TypeError(f"iterations: expected a slotwise.Variable, got {got}")
-        self._iterations = variable
+        self._iterations = count
 
     def _step_count(self) -> int:
         return int(self._iterations.value)
@@ -64,11 +76,18 @@ class State(Stateful):
     def build(self, var_list: Sequence[Any]) -> None:
         """Make the state for these variables; the first step does it, if you do not.
 
+        When it is called again, the optimizers built in make the state of those that are new, at
+        the end of `variables`.
+
         An optimizer of your own calls this, returns if ``_built``, makes its variables by
         `add_variable_from_reference`, and sets ``_built``.
 
         Args:
-            var_list: all variables that will ever be updated.
+            var_list: all variables that will be updated.
+
+        Raises:
+            TypeError: something else than a list of variables.
+            ValueError: more variables, of an optimizer of your own that has been built.
 
         Example:
             >>> import slotwise
@@ -77,19 +96,48 @@ class State(Stateful):
             >>> [variable.name for variable in opt.variables]
             ['iteration', 'm/w', 'v/w']
         """
+        op = f"{self.name}.build"
+        given = listed(op, "var_list", "variables", var_list)
         if self._built:
-            return
-        variables = [self._variables.find(var) for var in var_list]
-        self._index_dict = {self._var_key(var): i for i, var in enumerate(variables)}
-        if self.use_ema and not self._averages:
-            self._averages = [
-                self.add_variable_from_reference(var, "average", initial_value=var)
-                for var in variables
-            ]
+            place = self._first_unknown(given, op)
+            if place is None:
+                return
+            if not self._can_extend():
+                raise ValueError(
+                    f"{op}: {described(given[place], place)}: expected a variable that it was "
+                    f"built with, got another: {type(self).__name__} has a `build` of its own, "
+                    "which may not make state for more. Make another optimizer, and build it with "
+                    "all variables"
+                )
+        entries = self._met(given, op)
+        for place, entry in enumerate(entries):
+            if not self._built:
+                self._index_dict[entry] = place
+            self._index_dict.setdefault(entry, len(self._index_dict))
+            if entry not in self._averages and (self.use_ema or self._averages):
+                self._averages[entry] = self._add_beside(entry, "average", None, entry.variable)
 
-    def _var_key(self, variable: Any) -> int:
-        """What stands for a variable in ``_index_dict``."""
-        return id(self._variables.find(variable))
+    def _can_extend(self) -> bool:
+        """Whether `build` is one that is known to make the state of further variables."""
+        owner = next(cls for cls in type(self).__mro__ if "build" in vars(cls))
+        return bool(vars(owner).get("_extends", False))
+
+    def _first_unknown(self, given: Sequence[Any], op: str) -> int | None:
+        """The place of the first that the optimizer was not built with."""
+        found = (self._variables.find(var, op, place) for place, var in enumerate(given))
+        unknown = (place for place, entry in enumerate(found) if entry not in self._index_dict)
+        return next(unknown, None)
+
+    def _expect(self, variables: Sequence[Any]) -> None:
+        self._expected.add(variables, f"{self.name}.load_state_dict")
+
+    def _var_key(self, variable: Any) -> Entry:
+        """What stands for a variable in ``_index_dict``.
+
+        Raises:
+            KeyError: the optimizer was not built with it.
+        """
+        return self._entry_of(variable, self.name)
 
     def _index_of(self, variable: Any) -> int:
         """The variable's position in the list that `build` had.
@@ -97,26 +145,32 @@ class State(Stateful):
         Raises:
             KeyError: it was not there.
         """
-        index = self._index_dict.get(self._var_key(variable))
-        if index is None:
-            name = self._variables.find(variable).name
-            raise KeyError(
-                f"The optimizer cannot recognize variable {name}. This usually means you are "
-                "trying to call the optimizer to update different parts of the model separately. "
-                "Please call `optimizer.build(variables)` with the full list of trainable "
-                "variables before the training loop or use legacy optimizer "
-                f"`tf.keras.optimizers.legacy.{type(self).__name__}."
-            )
-        return index
+        return self._index_dict[self._entry_of(variable, self.name)]
 
-    def _average_of(self, variable: Any) -> Variable:
-        index = self._index_of(variable)
-        if not self._averages:
+    def _entry_of(self, variable: Any, op: str, place: int | None = None) -> Entry:
+        """What is known of a variable that `build` had.
+
+        Raises:
+            KeyError: it had not.
+        """
+        entry = self._variables.find(variable, op, place)
+        if entry is None or entry not in self._index_dict:
+            doubt = self._variables.doubt([(variable, place)], op, self._plans)
+            raise KeyError(
+                doubt
+                or f"{op}: {described(variable, place)}: expected a variable that the optimizer "
+                "was built with, got another. To add it, call build([...]) with all variables; it "
+                "is known by its memory, so pass what you will update and not a copy"
+            )
+        return entry
+
+    def _average_of(self, entry: Entry) -> Variable:
+        if entry not in self._averages:
             raise ValueError(
                 f"use_ema of '{self.name}': expected to be set before the optimizer is built, "
                 "got True afterwards: there are no averages"
             )
-        return self._averages[index]
+        return self._averages[entry]
 
     # ----- variables -----------------------------------------------------------------------------
 
@@ -173,12 +227,19 @@ class State(Stateful):
             >>> slotwise.optimizers.SGD().add_variable_from_reference(var, "best").name
             'best/w'
         """
-        model = self._variables.find(model_variable)
+        op = f"{self.name}.add_variable_from_reference"
+        (entry,) = self._met([model_variable], op)
+        return self._add_beside(entry, variable_name, shape, initial_value)
+
+    def _add_beside(
+        self, entry: Entry, variable_name: str, shape: Sequence[int] | None, initial_value: Any
+    ) -> Variable:
+        model = entry.variable
         size = model.shape if shape is None else tuple(shape)
         value = 0.0 if initial_value is None else np.asarray(initial_value)
         array = initial(value, size, model.dtype)
         variable = Variable(array, trainable=False, name=f"{variable_name}/{model.name}")
-        self._beside.setdefault(id(model), []).append((variable_name, variable))
+        entry.slots[_free_name(entry.slots, variable_name)] = variable
         return self._hold(variable)
 
     def _hold(self, variable: Variable) -> Variable:
@@ -240,25 +301,24 @@ class State(Stateful):
     # ----- by name -------------------------------------------------------------------------------
 
     def _own_state(self) -> dict[str, Any]:
-        counted = ("iterations", self._iterations)
-        return _numbered([counted, *((variable.name, variable) for variable in self._own)])
+        found: dict[str, Any] = {"iterations": self._iterations}
+        for variable in self._own:
+            found[_free_name(found, variable.name)] = variable
+        return found
 
     def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
-        for variable in self._variables:
-            yield variable, _numbered(self._beside.get(id(variable), ()))
+        for entry in self._variables:
+            yield entry.variable, entry.slots
 
     def _make_slots(self, variables: Sequence[Any]) -> None:
         if variables:
             self.build(variables)
 
 
-def _numbered(pairs: Iterable[tuple[str, Variable]]) -> dict[str, Variable]:
-    """By name; from the second of a name on, with a number."""
-    found: dict[str, Variable] = {}
-    for name, variable in pairs:
-        key, count = name, 0
-        while key in found:
-            count += 1
-            key = f"{name}_{count}"
-        found[key] = variable
-    return found
+def _free_name(taken: Mapping[str, Any], name: str) -> str:
+    """The name; from the second of it on, with a number."""
+    key, count = name, 0
+    while key in taken:
+        count += 1
+        key = f"{name}_{count}"
+    return key

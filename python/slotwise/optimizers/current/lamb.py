@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from slotwise.optimizers._descriptions import lamb
@@ -65,12 +66,11 @@ class Lamb(Described):
     def _decay_in_direction(self) -> Any:
         return self._of_part
 
-    def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
+    def _split(self, plan: Plan, pairs: list[Pair]) -> Sequence[tuple[Any, Sequence[int]]]:
         """By whether variables decay."""
         parts = []
         for decays, weight_decay in ((True, self.weight_decay or 0.0), (False, 0.0)):
-            flags = zip(pairs, plan.decays, strict=True)
-            part = [pair for pair, flag in flags if flag == decays]
+            part = [i for i, flag in enumerate(plan.decays) if flag == decays]
             if part:
                 parts.append((weight_decay, part))
         return parts

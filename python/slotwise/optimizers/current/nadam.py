@@ -14,6 +14,7 @@ from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._numbers import StepNumbers
 from slotwise.optimizers._plan import Plan
 from slotwise.optimizers._signature import constructor
+from slotwise.optimizers._state import Entry
 from slotwise.optimizers.current._described import COMMON, Described
 
 
@@ -68,13 +69,13 @@ class Nadam(Described):
     _u_product: Variable | None = None
     _u_product_counter: Variable | None = None
 
-    def build(self, var_list: Sequence[Any]) -> None:
-        if not self._built and var_list:
-            dtype = compute_type(self._variables.find(var_list[0]).dtype)
+    def _make_state(self, entries: list[Entry]) -> None:
+        if self._u_product is None and entries:
+            dtype = compute_type(entries[0].variable.dtype)
             self._u_product = Variable(np.ones((), dtype), trainable=False, name="u_product")
             counter = Variable(np.ones((), np.int64), trainable=False, name="u_product_counter")
             self._u_product_counter = counter
-        super().build(var_list)
+        super()._make_state(entries)
 
     def _own_state(self) -> dict[str, Any]:
         hidden = (self._u_product, self._u_product_counter)  # not among `variables`, as in Keras
@@ -83,32 +84,30 @@ class Nadam(Described):
     def _product(self, x: Numbers) -> Float:
         return x.type(self._of_part)
 
-    def _split(self, plan: Plan, pairs: list[Pair]) -> list[tuple[Any, list[Pair]]]:
+    def _split(self, plan: Plan, pairs: list[Pair]) -> Sequence[tuple[Any, Sequence[int]]]:
         """By U."""
         assert self._u_product is not None
         assert self._u_product_counter is not None
         product, counter = self._u_product.value[()], int(self._u_product_counter)
         x = StepNumbers(self, type(product))
         decay = nadam.scheduled_beta_1(x, x.step)
-        parts: list[tuple[Any, list[Pair]]] = []
-        for i, pair in enumerate(pairs):
+        parts: list[tuple[Any, list[int]]] = []
+        for i in range(len(pairs)):
             is_counted = counter == x.step + 1
             if not is_counted:
                 product, counter = product * decay, counter + 1
             if not parts or 1 - parts[-1][0] != 1 - product:
-                parts.append((product, [pair]))
+                parts.append((product, [i]))
             elif is_counted:
-                parts[-1][1].extend(pairs[i:])
+                parts[-1][1].extend(range(i, len(pairs)))
                 break
             else:
-                parts[-1][1].append(pair)
+                parts[-1][1].append(i)
         self._next = product, counter
         return parts
 
-    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
-        super()._run(plan, pairs, clips, *around)
+    def _changed_numbers(self, plan: Plan) -> tuple[tuple[Any, Any], ...]:
         assert self._u_product is not None
         assert self._u_product_counter is not None
         product, counter = self._next
-        self._u_product.assign(product)
-        self._u_product_counter.assign(counter)
+        return ((self._u_product.value, float(product)), (self._u_product_counter.value, counter))

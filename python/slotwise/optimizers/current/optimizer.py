@@ -25,7 +25,7 @@ from slotwise.optimizers._kinds import (
 )
 from slotwise.optimizers._loss import recorded
 from slotwise.optimizers._planned import NO_CLIPS
-from slotwise.optimizers._state import NotCopied, constrain
+from slotwise.optimizers._state import Variables, constrain, listed
 from slotwise.optimizers.current import _around
 from slotwise.optimizers.current._rate import LearningRate
 from slotwise.optimizers.current._state import State
@@ -77,7 +77,7 @@ SETTINGS = (
 )
 
 
-class Optimizer(NotCopied, State, LearningRate):
+class Optimizer(State, LearningRate):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: keep the rate by ``_build_learning_rate`` in the
@@ -148,6 +148,7 @@ class Optimizer(NotCopied, State, LearningRate):
         **{parameter.name: parameter.kind for parameter in PARAMETERS},
     }
     weight_decay: Any
+    _takes_lists = False
     _frames_to_caller = 3  # of a constructor that calls this class's
 
     def __init__(
@@ -180,7 +181,7 @@ class Optimizer(NotCopied, State, LearningRate):
                 "At most one of `clipnorm` and `global_clipnorm` can be set. Received: "
                 f"clipnorm={clipnorm}, global_clipnorm={global_clipnorm}."
             )
-        self._not_decaying: set[int] = set()
+        self._not_decaying = Variables()
         self._not_decaying_names: list[Any] = []
 
     def _check_keywords(self, kwargs: dict[str, Any]) -> None:
@@ -236,14 +237,16 @@ class Optimizer(NotCopied, State, LearningRate):
         what = f"{type(self).__name__}.exclude_from_weight_decay"
         names = PATTERNS(what, "var_names", var_names)
         variables = VARIABLES(what, "var_list", var_list)
-        self._not_decaying = {self._var_key(var) for var in variables}
+        self._not_decaying = Variables()
+        self._not_decaying.add(list(variables), what)
         self._not_decaying_names = names
 
     def build(self, var_list: Sequence[Any]) -> None:
         is_first = not self._built
-        super().build(var_list)
+        given = listed(f"{self.name}.build", "var_list", "variables", var_list)
+        super().build(given)
         if is_first:
-            self._warn_of_exclusions([self._variables.find(var) for var in var_list])
+            self._warn_of_exclusions([self._entry_of(var, self.name).variable for var in given])
 
     def _warn_of_exclusions(self, variables: Sequence[Variable]) -> None:
         """Log what was said to `exclude_from_weight_decay` and meets no variable."""
@@ -252,8 +255,8 @@ class Optimizer(NotCopied, State, LearningRate):
             for pattern in self._not_decaying_names
             if not any(re.search(pattern, var.name) for var in variables)
         ]
-        others = self._not_decaying - {self._var_key(var) for var in variables}
-        unmet += [var.name for var in self._variables if self._var_key(var) in others]
+        excluded = (entry.variable for entry in self._not_decaying)
+        unmet += [var.name for var in excluded if self._variables.find(var, self.name) is None]
         if unmet:
             _log.warning(
                 "%s.exclude_from_weight_decay: no variable is excluded by %s; the variables are %s",
@@ -267,7 +270,7 @@ class Optimizer(NotCopied, State, LearningRate):
         return self.weight_decay
 
     def _use_weight_decay(self, variable: Variable) -> bool:
-        if self._var_key(variable) in self._not_decaying:
+        if len(self._not_decaying) and self._not_decaying.find(variable, self.name) is not None:
             return False
         return not any(re.search(name, variable.name) for name in self._not_decaying_names)
 
@@ -294,8 +297,11 @@ class Optimizer(NotCopied, State, LearningRate):
             1.5
         """
         if self.use_ema:
-            for var in var_list:
-                _around.overwrite(self._variables.find(var), ..., self._average_of(var))
+            op = f"{self.name}.finalize_variable_values"
+            given = listed(op, "var_list", "variables", var_list)
+            entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
+            for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
+                _around.overwrite(entry.variable, ..., average)
 
     # ----- by name -------------------------------------------------------------------------------
 
@@ -312,6 +318,11 @@ class Optimizer(NotCopied, State, LearningRate):
 
     def _restored_settings(self) -> frozenset[str]:
         return frozenset(self._kept_rate())
+
+    def _settings(self) -> dict[str, Any]:
+        beyond = SETTINGS if self.use_ema else ("weight_decay", *_CLIPS)
+        common = {name: getattr(self, name) for name in beyond if getattr(self, name)}
+        return {"learning_rate": self._learning_rate, **common, "name": self.name}
 
     # ----- config --------------------------------------------------------------------------------
 
@@ -404,10 +415,11 @@ class Optimizer(NotCopied, State, LearningRate):
         """Update variables by their gradients.
 
         Args:
-            grads_and_vars: pairs of a gradient, an array or `slotwise.IndexedSlices` of the
-                variable's dtype, and a `slotwise.Variable` or a bare array (one array is one
-                variable, whenever it is passed again). All variables of the first call are the
-                variables of `build`. Pairs whose gradient is None are left out.
+            grads_and_vars: pairs of a gradient and a variable. The gradient is an array, a
+                `slotwise.Variable` or `slotwise.IndexedSlices` of the variable's dtype, or a
+                number; the variable a `slotwise.Variable` or a bare array. A variable is known by
+                its memory: another view of it is the same variable. All variables of the first
+                call are the variables of `build`. Pairs whose gradient is None are left out.
             name: accepted for compatibility.
             skip_gradients_aggregation: whether `aggregate_gradients` is left out.
             kwargs: ``experimental_aggregate_gradients`` is the opposite of the former.
@@ -418,7 +430,7 @@ class Optimizer(NotCopied, State, LearningRate):
         Raises:
             KeyError: a variable that the optimizer was not built with.
             ValueError: no variable has a gradient; an argument that does not fit.
-            TypeError: a dtype that does not fit.
+            TypeError: no pairs; a dtype that does not fit.
             Of the optimizers built in, whatever the error, nothing was updated.
 
         Example:
@@ -429,21 +441,40 @@ class Optimizer(NotCopied, State, LearningRate):
             >>> int(opt.apply_gradients([(grad, table)])), table[:, 0]
             (1, array([ 0.,  0., -1.]))
         """
-        pairs = list(grads_and_vars)
+        op = f"{self.name}.apply_gradients"
+        pairs = _gradients.accepted(op, _gradients.pairs_of(op, grads_and_vars), lists=False)
         if not skip_gradients_aggregation and kwargs.get("experimental_aggregate_gradients", True):
-            pairs = list(self.aggregate_gradients(pairs))
+            pairs = _gradients.accepted(op, self.aggregate_gradients(pairs), lists=False)
         self._compute_current_learning_rate()
-        if not pairs:
-            return self._iterations
-        self.build([self._variables.find(var) for _, var in pairs])
-        present = [(grad, self._variables.find(var)) for grad, var in _gradients.present(pairs)]
-        for _, var in present:
-            self._index_of(var)
-        self._update(present)
-        self._iterations.assign_add(1)
-        for _, var in present:
-            constrain(var)
+        if pairs:
+            for var in self._step_of(pairs):
+                constrain(var)
         return self._iterations
+
+    def _step_of(self, pairs: list[Pair]) -> list[Variable]:
+        """One step of those that have a gradient; returns the variables that are constrained."""
+        with self._undone_after(Exception):
+            self._build_for(pairs)
+        op = f"{self.name}.apply_gradients"
+        present, places = _gradients.present(pairs)
+        variables = [
+            self._entry_of(var, op, place).variable
+            for (_, var), place in zip(present, places, strict=True)
+        ]
+        known = zip(present, variables, strict=True)
+        self._update([(grad, var) for (grad, _), var in known])
+        self._iterations.assign_add(1)
+        return variables
+
+    def _build_for(self, pairs: list[Pair]) -> None:
+        """Make the state of variables that is due: at first, and of those that are expected."""
+        given = [var for _, var in pairs]
+        op = f"{self.name}.apply_gradients"
+        if not self._built:
+            self.build(given)
+        elif len(self._expected):
+            found = [self._expected.find(var, op, place) for place, var in enumerate(given)]
+            self.build([entry.variable for entry in found if entry is not None])
 
     def _clips(self) -> dict[str, Any]:
         """The kind of clipping that is done, and its limit."""
@@ -466,11 +497,12 @@ class Optimizer(NotCopied, State, LearningRate):
             self.update_step(grad, var)
         if not self.use_ema:
             return
-        for grad, var in pairs:
-            _around.average(self._average_of(var), var, self._rows_around(grad), self.ema_momentum)
+        averages = [self._average_of(self._entry_of(var, self.name)) for _, var in pairs]
+        for (grad, var), held in zip(pairs, averages, strict=True):
+            _around.average(held, var, self._rows_around(grad), self.ema_momentum)
         if self._overwrites():
-            for grad, var in pairs:
-                _around.overwrite(var, self._rows_around(grad), self._average_of(var))
+            for (grad, var), held in zip(pairs, averages, strict=True):
+                _around.overwrite(var, self._rows_around(grad), held)
 
     def _rows_around(self, gradient: Any) -> Any:
         """The rows that decay, and whose average follows."""

@@ -11,12 +11,12 @@ from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients
 from slotwise.optimizers._description import Float
-from slotwise.optimizers._gradients import Pair
+from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._kinds import Hyper, is_function
 from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
 from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
-from slotwise.optimizers._state import constrain
+from slotwise.optimizers._state import Entry, constrain
 from slotwise.optimizers.legacy.optimizer import (
     ApplyState,
     Optimizer,
@@ -110,6 +110,11 @@ class Described(Optimizer, Planned):
             config["sparse"] = self.sparse
         return config
 
+    def _settings(self) -> dict[str, Any]:
+        config, common = self.description.config, super()._settings()
+        own = {name: common.pop(name) if name in common else getattr(self, name) for name in config}
+        return {**own, **common}
+
     # ----- a step --------------------------------------------------------------------------------
 
     def apply_gradients(
@@ -118,48 +123,69 @@ class Described(Optimizer, Planned):
         name: str | None = None,
         experimental_aggregate_gradients: bool = True,
     ) -> Variable | None:
-        pairs = list(grads_and_vars)
+        pairs = _gradients.pairs_of(self._op, grads_and_vars)
         if self._does_more or self.gradient_aggregator is not None or self.gradient_transformers:
             return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
-        plan = self._plans.latest
-        if plan is not None and _is_whole(plan) and self._is_for(plan, pairs):
-            self._run(plan, pairs, self._clips)
-            self._constrain(plan)
-        else:
-            pairs = _gradients.present(pairs)
-            if not pairs:
-                self._create_all_weights([])
-                return None
-            self._update(pairs, self._clips)
-        return self.iterations.assign_add(1)
+        if self._ran_latest(pairs):
+            return self.iterations
+        pairs, places = _gradients.present(_gradients.accepted(self._op, pairs, self._takes_lists))
+        if not pairs:
+            self._create_all_weights([])
+            return None
+        self._update(pairs, places, self._clips, counts=True)
+        return self.iterations
+
+    def _ran_latest(self, pairs: list[Pair]) -> bool:
+        """Whether the latest plan is for these, and has been run."""
+        plan = self._latest_for(pairs)
+        if plan is None or not _is_whole(plan):
+            return False
+        self._run(plan, pairs, self._clips, counts=True)
+        self._constrain(plan)
+        return True
 
     def _apply(self, pairs: Sequence[Pair], apply_state: ApplyState) -> None:
         if self._applies_itself:
             super()._apply(pairs, apply_state)
         else:
-            self._update(list(pairs), NO_CLIPS)
+            self._update(list(pairs), range(len(pairs)), NO_CLIPS, counts=False)
 
-    def _update(self, pairs: list[Pair], clips: dict[str, Any]) -> None:
+    def _update(
+        self, pairs: list[Pair], places: Places, clips: dict[str, Any], counts: bool
+    ) -> None:
         """One step of these variables, by a plan for just them."""
-        refuse_sparse_constraints((grad, self._variables.find(var)) for grad, var in pairs)
-        plan = self._plan_for([var for _, var in pairs])
-        if not _is_whole(plan):
-            for pair in _gradients.clip(pairs, **clips):
-                self._update([pair], NO_CLIPS)
+        plan = self._find_plan(pairs, places)
+        if plan is None:
+            with self._undone_after(Exception):
+                plan = self._new_plan(pairs, places)
+                self._run(plan, pairs, clips, counts=counts, only_check=not _is_whole(plan))
+            self._plans.add(plan)
+        else:
+            self._run(plan, pairs, clips, counts=counts, only_check=not _is_whole(plan))
+        if _is_whole(plan):
+            self._constrain(plan)
             return
-        self._run(plan, pairs, clips)
-        self._constrain(plan)
+        pairs = _gradients.clip(pairs, **clips)
+        for i, (pair, place) in enumerate(zip(pairs, places, strict=True)):
+            self._update([pair], (place,), NO_CLIPS, counts and i == len(pairs) - 1)
 
-    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
+    def _steps(
+        self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any
+    ) -> list[tuple[Any, ...]]:
         if plan.constrained:
-            refuse_sparse_constraints(pairs)
-        super()._run(plan, pairs, clips, *around)
+            grads = [grad for grad, _ in pairs]
+            refuse_sparse_constraints(zip(grads, plan.variables, strict=True))
+        return super()._steps(plan, pairs, clips, *around)
 
-    def _prepare_slots(self, variables: Sequence[Variable]) -> None:
-        self._create_all_weights(variables)
+    def _prepared(self, given: Sequence[Any], places: Places) -> list[Entry]:
+        entries = self._met(given, self._op, places)
+        self._create_all_weights([entry.variable for entry in entries])
+        if not self._does_more:  # hooks may keep something of their own
+            self._variables.keep(entry for entry in self._variables if entry.slots)
+        return entries
 
-    def _slot_beside(self, variable: Variable, role: str) -> Variable:
-        return self.get_slot(variable, self.description.slot_names[role])
+    def _slot_beside(self, entry: Entry, role: str) -> Variable:
+        return entry.slots[self.description.slot_names[role]]
 
     def _rate(self, kind: type[Float]) -> Float:
         return self._decayed_lr(np.dtype(kind))
@@ -183,7 +209,8 @@ class Described(Optimizer, Planned):
         self._update_one(IndexedSlices(grad, indices, var.shape), var)
 
     def _update_one(self, grad: Any, var: Variable) -> None:
-        self._run(self._plan_for([var]), [(grad, var)], NO_CLIPS)
+        pairs = [(grad, var)]
+        self._run(self._plan_for(pairs, (0,)), pairs, NO_CLIPS)
 
 
 def _is_whole(plan: Plan) -> bool:

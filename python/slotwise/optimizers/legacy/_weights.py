@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from slotwise._variable import Variable
-from slotwise.optimizers._state import Variables, initial
+from slotwise.optimizers._state import (
+    Belongings,
+    Variables,
+    count_of,
+    described,
+    initial,
+)
 from slotwise.optimizers._state_dict import Stateful
 
 
-class Weights(Stateful):
+class Weights(Belongings, Stateful):
     """Keeps the variables that belong to an optimizer."""
 
+    _growing: ClassVar[tuple[str, ...]] = ("_slot_names", "_weights")
     _name: str
 
     def __init__(self) -> None:
         self._variables = Variables()
-        self._slots: dict[int, dict[str, Variable]] = {}
         self._slot_names: list[str] = []
         self._weights: list[Variable] = []
         self._iterations: Variable | None = None
@@ -34,17 +40,19 @@ class Weights(Stateful):
         return self._iterations
 
     @iterations.setter
-    def iterations(self, variable: Variable) -> None:
+    def iterations(self, value: Any) -> None:
+        """A number is written into the variable; a variable takes its place."""
+        count = count_of(type(self).__name__, value)
+        if not isinstance(count, Variable):
+            self.iterations.assign(count)
+            return
         if self._iterations is not None:
             raise RuntimeError(
                 "Cannot set `iterations` to a new Variable after the Optimizer weights have been "
-                f"created. Here it is attempting to set `iterations` to {variable!r}."
+                f"created. Here it is attempting to set `iterations` to {value!r}."
             )
-        if not isinstance(variable, Variable):
-            got = type(variable).__name__
-            raise TypeError(f"iterations: expected a slotwise.Variable, got {got}")
-        self._iterations = variable
-        self._weights.append(variable)
+        self._iterations = count
+        self._weights.append(count)
 
     def _step_count(self) -> int:
         return int(self.iterations.value)
@@ -70,8 +78,8 @@ class Weights(Stateful):
             >>> slotwise.optimizers.legacy.SGD().add_slot(var, "best").name
             'w/best'
         """
-        variable = self._variables.find(var)
-        slots = self._slots.setdefault(id(variable), {})
+        (entry,) = self._met([var], f"{self._name}.add_slot")
+        slots, variable = entry.slots, entry.variable
         if slot_name not in slots:
             size = variable.shape if shape is None else tuple(shape)
             array = initial(initializer, size, variable.dtype)
@@ -87,10 +95,11 @@ class Weights(Stateful):
         Raises:
             KeyError: there is none.
         """
-        variable = self._variables.find(var)
-        slots = self._slots.get(id(variable), {})
+        op = f"{self._name}.get_slot"
+        entry = self._variables.find(var, op)
+        slots = {} if entry is None else entry.slots
         if slot_name not in slots:
-            raise KeyError(f"'{variable.name}' has no slot {slot_name!r}, but {list(slots)}")
+            raise KeyError(f"{op}: {described(var)} has no slot {slot_name!r}, but {list(slots)}")
         return slots[slot_name]
 
     def get_slot_names(self) -> list[str]:
@@ -152,11 +161,11 @@ class Weights(Stateful):
     # ----- by name -------------------------------------------------------------------------------
 
     def _own_state(self) -> dict[str, Any]:
-        own = {id(slot) for slots in self._slots.values() for slot in slots.values()}
+        own = {id(slot) for entry in self._variables for slot in entry.slots.values()}
         own.add(id(self.iterations))
         rest = {weight.name: weight for weight in self._weights if id(weight) not in own}
         return {"iterations": self.iterations, **rest}
 
     def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
-        for variable in self._variables:
-            yield variable, self._slots.get(id(variable), {})
+        for entry in self._variables:
+            yield entry.variable, entry.slots

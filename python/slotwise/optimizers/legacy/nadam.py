@@ -12,7 +12,6 @@ from numpy.typing import DTypeLike
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
-from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._numbers import StepNumbers
 from slotwise.optimizers._plan import Plan
 from slotwise.optimizers._signature import constructor
@@ -109,12 +108,12 @@ class Nadam(Described):
             self._step = (step, value, value)
         return self._step[1]
 
-    def _run(self, plan: Plan, pairs: list[Pair], clips: dict[str, Any], *around: Any) -> None:
-        super()._run(plan, pairs, clips, *around)
+    def _changed_numbers(self, plan: Plan) -> tuple[tuple[Any, Any], ...]:
         assert self._cache is not None
         kind = compute_type(self._cache.dtype)
-        if kind in plan.types:
-            product = self._product(StepNumbers(self, kind))
-            self._cache.assign(product)
-            assert self._step is not None
-            self._step = (*self._step[:2], float(product))
+        if kind not in plan.types:
+            return ()
+        product = float(self._product(StepNumbers(self, kind)))
+        assert self._step is not None
+        self._step = (*self._step[:2], product)
+        return ((self._cache.value, product),)

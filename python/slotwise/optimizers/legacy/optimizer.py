@@ -19,7 +19,7 @@ from slotwise.optimizers._kinds import FUNCTION, FUNCTIONS, TEXT, Hyper, Kind, N
 from slotwise.optimizers._loss import recorded
 from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._schedule import is_schedule
-from slotwise.optimizers._state import NotCopied, constrain, unique_name
+from slotwise.optimizers._state import constrain, unique_name
 from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
 from slotwise.optimizers.legacy._weights import Weights
 
@@ -36,7 +36,7 @@ _KEYWORDS: dict[str, Kind] = {
 }
 
 
-class Optimizer(NotCopied, Weights, Hyperparameters):
+class Optimizer(Weights, Hyperparameters):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: create slots in ``_create_slots``, update a variable in
@@ -90,6 +90,7 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         "gradient_aggregator": FUNCTION,
         "gradient_transformers": FUNCTIONS,
     }
+    _takes_lists = True
     _HAS_AGGREGATE_GRAD = True  # apply_gradients has experimental_aggregate_gradients
     _frames_to_caller = 3  # of a constructor that calls this class's
 
@@ -183,10 +184,15 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         return numbers
 
     def _make_slots(self, variables: Sequence[Any]) -> None:
-        self._create_all_weights([self._variables.find(var) for var in variables])
+        entries = self._met(variables, f"{self._name}.load_state_dict")
+        self._create_all_weights([entry.variable for entry in entries])
 
     def _restored_settings(self) -> frozenset[str]:
         return frozenset(n for n, x in self._hyper.items() if not is_schedule(x)) - {"decay"}
+
+    def _settings(self) -> dict[str, Any]:
+        clips = {name: value for name, value in self._clips.items() if value is not None}
+        return {**self._hyper, **clips, "name": self._name}
 
     # ----- config --------------------------------------------------------------------------------
 
@@ -286,9 +292,11 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
         """Update variables by their gradients.
 
         Args:
-            grads_and_vars: pairs of a gradient, an array or `slotwise.IndexedSlices` of the
-                variable's dtype, and a `slotwise.Variable` or a bare array (one array is one
-                variable, whenever it is passed again). Pairs whose gradient is None are left out.
+            grads_and_vars: pairs of a gradient and a variable. The gradient is an array, a
+                `slotwise.Variable` or `slotwise.IndexedSlices` of the variable's dtype, or a number
+                or a list of numbers; the variable a `slotwise.Variable` or a bare array. A variable
+                is known by its memory: another view of it is the same variable. Pairs whose
+                gradient is None are left out.
             name: accepted for compatibility.
             experimental_aggregate_gradients: whether ``gradient_aggregator`` is called.
 
@@ -297,9 +305,9 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
 
         Raises:
             ValueError: no variable has a gradient; an argument that does not fit.
-            TypeError: a dtype that does not fit.
+            TypeError: no pairs; a dtype that does not fit.
             RuntimeError: a sparse gradient of a variable with a constraint.
-            Whatever the error, nothing was updated.
+            Of the optimizers built in, whatever the error, nothing was updated.
 
         Example:
             >>> import numpy as np, slotwise
@@ -309,19 +317,23 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
             >>> int(opt.apply_gradients([(grad, table)])), table[:, 0]
             (1, array([ 0.,  0., -1.]))
         """
-        pairs = [
-            (grad, self._variables.find(var)) for grad, var in _gradients.present(grads_and_vars)
-        ]
-        variables = [var for _, var in pairs]
-        self._create_all_weights(variables)
-        if not pairs:
-            return None
-        apply_state = self._prepare(variables)
-        if experimental_aggregate_gradients:
-            pairs = self._transform_unaggregated_gradients(pairs)
-            pairs = self._aggregate_gradients(pairs)
-        pairs = list(self._transform_gradients(pairs))
-        refuse_sparse_constraints(pairs)
+        op = f"{self._name}.apply_gradients"
+        given = _gradients.accepted(op, _gradients.pairs_of(op, grads_and_vars), lists=True)
+        given, places = _gradients.present(given)
+        with self._undone_after(Exception):
+            variables = [
+                entry.variable for entry in self._met([var for _, var in given], op, places)
+            ]
+            self._create_all_weights(variables)
+            if not given:
+                return None
+            apply_state = self._prepare(variables)
+            pairs = [(grad, var) for (grad, _), var in zip(given, variables, strict=True)]
+            if experimental_aggregate_gradients:
+                pairs = self._transform_unaggregated_gradients(pairs)
+                pairs = self._aggregate_gradients(pairs)
+            pairs = _gradients.accepted(op, self._transform_gradients(pairs), lists=True)
+            refuse_sparse_constraints(pairs)
         self._apply(pairs, apply_state)
         return self.iterations.assign_add(1)
 
@@ -413,7 +425,7 @@ class Optimizer(NotCopied, Weights, Hyperparameters):
 
 def refuse_sparse_constraints(pairs: Iterable[Pair]) -> None:
     for grad, var in pairs:
-        if isinstance(grad, IndexedSlices) and getattr(var, "constraint", None) is not None:
+        if _gradients.is_slices(grad) and getattr(var, "constraint", None) is not None:
             raise RuntimeError(
                 "Cannot use a constraint function on a sparse variable. "
                 f"Received: grad={grad}, var.constraint={var.constraint}."
