@@ -81,22 +81,22 @@ def _is_coo(gradient: Any) -> bool:
 
 
 def plain(gradient: Any) -> Any:
-    """A gradient of any kind, without its variable: numbers and lists stay as they are."""
-    if isinstance(gradient, (np.ndarray, int, float, list, tuple)):
-        return gradient
-    return _Gradient("gradient", None, None, None, False).plain(gradient)
+    """A gradient of any kind, without its variable: lists are of float32, as TensorFlow's."""
+    return _Gradient("gradient", None, None, np.dtype(np.float32), True).plain(gradient)
 
 
 class _Gradient:
     """Makes arrays of the gradient of one variable, where it can without copying."""
 
     def __init__(
-        self, op: str, var: Any, place: int | None, dtype: np.dtype[Any] | None, lists: bool
+        self, op: str, var: Any, place: int | None, dtype: np.dtype[Any], lists: bool
     ) -> None:
         self.op, self.var, self.place = op, var, place
         self.dtype, self.lists = dtype, lists
 
     def plain(self, grad: Any) -> Any:
+        if isinstance(grad, np.ndarray):
+            return grad
         if isinstance(grad, Variable):
             return grad.value
         if is_slices(grad):
@@ -136,7 +136,7 @@ class _Gradient:
         array = self._array(values, part)
         if array.size and array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
             raise self._error("numbers", f"{array.dtype}", part)
-        return array if self.dtype is None else array.astype(self.dtype, copy=False)
+        return array.astype(self.dtype, copy=False)
 
     def _array(self, values: Any, part: str) -> NDArray[Any]:
         try:

@@ -280,8 +280,8 @@ def _doubt(op: str, given: Any, place: int | None, entry: Entry) -> str:
         return (
             f"{where}: expected {what} that came with this copy of an optimizer, got other memory, "
             "for which its state would be lost. Copy or dump both together, as "
-            "copy.deepcopy((optimizer, variables)) does, or carry the state over by state_dict or "
-            "slotwise.save"
+            "copy.deepcopy((optimizer, variables)) does, or carry the state over into a new "
+            "optimizer by state_dict or slotwise.save"
         )
     return (
         f"{where}: expected the memory of {what}, which nothing else refers to any more, got other "
@@ -353,6 +353,7 @@ class Belongings(Copied):
         try:
             yield
         except errors:
+            vars(self).clear()
             vars(self).update(kept, **grown)
             self._variables.keep(entry for entry, _ in entries)
             for entry, slots in entries:
