@@ -222,12 +222,12 @@ class Variables:
             raise ValueError(doubt)
         entries = []
         for each, known in zip(given, found, strict=True):
-            entry = known or self._of(array_of(op, each))  # twice in the list, perhaps
-            if entry is None:
-                entry = Entry(each if isinstance(each, Variable) else Variable(each))
+            entry = known or Entry(each if isinstance(each, Variable) else Variable(each))
+            first = self._by_memory.get(entry.memory)  # it may be twice in the list
+            if first is None:
                 self._entries.append(entry)
                 self._index(entry)
-            entries.append(entry)
+            entries.append(first or entry)
         return entries
 
     def doubt(self, unknown: Sequence[tuple[Any, int | None]], op: str, plans: Any) -> str | None:

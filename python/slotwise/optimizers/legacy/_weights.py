@@ -78,7 +78,8 @@ class Weights(Belongings, Stateful):
             >>> slotwise.optimizers.legacy.SGD().add_slot(var, "best").name
             'w/best'
         """
-        (entry,) = self._met([var], f"{self._name}.add_slot")
+        op = f"{self._name}.add_slot"
+        entry = self._variables.find(var, op) or self._met([var], op)[0]
         slots, variable = entry.slots, entry.variable
         if slot_name not in slots:
             size = variable.shape if shape is None else tuple(shape)
