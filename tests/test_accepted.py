@@ -72,8 +72,12 @@ class Slices:
         self.values, self.indices, self.dense_shape = values, indices, dense_shape
 
 
-def ids_tensor(ids: Array) -> Any:
-    return dlpack.Tensor(ids, code=dlpack.INT)
+_tensors: list[Any] = []  # which are to live longer than arrays of their memory
+
+
+def tensor(array: Array, cls: Any = dlpack.Tensor) -> Any:
+    _tensors.append(cls(array, code=dlpack.INT if array.dtype.kind == "i" else dlpack.FLOAT))
+    return _tensors[-1]
 
 
 # All the same gradient.
@@ -82,12 +86,12 @@ SPARSE: dict[str, Callable[[], Any]] = {
     "lists": lambda: IndexedSlices(VALUES.tolist(), IDS.tolist(), SHAPE),
     "tuples": lambda: IndexedSlices(tuple(map(tuple, VALUES)), tuple(IDS), SHAPE),
     "Variables": lambda: IndexedSlices(Variable(VALUES.copy()), Variable(IDS.copy()), SHAPE),
-    "tensors": lambda: IndexedSlices(dlpack.Tensor(VALUES), ids_tensor(IDS), SHAPE),
+    "tensors": lambda: IndexedSlices(tensor(VALUES), tensor(IDS), SHAPE),
     "a RowPlan": lambda: IndexedSlices(VALUES, RowPlan(IDS, 4), SHAPE),
-    "TensorFlow's": lambda: Slices(dlpack.Tensor(VALUES), ids_tensor(IDS), np.array(SHAPE)),
+    "TensorFlow's": lambda: Slices(tensor(VALUES), tensor(IDS), np.array(SHAPE)),
     "TensorFlow's of int32": lambda: Slices(VALUES, IDS.astype(np.int32), np.array(SHAPE)),
     "PyTorch's": lambda: Coo(IDS[None], VALUES),
-    "PyTorch's of tensors": lambda: Coo(ids_tensor(IDS[None]), dlpack.Tensor(VALUES)),
+    "PyTorch's of tensors": lambda: Coo(tensor(IDS[None]), tensor(VALUES)),
 }
 
 
@@ -200,8 +204,8 @@ def test_a_callable_rate_is_asked_once_a_step() -> None:
 @both
 def test_dense_tensors(api: Any) -> None:
     var, opt = np.zeros(3, np.float32), api.SGD(1.0)
-    opt.apply_gradients([(Dense(np.ones(3, np.float32)), var)])
-    opt.apply_gradients([(Dense(np.ones(3, np.float32)), var)])
+    opt.apply_gradients([(tensor(np.ones(3, np.float32), Dense), var)])
+    opt.apply_gradients([(tensor(np.ones(3, np.float32), Dense), var)])
     assert var.tolist() == [-2.0] * 3
 
 
@@ -211,10 +215,10 @@ def test_nothing_is_copied_or_imported() -> None:
 
     [(same, _)] = _gradients.accepted("op", [(slices, np.ones(SHAPE, np.float32))], False)
     assert same is slices
-    theirs = _gradients.plain(Slices(dlpack.Tensor(VALUES), ids_tensor(IDS)))
+    theirs = _gradients.plain(Slices(tensor(VALUES), tensor(IDS)))
     assert np.shares_memory(theirs.values, VALUES)
     assert np.shares_memory(theirs.indices, IDS)
-    coo = _gradients.plain(Coo(ids_tensor(IDS[None]), dlpack.Tensor(VALUES)))
+    coo = _gradients.plain(Coo(tensor(IDS[None]), tensor(VALUES)))
     assert np.shares_memory(coo.values, VALUES)
     assert np.shares_memory(coo.indices, IDS)
     assert coo.dense_shape == SHAPE
