@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections.abc import Callable
@@ -47,6 +48,7 @@ NAMINGS: dict[str, Callable[[Array], Any]] = {
 
 
 def states(opt: Any) -> list[Any]:
+    opt = getattr(opt, "inner_optimizer", opt)
     return list(opt.variables if isinstance(opt, optimizers.Optimizer) else opt.weights)
 
 
@@ -105,6 +107,20 @@ def test_exclusions_and_averages_go_by_memory() -> None:
     assert p[:, 0].tolist() == [1, 0.75]
     opt.finalize_variable_values([p[1]])
     assert p[:, 0].tolist() == [1, 0.875]
+
+
+def test_exclusions_of_what_was_replaced_or_copied_are_refused() -> None:
+    for change in (lambda opt, p: (opt, p.copy()), lambda opt, p: (copy.deepcopy(opt), p)):
+        opt, p = optimizers.SGD(0.5, weight_decay=0.5), np.ones(3)
+        opt.exclude_from_weight_decay([p])
+        opt, p = change(opt, p)
+        with pytest.raises(ValueError, match="what belongs to it would be lost"):
+            opt.apply_gradients([(np.zeros(3), p)])
+        assert (p == 1).all()
+        assert len(opt.variables) == 1
+    opt, p = copy.deepcopy((opt, p))
+    with pytest.raises(TypeError, match="before its first step"):
+        copy.copy(opt)
 
 
 def test_tracked_rows_go_by_memory() -> None:
@@ -284,6 +300,7 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "beside what is no variable": lambda w: [(np.ones(3), w), (np.ones(1), [1.0])],
     "beside a read-only one": lambda w: [(np.ones(3), w), (np.ones(3), read_only())],
     "repeated": lambda w: [(np.ones(3), w), (np.ones(4), w)],
+    "beside a good one": lambda w: [(np.ones(3), Variable(np.ones(3), name="x")), (np.ones(4), w)],
     "without a gradient": lambda w: [(None, w)],
     "out of range": lambda w: [(IndexedSlices(np.ones(1), np.array([7])), w)],
 }
@@ -295,13 +312,27 @@ def read_only() -> Array:
     return array
 
 
+def lamb_in_parts(learning_rate: float) -> Any:
+    opt = optimizers.Lamb(learning_rate, weight_decay=0.1)
+    opt.exclude_from_weight_decay(var_names=["x$"])
+    return opt
+
+
+REFUSING: dict[str, Callable[[float], Any]] = {
+    **{f"{api.__name__.split('.')[-1]}-{name}": getattr(api, name) for api, name in EVERY},
+    "Lamb in parts": lamb_in_parts,
+    "scaled": lambda rate: optimizers.LossScaleOptimizer(optimizers.Adam(rate)),
+    "legacy scaled": lambda rate: optimizers.LossScaleOptimizer(legacy.Adam(rate)),
+}
+
+
 @pytest.mark.parametrize("is_first", [True, False], ids=["at first", "later"])
 @pytest.mark.parametrize("what", REFUSED)
-@every
+@pytest.mark.parametrize("make", REFUSING.values(), ids=REFUSING)
 def test_refused_calls_keep_and_change_nothing(
-    api: Any, name: str, what: str, is_first: bool
+    make: Callable[[float], Any], what: str, is_first: bool
 ) -> None:
-    opt, v = getattr(api, name)(0.1), np.zeros(3)
+    opt, v = make(0.1), np.zeros(3)
     if not is_first:
         opt.apply_gradients([(np.ones(3), v)])
     saved = [(x.name, x.numpy()) for x in states(opt)]

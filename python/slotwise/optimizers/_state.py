@@ -278,14 +278,14 @@ def _doubt(op: str, given: Any, place: int | None, entry: Entry) -> str:
     where, what = f"{op}: {described(given, place)}", described(entry.variable)
     if not entry.is_claimed:
         return (
-            f"{where}: expected {what} that came with this copy of an optimizer, got other memory, "
-            "for which its state would be lost. Copy or dump both together, as "
+            f"{where}: expected {what} that came with this copy of an optimizer, got other memory: "
+            "what belongs to it would be lost. Copy or dump both together, as "
             "copy.deepcopy((optimizer, variables)) does, or carry the state over into a new "
             "optimizer by state_dict or slotwise.save"
         )
     return (
         f"{where}: expected the memory of {what}, which nothing else refers to any more, got other "
-        "memory: if it was replaced, its state would be lost. Write into it, as in "
+        "memory: if it was replaced, what belongs to it would be lost. Write into it, as in "
         "`array[...] = value`; or make another optimizer, as from_config(get_config()) does"
     )
 
@@ -341,23 +341,31 @@ class Belongings(Copied):
         settings = ", ".join(f"{name}={_shown(value)}" for name, value in self._settings().items())
         return f"{type(self).__name__}({settings})"
 
-    @contextmanager
-    def _undone_after(self, *errors: type[BaseException]) -> Iterator[None]:
-        """Forget what was met and made since, if one of these errors comes.
+    def _counted(self) -> int:
+        """Hook: how many steps there were; asking makes nothing."""
+        raise NotImplementedError
 
-        An interrupt may come after the update, when nothing is to be undone any more.
+    @contextmanager
+    def _undone_if_refused(self) -> Iterator[None]:
+        """Forget what was met and made since, if an exception comes before a step was counted.
+
+        One that comes later, from a constraint or from the keyboard, finds the step done.
         """
-        kept = dict(vars(self))
+        kept, count = dict(vars(self)), self._counted()
         grown = {name: copy.copy(kept[name]) for name in self._growing}
         entries = [(entry, dict(entry.slots)) for entry in self._variables]
         try:
             yield
-        except errors:
-            vars(self).clear()
-            vars(self).update(kept, **grown)
-            self._variables.keep(entry for entry, _ in entries)
-            for entry, slots in entries:
-                entry.slots = slots
+        except BaseException:
+            if self._counted() == count:
+                vars(self).update(kept, **grown)
+                for name in vars(self).keys() - kept.keys():
+                    del vars(self)[name]
+                self._variables.keep(entry for entry, _ in entries)
+                for entry, slots in entries:
+                    entry.slots = slots
+                if self._plans is not None:
+                    self._plans.forget()
             raise
 
 

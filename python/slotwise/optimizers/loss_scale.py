@@ -475,11 +475,15 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
         if not given:
             raise ValueError("grads_and_vars: expected pairs, got an empty list")
         pairs = self._present(given)
-        if not inner._built:
-            inner.build([var for _, var in given])
-        if not skip_gradients_aggregation and kwargs.get("experimental_aggregate_gradients", True):
-            pairs = inner.aggregate_gradients(pairs)
-        self._apply(pairs, lambda: inner.apply_gradients(pairs, skip_gradients_aggregation=True))
+        aggregates = kwargs.get("experimental_aggregate_gradients", True)
+        with inner._undone_if_refused():
+            if not inner._built:
+                inner.build([var for _, var in given])
+            if aggregates and not skip_gradients_aggregation:
+                pairs = inner.aggregate_gradients(pairs)
+            self._apply(
+                pairs, lambda: inner.apply_gradients(pairs, skip_gradients_aggregation=True)
+            )
 
     def _delegated(self) -> Collection[str]:
         return _DELEGATED_IN_CURRENT

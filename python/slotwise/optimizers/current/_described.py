@@ -79,7 +79,7 @@ class Described(Optimizer, Planned):
     # ----- state and config ----------------------------------------------------------------------
 
     def build(self, var_list: Sequence[Any]) -> None:
-        with self._undone_after(BaseException):
+        with self._undone_if_refused():
             super().build(var_list)
             self._make_state([entry for entry in self._index_dict if entry not in self._slots])
             self._built = True
@@ -154,7 +154,7 @@ class Described(Optimizer, Planned):
         present, places = _gradients.present(pairs)
         plan = self._find_plan(present, places)
         if plan is None:
-            with self._undone_after(Exception):
+            with self._undone_if_refused():
                 self._build_for(pairs)
                 plan = self._new_plan(present, places)
                 self._step(plan, present)

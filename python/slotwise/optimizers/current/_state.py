@@ -73,6 +73,9 @@ class State(Belongings, Stateful):
     def _step_count(self) -> int:
         return int(self._iterations.value)
 
+    def _counted(self) -> int:
+        return self._step_count()
+
     def build(self, var_list: Sequence[Any]) -> None:
         """Make the state for these variables; the first step does it, if you do not.
 

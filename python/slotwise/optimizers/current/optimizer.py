@@ -242,11 +242,19 @@ class Optimizer(State, LearningRate):
         self._not_decaying_names = names
 
     def build(self, var_list: Sequence[Any]) -> None:
-        is_first = not self._built
-        given = listed(f"{self.name}.build", "var_list", "variables", var_list)
+        is_first, op = not self._built, f"{self.name}.build"
+        given = listed(op, "var_list", "variables", var_list)
+        if is_first:
+            found = [self._not_decaying.find(var, op, place) for place, var in enumerate(given)]
+            others = [(given[i], i) for i, entry in enumerate(found) if entry is None]
+            if (doubt := self._not_decaying.doubt(others, op, None)) is not None:
+                raise ValueError(doubt)
         super().build(given)
         if is_first:
             self._warn_of_exclusions([self._entry_of(var, self.name).variable for var in given])
+
+    def _has_met(self) -> bool:
+        return super()._has_met() or len(self._not_decaying) > 0
 
     def _warn_of_exclusions(self, variables: Sequence[Variable]) -> None:
         """Log what was said to `exclude_from_weight_decay` and meets no variable."""
@@ -453,7 +461,7 @@ class Optimizer(State, LearningRate):
 
     def _step_of(self, pairs: list[Pair]) -> list[Variable]:
         """One step of those that have a gradient; returns the variables that are constrained."""
-        with self._undone_after(Exception):
+        with self._undone_if_refused():
             self._build_for(pairs)
         op = f"{self.name}.apply_gradients"
         present, places = _gradients.present(pairs)

@@ -156,7 +156,7 @@ class Described(Optimizer, Planned):
         """One step of these variables, by a plan for just them."""
         plan = self._find_plan(pairs, places)
         if plan is None:
-            with self._undone_after(Exception):
+            with self._undone_if_refused():
                 plan = self._new_plan(pairs, places)
                 self._run(plan, pairs, clips, counts=counts, only_check=not _is_whole(plan))
             self._plans.add(plan)

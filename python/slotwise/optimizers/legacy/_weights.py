@@ -57,6 +57,9 @@ class Weights(Belongings, Stateful):
     def _step_count(self) -> int:
         return int(self.iterations.value)
 
+    def _counted(self) -> int:
+        return 0 if self._iterations is None else int(self._iterations)
+
     def add_slot(
         self,
         var: Any,

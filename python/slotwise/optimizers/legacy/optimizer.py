@@ -320,7 +320,7 @@ class Optimizer(Weights, Hyperparameters):
         op = f"{self._name}.apply_gradients"
         given = _gradients.accepted(op, _gradients.pairs_of(op, grads_and_vars), lists=True)
         given, places = _gradients.present(given)
-        with self._undone_after(Exception):
+        with self._undone_if_refused():
             variables = [
                 entry.variable for entry in self._met([var for _, var in given], op, places)
             ]
