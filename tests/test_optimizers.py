@@ -69,7 +69,7 @@ def test_neither_api_inherits_from_the_other(name: str) -> None:
 
 
 BAD_ARGUMENTS = (
-    (TypeError, {"foo": 1}, "foo is not a valid argument, kwargs should be empty  for `optimizer_"),
+    (TypeError, {"foo": 1}, "foo is not a valid argument, kwargs should be empty for `slotwise"),
     (
         ValueError,
         {"decay": 0.1},

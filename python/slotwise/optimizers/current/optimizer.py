@@ -189,13 +189,13 @@ class Optimizer(State, LearningRate):
         for key, value in kwargs.items():
             if key in _OF_LEGACY:
                 raise ValueError(
-                    f"{key} is deprecated in the new TF-Keras optimizer, please check the "
-                    f"docstring for valid arguments, or use the legacy optimizer, e.g., {legacy}"
+                    f"{key} is deprecated in the new optimizers; see the docstring for valid "
+                    f"arguments, or use the legacy optimizer, {legacy}"
                 )
             if key not in ("is_legacy_optimizer", "lr", "mesh"):
                 raise TypeError(
-                    f"{key} is not a valid argument, kwargs should be empty  for "
-                    "`optimizer_experimental.Optimizer`."
+                    f"{key} is not a valid argument, kwargs should be empty for "
+                    f"`slotwise.optimizers.{type(self).__name__}`."
                 )
             if key == "lr" and value:
                 warnings.warn(
