@@ -1,7 +1,7 @@
 """Optimizer updates for arrays in place, with TensorFlow's semantics, at the speed of memory."""
 
 from slotwise import interop, optimizers, raw_ops, state
-from slotwise._autodiff import GradientTape
+from slotwise._autodiff import GradientTape, stop_gradient
 from slotwise._runtime import (
     active_target,
     get_config,
@@ -63,6 +63,7 @@ __all__ = [
     "set_target",
     "show_config",
     "state",
+    "stop_gradient",
     "support_matrix",
     "targets",
     "track",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from slotwise import _core
-from slotwise._variable import Variable, _recorder
+from slotwise._variable import is_recorded, plain
 
 Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
 Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
@@ -28,13 +28,20 @@ class IndexedSlices:
 
     Example:
         >>> import numpy as np, slotwise
-        >>> slotwise.IndexedSlices(np.ones((2, 4)), np.array([7, 3]), (10, 4)).dense_shape
-        (10, 4)
+        >>> slices = slotwise.IndexedSlices(np.ones((2, 4)), np.array([7, 3]), (10, 4))
+        >>> slices.dense_shape, float((-slices).values.sum())
+        ((10, 4), -8.0)
     """
 
     values: Array
     indices: Array
     dense_shape: tuple[int, ...] | None = None
+
+    def __neg__(self) -> "IndexedSlices":
+        values = self.values
+        if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
+            values = _core.as_array("IndexedSlices", "values", values)
+        return IndexedSlices(np.negative(values), self.indices, self.dense_shape)
 
 
 class RowPlan(_core.RowPlan):
@@ -103,14 +110,13 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
         >>> slotwise.gather(np.array([[1, 2], [3, 4], [5, 6]]), np.array([2, 0])).tolist()
         [[5, 6], [1, 2]]
     """
-    if isinstance(table, Variable):
-        table = table.read()
-    recorder = _recorder.get()
-    if recorder is None or not recorder.is_recorded(table):
-        return _core.gather(table, ids, out)
+    if not is_recorded(table):
+        return _core.gather(plain(table), ids, out)
     if out is not None:
         raise ValueError("gather: out: expected None for a table that a GradientTape records")
-    rows: NDArray[Any] = recorder.gather(table, ids)
+    from slotwise import _recording  # needs autograd
+
+    rows: NDArray[Any] = _recording.gather(table, ids)
     return rows
 
 
@@ -154,11 +160,9 @@ def gather_pooled(
     """
     if mode not in _POOLS:
         raise ValueError(f"gather_pooled: mode: expected one of {[*_POOLS]}, got {mode!r}")
-    if isinstance(table, Variable):
-        table = table.read()
-    recorder = _recorder.get()
-    if recorder is not None and recorder.is_recorded(table):
+    if is_recorded(table):
         raise TypeError("gather_pooled: table: a GradientTape records no pooling of rows")
+    table = plain(table)
     table = _core.as_array("gather_pooled", "table", table)
     ids = _core.as_array("gather_pooled", "ids", ids)
     count = ids.size

@@ -2,44 +2,67 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
-from slotwise import _tracking
+from slotwise import _core, _tracking
 
 
 class Recorder(Protocol):
     """What records operations on variables, to differentiate them: `slotwise.GradientTape`."""
 
+    @property
+    def level(self) -> float: ...
+
+    def level_of(self, variable: Variable) -> float: ...
+
     def read(self, variable: Variable) -> Any: ...
 
-    def numpy_function(self, name: str) -> Callable[..., Any] | None: ...
-
-    def is_recorded(self, value: Any) -> bool: ...
+    def latest(self, variable: Variable) -> Any: ...
 
     def gather(self, table: Any, ids: Any) -> Any: ...
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("slotwise_recorder", default=None)
 
+# The types that autograd unwraps in a call. `_recording` puts autograd's own set here.
+_box_types: set[type[Any]] = set()
+
+UNRECORDED = -2.0  # below every level of autograd's, which are from -1 on
+
 
 class Variable(NDArrayOperatorsMixin):
     """A named array that an optimizer updates in place.
 
-    It holds the very array that it is given, and never another one: ``assign`` and optimizers write
-    into it. In arithmetic, in NumPy functions and in ``np.asarray`` it stands for that array.
+    It holds the very memory that it is given, and never another one: ``assign`` and optimizers
+    write into it. In arithmetic, in NumPy functions and in ``np.asarray`` it stands for its array.
+
+    Shared, so that both sides see every change: NumPy arrays (memory maps, views and subclasses
+    are held as they are), writable objects of the buffer protocol (``bytearray``,
+    ``array.array``, ``memoryview``), tensors of other libraries whose ``__array__`` or DLPack
+    shows their own memory (of PyTorch: on the CPU, detached).
+
+    Copied: numbers, NumPy scalars, lists, another `Variable`, a value that a `GradientTape`
+    recorded.
+
+    Refused, since they can be neither updated nor copied without a word: read-only memory (of
+    JAX, say, ``bytes``, or a memory map of mode ``"r"``), what makes a new array whenever it is
+    asked for one, masked arrays. ``np.array(x)`` is a copy that can be held.
+
+    ``a == b`` compares elements (shapes that do not fit are not equal), but containers tell
+    variables by identity: ``in``, ``index``, ``remove`` and ``count`` find the very variable.
 
     Args:
-        initial_value: an array, which is held and not copied; or a number, a (nested) list, or a
-            function of no arguments that returns one of these.
+        initial_value: one of the above, or a function of no arguments that returns one.
         trainable: whether a `GradientTape` watches it unasked.
         name: what slots and errors call it.
-        dtype: of an array made of numbers; float32 by default. An array must have it.
+        dtype: of an array made of numbers; float32 by default. What is shared must have it.
         constraint: a function that is given the variable after an update and returns the value that
             it then gets.
 
@@ -48,7 +71,9 @@ class Variable(NDArrayOperatorsMixin):
         shape, dtype, name, trainable, constraint: as given.
 
     Raises:
-        TypeError: an array that has another dtype than ``dtype``.
+        TypeError: an array that has another dtype than ``dtype``; what holds no numbers; what
+            shows a copy of its memory only.
+        ValueError: read-only memory.
 
     Example:
         >>> import numpy as np, slotwise
@@ -60,7 +85,12 @@ class Variable(NDArrayOperatorsMixin):
         (np.float32(6.0), np.float32(12.0), True)
     """
 
-    __slots__ = ("__weakref__", "_constraint", "_name", "_trainable", "_value")
+    __slots__ = ("__weakref__", "_array", "_constraint", "_name", "_trainable")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if _box_types:
+            _box_types.add(cls)
 
     def __init__(
         self,
@@ -74,14 +104,14 @@ class Variable(NDArrayOperatorsMixin):
             got = type(constraint).__name__
             raise TypeError(f"Variable: constraint: expected a callable or None, got {got}")
         value = initial_value() if callable(initial_value) else initial_value
-        self._value: NDArray[Any] = _held(value, dtype)
+        self._array: NDArray[Any] = _held(value, dtype)
         self._name = "Variable" if name is None else name
         self._trainable = trainable
         self._constraint = constraint
 
     @property
     def value(self) -> NDArray[Any]:
-        return self._value
+        return self._array
 
     @property
     def name(self) -> str:
@@ -97,19 +127,19 @@ class Variable(NDArrayOperatorsMixin):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._value.shape
+        return self._array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return self._value.dtype
+        return self._array.dtype
 
     @property
     def ndim(self) -> int:
-        return self._value.ndim
+        return self._array.ndim
 
     @property
     def size(self) -> int:
-        return self._value.size
+        return self._array.size
 
     @property
     def device(self) -> str:
@@ -117,60 +147,116 @@ class Variable(NDArrayOperatorsMixin):
         return "CPU:0"
 
     def numpy(self) -> Any:
-        """A copy of the array; of rank 0, a number."""
-        return self._value.copy()[()]
+        """A copy of the array; of rank 0, a number. No gradient passes through it."""
+        return self._array.copy()[()]
 
     def read(self) -> Any:
         """The array; inside a `GradientTape`, what records the operations on it."""
         recorder = _recorder.get()
-        return self._value if recorder is None else recorder.read(self)
+        return self._array if recorder is None else recorder.read(self)
+
+    def read_value(self) -> Any:
+        """A copy of the array; inside a `GradientTape`, what records the operations on it."""
+        return self.numpy() if _recorder.get() is None else self.read()
+
+    def eval(self, session: Any = None) -> Any:
+        """`numpy`, by the name of TensorFlow's graph mode; the session is ignored."""
+        return self.numpy()
+
+    def get_shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self.shape
+
+    def ref(self) -> Reference:
+        """What stands for this very variable in sets and dicts, and is compared by identity."""
+        return Reference(self)
+
+    @property
+    def initializer(self) -> None:
+        """None: a variable has its value from the start."""
+        return None
+
+    @property
+    def _shared_name(self) -> str:
+        return self._name
 
     def assign(self, value: Any) -> Variable:
-        """Write a value of the same shape into the array; returns the variable."""
-        self._value[...] = self._fitting("assign", value)
+        """Write a value of the same shape into the array; returns the variable.
+
+        No gradient passes through an assignment, as in TensorFlow.
+        """
+        self._array[...] = self._fitting("assign", value)
         return self
 
     def assign_add(self, delta: Any) -> Variable:
         """Add to the array in place; returns the variable."""
-        self._value += self._fitting("assign_add", delta)
+        self._array += self._fitting("assign_add", delta)
         return self
 
     def assign_sub(self, delta: Any) -> Variable:
         """Subtract from the array in place; returns the variable."""
-        self._value -= self._fitting("assign_sub", delta)
+        self._array -= self._fitting("assign_sub", delta)
         return self
 
     def _fitting(self, method: str, value: Any) -> NDArray[Any]:
-        array = np.asarray(value)
+        array = np.asarray(plain(value))
         if array.shape != self.shape:
             what = f"Variable.{method}: value for '{self.name}'"
             raise ValueError(f"{what}: expected shape {self.shape}, got {array.shape}")
-        _tracking.mark(self._value)
+        _tracking.mark(self._array)
         return array.astype(self.dtype, copy=False)
+
+    # ----- as autograd sees it: a box, while a tape records it -----------------------------------
+
+    @property
+    def _trace(self) -> float:
+        recorder = _recorder.get()
+        return UNRECORDED if recorder is None else recorder.level_of(self)
+
+    @property
+    def _value(self) -> Any:
+        return self.read()._value if is_recorded(self) else self.read()
+
+    @property
+    def _node(self) -> Any:
+        recorder = _recorder.get()
+        return None if recorder is None else recorder.latest(self)._node
 
     # ----- as an array ---------------------------------------------------------------------------
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if is_recorded(self):  # by a function that knows nothing of tapes, as likely as not
+            raise TypeError(
+                f"GradientTape: '{self.name}': expected operators and functions that are recorded, "
+                "got a conversion to an array, which loses its gradient "
+                "(slotwise.stop_gradient leaves it out, autograd.numpy.array keeps it)"
+            )
         if dtype is None or np.dtype(dtype) == self.dtype:
-            return self._value.copy() if copy else self._value
+            return self._array.copy() if copy else self._array
         if copy is False:
             raise ValueError(f"Variable '{self.name}': expected dtype {self.dtype}, got {dtype}")
-        return self._value.astype(dtype)
+        return self._array.astype(dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        out = kwargs.get("out")
-        if out is not None:  # as of `var += x`: in place
-            for x in out:
-                _tracking.mark(_plain(x))
-            kwargs["out"] = tuple(x._value if isinstance(x, Variable) else x for x in out)
-            given = [_plain(x) for x in inputs]
-            getattr(ufunc, method)(*given, **kwargs)
-            return out[0] if len(out) == 1 else out
-        function = getattr(ufunc, method)
-        return _call(ufunc.__name__ if method == "__call__" else "", function, inputs, kwargs)
+        out = kwargs.get("out", ())
+        if holds_recorded(inputs) or (out and holds_recorded(out)):
+            return _call_recorded(ufunc, method, inputs, kwargs)
+        for x in out:  # as of `var += x`: in place
+            _tracking.mark(plain(x))
+        if kwargs:
+            kwargs = {key: plain(value) for key, value in kwargs.items()}
+        function = ufunc if method == "__call__" else getattr(ufunc, method)
+        result = function(*map(plain, inputs), **kwargs)
+        return (out[0] if len(out) == 1 else out) if out else result
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        return _call(function.__name__, function, args, kwargs)
+        if holds_recorded(args) or holds_recorded(tuple(kwargs.values())):
+            return _call_recorded(function, "__call__", args, kwargs)
+        return function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
+
+    def dot(self, other: Any) -> Any:
+        """``np.dot`` of the two."""
+        return np.dot(self, other)
 
     def __getitem__(self, key: Any) -> Any:
         return self.read()[key]
@@ -181,42 +267,127 @@ class Variable(NDArrayOperatorsMixin):
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __len__(self) -> int:
-        return len(self._value)
+        return len(self._array)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.read())
 
     def __float__(self) -> float:
-        return float(self._value)
+        if is_recorded(self):
+            refuse_float(f"'{self.name}'")
+        return float(self._array)
 
     def __int__(self) -> int:
-        return int(self._value)
+        return int(self._array)
 
     def __index__(self) -> int:
-        return self._value.__index__()
+        return self._array.__index__()
 
     def __bool__(self) -> bool:
-        return bool(self._value)
+        return bool(self._array)
+
+    def __eq__(self, other: Any) -> Any:
+        if isinstance(other, Variable):
+            if not _broadcast(self, other):
+                return False
+            # The instruction that compares: a container's asks for the truth of it, too.
+            frame = sys._getframe(1)
+            return Equality(np.equal(self, other), self is other, (id(frame), frame.f_lasti))
+        return False if other is None else super().__eq__(other)
+
+    def __ne__(self, other: Any) -> Any:
+        if other is None or (isinstance(other, Variable) and not _broadcast(self, other)):
+            return True
+        return super().__ne__(other)
 
     def __hash__(self) -> int:
         return id(self)
 
     def __format__(self, spec: str) -> str:
-        return format(self._value, spec) if spec else str(self)
+        return format(self._array, spec) if spec else str(self)
 
     def __str__(self) -> str:
-        return f"{self!r} {self._value}"
+        return f"{self!r} {self._array}"
 
     def __repr__(self) -> str:
         return f"<slotwise.Variable '{self.name}' shape={self.shape} dtype={self.dtype}>"
+
+
+class Reference:
+    """A variable by identity, as TensorFlow's ``ref()``."""
+
+    __slots__ = ("_variable",)
+
+    def __init__(self, variable: Variable) -> None:
+        self._variable = variable
+
+    def deref(self) -> Variable:
+        """The variable."""
+        return self._variable
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and other._variable is self._variable
+
+    def __hash__(self) -> int:
+        return id(self._variable)
+
+    def __repr__(self) -> str:
+        return f"<Reference to {self._variable!r}>"
+
+
+class Equality(np.ndarray[Any, np.dtype[np.bool_]]):
+    """Where two variables are equal; for a container that looks for one, whether they are one.
+
+    A container asks for the truth within the instruction that compared; ``if a == b`` does not.
+    """
+
+    _is_same: bool
+    _instruction: tuple[int, int] | None
+
+    def __new__(cls, equal: Any, is_same: bool, instruction: tuple[int, int]) -> Equality:
+        self = np.asarray(equal).view(cls)
+        self._is_same, self._instruction = is_same, instruction
+        return self
+
+    def __array_finalize__(self, source: Any) -> None:
+        self._instruction = None  # of a view, or a result
+
+    def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+        plain = np.asarray(array)
+        return plain[()] if return_scalar or plain.ndim == 0 else plain
+
+    def __bool__(self) -> bool:
+        frame = sys._getframe(1)
+        if self._instruction == (id(frame), frame.f_lasti):
+            return self._is_same
+        return bool(np.asarray(self))
+
+
+def _broadcast(a: Variable, b: Variable) -> bool:
+    if a.shape == b.shape:
+        return True
+    try:
+        np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        return False
+    return True
 
 
 # Those of ndarray that compute something, and that a tape can record.
 _METHODS = frozenset(
     [
         "T",
+        "all",
+        "any",
+        "argmax",
+        "argmin",
+        "argsort",
         "astype",
-        "dot",
+        "clip",
+        "compress",
+        "cumprod",
+        "cumsum",
+        "diagonal",
         "flatten",
         "max",
         "mean",
@@ -225,9 +396,13 @@ _METHODS = frozenset(
         "ravel",
         "repeat",
         "reshape",
+        "round",
         "squeeze",
         "std",
         "sum",
+        "swapaxes",
+        "take",
+        "trace",
         "transpose",
         "var",
     ]
@@ -235,40 +410,119 @@ _METHODS = frozenset(
 
 
 def _held(value: Any, dtype: DTypeLike | None) -> NDArray[Any]:
-    if isinstance(value, Variable):
-        value = value.value.copy()
-    if isinstance(value, np.ndarray):
-        if dtype is not None and value.dtype != np.dtype(dtype):
+    """What a variable of this value holds."""
+    if isinstance(value, Variable) or is_recorded(value):
+        value = np.array(plain(value))
+    if _is_new(value):
+        array = np.array(value, dtype)
+        if dtype is None and not isinstance(value, np.generic) and array.dtype == np.float64:
+            array = array.astype(np.float32)
+    else:
+        array = _shared(value)
+        if dtype is not None and array.dtype != np.dtype(dtype):
             expected = np.dtype(dtype)
-            raise TypeError(
-                f"Variable: initial_value: expected dtype {expected}, got {value.dtype}"
+            _refuse(f"dtype {expected}, got {array.dtype}")
+        if not array.flags.writeable:
+            raise ValueError(
+                "Variable: initial_value: expected a writable array, got a read-only one "
+                "(np.array(x) is a copy that can be updated)"
             )
-        return value
-    array = np.array(value, dtype)
-    is_python = not hasattr(value, "dtype")
-    if dtype is None and is_python and array.dtype == np.float64:
-        return array.astype(np.float32)
+    if isinstance(array, np.ma.MaskedArray):
+        _refuse("an array without a mask, got a masked array")
+    # Of bfloat16 and its like, which are not NumPy's, the kind is that of bytes.
+    if array.dtype.kind not in "biufcV" or array.dtype.type is np.void:
+        _refuse(f"numbers, got dtype {array.dtype} of {type(value).__name__}")
     return array
 
 
-def _plain(x: Any) -> Any:
-    return x._value if isinstance(x, Variable) else x
+def _is_new(value: Any) -> bool:
+    """Whether an array has to be made of a value that has none of its own."""
+    return isinstance(value, np.generic) or not (
+        hasattr(value, "__array__") or hasattr(value, "__dlpack__") or _has_buffer(value)
+    )
 
 
-def _read_all(x: Any) -> Any:
-    """The same with variables replaced by what they stand for."""
-    if isinstance(x, Variable):
-        return x.read()
-    if type(x) in (list, tuple):
-        return type(x)(_read_all(item) for item in x)
+def _has_buffer(value: Any) -> bool:
+    try:
+        memoryview(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _shared(value: Any) -> NDArray[Any]:
+    """The memory of a value as an array."""
+    if isinstance(value, np.ndarray):
+        return value
+    if not hasattr(value, "__array__") or _has_buffer(value):
+        return _core.as_array("Variable", "initial_value", value)
+    kind = type(value).__name__
+    try:
+        array, again = np.asarray(value), np.asarray(value)
+    except (RuntimeError, TypeError, ValueError) as error:
+        if hasattr(value, "__dlpack__"):  # of a dtype that NumPy lacks, say
+            return _core.as_array("Variable", "initial_value", value)
+        _refuse(f"an array, got {kind} ({error})")
+    if array.size > 0 and not np.may_share_memory(array, again):
+        _refuse(
+            f"memory that can be shared, got {kind}, which makes a new array whenever it is asked "
+            "for one (np.array(x) is a copy that can be held)"
+        )
+    return array
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise TypeError(f"Variable: initial_value: expected {problem}")
+
+
+def refuse_float(what: str) -> NoReturn:
+    raise TypeError(
+        f"GradientTape: {what}: expected operators and functions that are recorded, got float() "
+        "while the tape records, which loses its gradient (slotwise.stop_gradient leaves it out)"
+    )
+
+
+# ----- recorded values ----------------------------------------------------------------------------
+
+
+def is_float(dtype: np.dtype[Any]) -> bool:
+    """Whether numbers of a dtype, which may be of ml_dtypes, are differentiated by."""
+    return dtype.kind in "fc" or "float" in dtype.name
+
+
+_NESTS = (list, tuple)
+
+
+def is_recorded(x: Any) -> bool:
+    """Whether a tape, or autograd, records what is done with a value."""
+    return type(x) in _box_types and x._trace > UNRECORDED
+
+
+def holds_recorded(x: Any) -> bool:
+    kind = type(x)
+    if kind in _box_types:
+        return bool(x._trace > UNRECORDED)
+    return kind in _NESTS and any(map(holds_recorded, x))
+
+
+def settled(x: Any) -> Any:
+    """A recorded value without its record."""
+    while type(x) in _box_types and not isinstance(x, Variable):
+        x = x._value
     return x
 
 
-def _call(name: str, function: Any, args: Any, kwargs: Any) -> Any:
-    """A NumPy function of variables: recorded, inside a tape that has it."""
-    args = _read_all(tuple(args))
-    kwargs = {key: _read_all(value) for key, value in kwargs.items()}
-    recorder = _recorder.get()
-    if recorder is not None and name:
-        function = recorder.numpy_function(name) or function
-    return function(*args, **kwargs)
+def plain(x: Any) -> Any:
+    """A value, or a nested list of them, with the arrays of variables and recorded values."""
+    kind = type(x)
+    if kind in _NESTS:
+        return kind(map(plain, x))
+    if isinstance(x, Variable):
+        return x._array
+    return settled(x) if kind in _box_types else x
+
+
+def _call_recorded(function: Any, method: str, args: Any, kwargs: dict[str, Any]) -> Any:
+    from slotwise._recording import call  # needs autograd
+
+    return call(function, method, args, kwargs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -234,4 +235,4 @@ def test_nothing_is_unpickled():
     for file in source.rglob("*.py"):
         text = file.read_text()
         assert "pickle" not in text.replace("allow_pickle=False", ""), file
-        assert "eval(" not in text and "exec(" not in text, file
+        assert not re.search(r"(?<!def )\b(eval|exec)\(", text), file

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from slotwise._autodiff import GradientTape
-from slotwise._variable import Variable
+from slotwise._autodiff import GradientTape, stop_gradient
+from slotwise._variable import Variable, settled
 
 
 def recorded(
@@ -31,17 +31,54 @@ def recorded(
             f"tape={tape}."
         )
     tape = GradientTape() if tape is None else tape
+    variables = None if callable(var_list) else _checked(listed(var_list))
     with tape:
         if callable(loss):
-            if not callable(var_list):
-                tape.watch(listed(var_list))
+            if variables is not None:
+                tape.watch(variables)
             loss = loss()
-            if callable(var_list):
-                var_list = var_list()
+        if variables is None:
+            variables = _checked(listed(var_list()))
         loss = transform(loss)
-    variables = list(listed(var_list))
+    return tape, loss, variables
+
+
+def _checked(variables: Sequence[Any]) -> list[Variable]:
     for var in variables:
         if not isinstance(var, Variable):
             got = type(var).__name__
             raise TypeError(f"minimize: var_list: expected slotwise.Variables, got {got}")
-    return tape, loss, variables
+    return list(variables)
+
+
+def gradients(
+    tape: GradientTape, loss: Any, variables: Sequence[Variable], grad_loss: Any = None
+) -> list[Any]:
+    """The gradients of a loss as numbers, for an update: inside of another tape, too."""
+    return [stop_gradient(grad) for grad in tape.gradient(loss, list(variables), grad_loss)]
+
+
+def tape_of(loss: Any) -> GradientTape | None:
+    """The tape that recorded a value; None for a function, which is yet to be recorded.
+
+    Raises:
+        TypeError: what no tape recorded.
+        ValueError: the tape is gone, or it is not one tape.
+    """
+    if callable(loss):
+        return None
+    if isinstance(loss, Variable):
+        return GradientTape()
+    if settled(loss) is loss or not hasattr(loss._node, "owner"):
+        got = type(loss).__name__
+        raise TypeError(
+            "get_gradients: loss: expected a function of no arguments, or a value that a "
+            f"GradientTape recorded, got {got}"
+        )
+    tape: GradientTape | None = loss._node.owner and loss._node.owner.tape()
+    if tape is None:
+        raise ValueError(
+            "get_gradients: loss: expected a value whose GradientTape still exists, got one of a "
+            "tape that was deleted, or of several tapes"
+        )
+    return tape

@@ -23,7 +23,7 @@ from slotwise.optimizers._kinds import (
     Kind,
     Number,
 )
-from slotwise.optimizers._loss import recorded
+from slotwise.optimizers._loss import gradients, recorded
 from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._state import Variables, constrain, listed
 from slotwise.optimizers.current import _around
@@ -398,7 +398,7 @@ class Optimizer(State, LearningRate):
             6.0
         """
         tape, loss, variables = recorded(loss, var_list, tape, _listed, lambda value: value)
-        return list(zip(tape.gradient(loss, variables), variables, strict=True))
+        return list(zip(gradients(tape, loss, variables), variables, strict=True))
 
     def aggregate_gradients(self, grads_and_vars: Iterable[Any]) -> list[Pair]:
         """Hook: the first thing that is done to gradients; by itself, nothing.
