@@ -18,6 +18,7 @@ from slotwise.optimizers._state import Copied
 from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
+from slotwise.optimizers.legacy.optimizer import flatten
 
 _INITIAL_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
@@ -203,6 +204,25 @@ class LossScaleOptimizer(Copied, Stateful):
         self._unscaled = True
         scale = self.loss_scale
         return [None if grad is None else _divided(grad, scale) for grad in grads]
+
+    def get_gradients(self, loss: Any, params: Any) -> list[Any]:
+        """As legacy `Optimizer.get_gradients`, with the loss scaled and its gradients scaled back.
+
+        Args:
+            loss, params: see there.
+        """
+        scaled = self.get_scaled_loss(loss)
+        return self.get_unscaled_gradients(self.inner_optimizer.get_gradients(scaled, params))
+
+    def get_updates(self, loss: Any, params: Any) -> list[Any]:
+        """As legacy `Optimizer.get_updates`, with the loss scaled and its gradients scaled back.
+
+        Args:
+            loss, params: see there.
+        """
+        grads = self.get_gradients(loss, params)
+        self.apply_gradients(zip(grads, flatten(params), strict=True))
+        return [self.inner_optimizer.iterations]
 
     def minimize(
         self,

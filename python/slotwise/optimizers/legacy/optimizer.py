@@ -12,11 +12,11 @@ import numpy as np
 
 from slotwise import _autodiff
 from slotwise._tables import IndexedSlices, coalesce
-from slotwise._variable import Variable
+from slotwise._variable import Variable, is_float
 from slotwise.optimizers import _gradients, schedules
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import FUNCTION, FUNCTIONS, TEXT, Hyper, Kind, Number
-from slotwise.optimizers._loss import recorded
+from slotwise.optimizers._loss import gradients, recorded, tape_of
 from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._state import constrain, unique_name
@@ -266,10 +266,10 @@ class Optimizer(Weights, Hyperparameters):
         grad_loss: Any = None,
         tape: _autodiff.GradientTape | None = None,
     ) -> list[Pair]:
-        tape, loss, variables = recorded(loss, var_list, tape, _flatten, self._transform_loss)
+        tape, loss, variables = recorded(loss, var_list, tape, flatten, self._transform_loss)
         pairs = self._get_gradients(tape, loss, variables, grad_loss)
         for grad, var in pairs:
-            if grad is not None and not np.issubdtype(var.dtype, np.inexact):
+            if grad is not None and not is_float(var.dtype):
                 raise ValueError(f"Invalid type {var.dtype} for {var.name}, expected: a float.")
         return pairs
 
@@ -281,7 +281,59 @@ class Optimizer(Weights, Hyperparameters):
         self, tape: _autodiff.GradientTape, loss: Any, var_list: list[Any], grad_loss: Any = None
     ) -> list[Pair]:
         """Hook: the gradients of a loss."""
-        return list(zip(tape.gradient(loss, var_list, grad_loss), var_list, strict=True))
+        return list(zip(gradients(tape, loss, var_list, grad_loss), var_list, strict=True))
+
+    def get_gradients(self, loss: Any, params: Any) -> list[Any]:
+        """The gradients of a loss.
+
+        Args:
+            loss: a function of no arguments, or a value that a `GradientTape` recorded.
+            params: variables, in any nesting of lists and dicts.
+
+        Raises:
+            ImportError: the autograd package is not installed.
+            TypeError: a loss that no tape recorded.
+            ValueError: the loss does not depend on a variable.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable(3.0)
+            >>> opt = slotwise.optimizers.legacy.SGD()
+            >>> [float(grad) for grad in opt.get_gradients(lambda: var * var, [var])]
+            [6.0]
+        """
+        pairs = self._compute_gradients(loss, params, tape=tape_of(loss))
+        for grad, var in pairs:
+            if grad is None:
+                raise ValueError(
+                    f"Variable {var.name} has `None` for gradient. Please make sure that all of "
+                    "your ops have a gradient defined (i.e. are differentiable). Common ops "
+                    "without gradient: argmax, round, floor."
+                )
+        return [grad for grad, _ in pairs]
+
+    def get_updates(self, loss: Any, params: Any) -> list[Any]:
+        """Compute the gradients of a loss, and apply them: a step, at once.
+
+        Args:
+            loss, params: as of `get_gradients`.
+
+        Returns:
+            What `apply_gradients` returns, in a list.
+
+        Raises:
+            As of `get_gradients` and `apply_gradients`.
+
+        Example:
+            >>> import slotwise
+            >>> var = slotwise.Variable(3.0)
+            >>> opt = slotwise.optimizers.legacy.SGD(0.5)
+            >>> [count] = opt.get_updates(lambda: var * var / 2, [var])
+            >>> int(count), float(var)
+            (1, 1.5)
+        """
+        grads = self.get_gradients(loss, params)
+        return [self.apply_gradients(zip(grads, flatten(params), strict=True))]
 
     def apply_gradients(
         self,
@@ -432,10 +484,10 @@ def refuse_sparse_constraints(pairs: Iterable[Pair]) -> None:
             )
 
 
-def _flatten(variables: Any) -> list[Any]:
+def flatten(variables: Any) -> list[Any]:
     """The variables in nested lists and dicts, the latter by their sorted keys."""
     if isinstance(variables, dict):
-        return [v for key in sorted(variables) for v in _flatten(variables[key])]
+        return [v for key in sorted(variables) for v in flatten(variables[key])]
     if isinstance(variables, (list, tuple)):
-        return [v for item in variables for v in _flatten(item)]
+        return [v for item in variables for v in flatten(item)]
     return [variables]
