@@ -104,7 +104,7 @@ class _Gradient:
         is_number = isinstance(grad, (int, float)) and not isinstance(grad, (bool, np.generic))
         if is_number or (self.lists and isinstance(grad, (list, tuple))):
             return self._numbers(grad, "")
-        return grad
+        return self._held(grad, "")
 
     def _slices(self, grad: Any) -> IndexedSlices:
         if _is_coo(grad):

@@ -11,7 +11,7 @@ from slotwise import _core
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Update, compute_type
 from slotwise.optimizers._gradients import Pair, Places
-from slotwise.optimizers._state import array_of, described, has_another_constraint
+from slotwise.optimizers._state import described, has_another_constraint
 
 _HYPERS = {rule["name"]: tuple(rule["hypers"]) for rule in _core.RULES}
 
@@ -72,13 +72,13 @@ class Plan:
 
 
 def _key(given: Any) -> Any:
-    """What the extension knows a variable by at once; else it compares the memory.
+    """The object that the extension knows a variable by at once; else it compares the memory.
 
-    It holds that where the garbage collector cannot see it. So it is not to be what refers to
-    things of the user's, as a constraint does.
+    None for a variable with a constraint. The extension holds it where the garbage collector does
+    not see it, and a constraint may refer to all that refers to the optimizer.
     """
-    is_alone = type(given) is Variable and given.constraint is None
-    return given if is_alone else array_of("", given)
+    is_constrained = isinstance(given, Variable) and given.constraint is not None
+    return None if is_constrained or type(given) not in (Variable, np.ndarray) else given
 
 
 class Plans:

@@ -491,7 +491,7 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
             ValueError: no pairs.
         """
         inner = self.inner_optimizer
-        given = list(grads_and_vars)
+        given = _gradients.pairs_of(f"{type(self).__name__}.apply_gradients", grads_and_vars)
         if not given:
             raise ValueError("grads_and_vars: expected pairs, got an empty list")
         pairs = self._present(given)
