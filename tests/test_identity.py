@@ -540,3 +540,13 @@ def test_what_an_optimizer_looks_like() -> None:
     assert repr(scaled).startswith("LossScaleOptimizerV3(SGD(learning_rate=0.1, ")
     assert repr(Own()) == "Own(learning_rate=0.5, name='Own')"
     assert repr(optimizers.Optimizer("base")) == "Optimizer(learning_rate=None, name='base')"
+
+
+@pytest.mark.parametrize("api", [optimizers, legacy])
+def test_a_constraint_that_comes_later_is_not_ignored(api: Any) -> None:
+    p = np.zeros(3)
+    opt = api.Adam(0.1)
+    opt.apply_gradients([(np.ones(3), p)])
+    clipped = Variable(p, constraint=lambda w: np.maximum(w, 5.0))
+    with pytest.raises(ValueError, match="expected the constraint that its memory was first met"):
+        opt.apply_gradients([(np.ones(3), clipped)])

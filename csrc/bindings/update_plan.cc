@@ -113,6 +113,12 @@ bool UpdatePlan::Matches(const py::list& pairs) const {
     PyArrayObject* const array = ArrayOf(variable, holder);
     const Pinned& var = entry.pinned_var;
     if (array == nullptr || !var.Is(array) || !var.Is(entry.arrays->var().array())) return false;
+    // Another Variable of that memory may have a constraint, which the plan does not know of. (Of
+    // one that is known by no key, the caller compares them.)
+    if (holder && !entry.key.is_none() &&
+        !py::getattr(variable, "constraint", py::none()).is_none()) {
+      return false;
+    }
   }
   return true;
 }
