@@ -179,7 +179,7 @@ def test_files_of_newer_versions_are_refused(tmp_path):
 
 GOOD = {
     "version": 1,
-    "id": "a",
+    "id": "a" * 32,
     "parent": None,
     "config": None,
     "extra": None,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import reprlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ml_dtypes
@@ -19,6 +22,14 @@ KEY = "slotwise"  # of our metadata, JSON in a string
 LIMIT = 100_000_000  # bytes of a header, as the safetensors library has it
 ALIGNMENT = 4096  # of the data, and of each tensor whose size is a multiple of it
 _BEFORE = b'{"__metadata__":{"' + _checksums.ALGORITHM.encode() + b'":"'
+
+# What a file may ask of its reader: work and memory go by its size, whatever it says.
+TENSORS = 1_000_000
+NAME = 4096  # characters
+RANK = 32 if np.lib.NumpyVersion(np.__version__) < "2.0.0" else 64  # of NumPy's arrays
+DEPTH = 100  # of lists and dicts in JSON
+NUMBER = 4300  # characters: as many digits as Python takes
+_LARGEST = 2**63 - 1  # of sizes and places
 
 _SIZES = (1, 2, 4, 8)
 DTYPES: dict[str, np.dtype[Any]] = {
@@ -60,8 +71,20 @@ def in_order(sizes: Mapping[str, int]) -> list[str]:
 
 
 def header_size(header: Mapping[str, Any]) -> int:
-    """Bytes before the data."""
-    return -(-(8 + len(_text(header))) // ALIGNMENT) * ALIGNMENT
+    """Bytes before the data.
+
+    Raises:
+        ValueError: `decode` would not take it: a name that is too long, say.
+    """
+    text = _text(header)
+    if len(text) > LIMIT:
+        raise ValueError(f"save: header: expected at most {LIMIT} bytes, got {len(text)}")
+    ends = [e["data_offsets"][1] for name, e in header.items() if name != "__metadata__"]
+    try:
+        decode("save", _checksums.seal(text, _BEFORE), 8 + len(text) + max(ends, default=0))
+    except StateError as error:
+        raise ValueError(str(error)) from None
+    return 8 + len(text)
 
 
 def entry(dtype: np.dtype[Any], shape: tuple[int, ...], offset: int) -> dict[str, Any]:
@@ -77,15 +100,86 @@ def header(metadata: Mapping[str, Any], entries: Mapping[str, Any]) -> dict[str,
 
 def encode(content: Mapping[str, Any]) -> bytes:
     """The first bytes of a file, up to the data."""
-    size = header_size(content) - 8
-    if size > LIMIT:
-        raise ValueError(f"save: header: expected at most {LIMIT} bytes, got {size}")
-    text = _text(content).ljust(size)
-    return size.to_bytes(8, "little") + _checksums.seal(text, _BEFORE)
+    text = _text(content)
+    return len(text).to_bytes(8, "little") + _checksums.seal(text, _BEFORE)
 
 
 def _text(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
+    """JSON, and spaces up to where the data begins."""
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return text.ljust(-(-(8 + len(text)) // ALIGNMENT) * ALIGNMENT - 8)
+
+
+def parse(path: str, text: bytes | str, has_constants: bool = False) -> dict[str, Any]:
+    """JSON of an object, in time that goes by its length.
+
+    Args:
+        path: named in errors.
+        text: UTF-8.
+        has_constants: whether ``NaN`` and ``Infinity`` are numbers.
+
+    Raises:
+        StateError: no such JSON; a key that comes twice; more than the limits above.
+    """
+
+    def number(kind: type[int] | type[float]) -> Any:
+        def read(digits: str) -> int | float:
+            if len(digits) > NUMBER:
+                raise ValueError(f"expected numbers of at most {NUMBER} characters")
+            return kind(digits)
+
+        return read
+
+    def constant(name: str) -> float:
+        if not has_constants:
+            raise ValueError(f"expected a number, got {name}")
+        return float(name)
+
+    try:
+        content = json.loads(
+            text if isinstance(text, str) else text.decode(),
+            object_pairs_hook=_as_dict,
+            parse_int=number(int),
+            parse_float=number(float),
+            parse_constant=constant,
+        )
+    except (ValueError, RecursionError) as error:
+        raise StateError(f"{path}: damaged: {error}") from None
+    if type(content) is not dict:
+        raise StateError(f"{path}: damaged: expected a JSON object, got {_shown(content)}")
+    level: list[Any] = [content]
+    for _ in range(DEPTH):
+        level = [x for inner in level if isinstance(inner, (dict, list)) for x in _members(inner)]
+    if level:
+        raise StateError(f"{path}: expected JSON of at most {DEPTH} levels")
+    return content
+
+
+def _members(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _as_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, n in Counter(name for name, _ in pairs).items() if n > 1)
+        raise ValueError(f"{_shown(twice)} comes twice")
+    return found
+
+
+def _shown(value: Any) -> str:
+    return reprlib.repr(value)
+
+
+def check_name(path: str, name: str, limit: int = NAME) -> None:
+    """Whoever prints a name, or opens a file of that name, can rely on it."""
+    try:
+        fits = len(name.encode()) <= limit
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        expected = f"a name of at most {limit} bytes of UTF-8"
+        raise StateError(f"{path}: {_shown(name)}: expected {expected}")
 
 
 def decode(path: str, text: bytes, file_size: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -94,70 +188,112 @@ def decode(path: str, text: bytes, file_size: int) -> tuple[dict[str, Any], dict
     Raises:
         StateError: anything that does not fit.
     """
-    try:
-        content = json.loads(text)
-        own = content.pop("__metadata__", {})
-        if KEY in own or _checksums.ALGORITHM in own:
-            if not _checksums.is_sealed(text, _BEFORE):
-                raise StateError(f"{path}: the header is damaged: its checksum is wrong")
-            metadata = json.loads(own[KEY])
-            if metadata["version"] > VERSION:
-                raise StateError(
-                    f"{path}: expected a version of at most {VERSION}, got {metadata['version']}: "
-                    "a newer slotwise wrote it"
-                )
-            _check_metadata(path, metadata)
-        else:
-            metadata = {}
-        sums = metadata.get("checksums", {})
-        start = 8 + len(text)
-        tensors = {
-            name: _tensor(path, name, found, start, sums if metadata else None)
-            for name, found in content.items()
-        }
-    except StateError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise StateError(f"{path}: the header is damaged: {error!r}") from None
+    where = f"{path}: the header"
+    content = parse(where, text)
+    own = content.pop("__metadata__", {})
+    if type(own) is not dict or not all(type(value) is str for value in own.values()):
+        raise StateError(f"{where}: __metadata__: expected strings by name, got {_shown(own)}")
+    metadata = {}
+    if KEY in own or _checksums.ALGORITHM in own:
+        if not _checksums.is_sealed(text, _BEFORE):
+            raise StateError(f"{where} is damaged: its checksum is wrong")
+        metadata = _metadata(path, where, own.get(KEY, ""))
+    if len(content) > TENSORS:
+        raise StateError(f"{where}: expected at most {TENSORS} tensors, got {len(content)}")
+    start = 8 + len(text)
+    tensors = {name: _tensor(path, name, found, start) for name, found in content.items()}
     _check_places(path, tensors.values(), start, file_size)
+    if metadata:
+        sums = metadata["checksums"]
+        for name in tensors.keys() ^ sums.keys():
+            raise StateError(f"{path}: {_shown(name)}: expected a tensor and its checksums")
+        for name in tensors.keys() - named(metadata):
+            raise StateError(f"{path}: '{name}': it is neither of variables nor of state")
+        tensors = {name: _with_checksums(path, t, sums[name]) for name, t in tensors.items()}
     return metadata, tensors
 
 
-_MEMBERS = {"id": str, "variables": list, "state": list, "checksums": dict, "rows": dict}
+_MEMBERS: dict[str, type | tuple[type, ...]] = {
+    "id": str,
+    "parent": (str, type(None)),
+    "config": (dict, type(None)),
+    "extra": object,
+    "variables": list,
+    "state": list,
+    "checksums": dict,
+    "rows": dict,
+}
 
 
-def _check_metadata(path: str, metadata: dict[str, Any]) -> None:
-    """What loading relies on: whoever forges a file can make its checksum, too."""
+def _metadata(path: str, where: str, text: str) -> dict[str, Any]:
+    """Whoever forges a file can make its checksum, too."""
+    metadata = parse(where, text, has_constants=True)
+    version = metadata.get("version")
+    if type(version) is not int or version < 1:
+        raise StateError(f"{where}: version: expected a number from 1 on, got {_shown(version)}")
+    if version > VERSION:
+        raise StateError(
+            f"{path}: expected a version of at most {VERSION}, got {_shown(version)}: "
+            "a newer slotwise wrote it"
+        )
     metadata.setdefault("rows", {})
     for member, kind in _MEMBERS.items():
-        if type(metadata.get(member)) is not kind:
-            raise StateError(f"{path}: the header is damaged: {member}: expected a {kind.__name__}")
-    names = (*metadata["variables"], *metadata["state"], *metadata["rows"].values())
-    if not all(type(name) is str for name in names):
-        raise StateError(f"{path}: the header is damaged: expected names")
-    for member in ("config", "extra", "parent"):
-        if member not in metadata:
-            raise StateError(f"{path}: the header is damaged: {member} is missing")
+        if member not in metadata or not isinstance(metadata[member], kind):
+            found = _shown(metadata.get(member))
+            raise StateError(f"{where}: {member}: expected another kind of value, got {found}")
+    for member in ("id", "parent"):
+        check_id(where, metadata[member])
+    names, rows = (*metadata["variables"], *metadata["state"]), metadata["rows"]
+    if not all(type(name) is str for name in (*names, *rows.values())):
+        raise StateError(f"{where}: variables, state, rows: expected names")
+    if len(named(metadata)) < len(names) + len({*rows.values()}):
+        raise StateError(f"{where}: variables, state, rows: expected names that differ")
+    for name in rows.keys() - set(names):
+        raise StateError(f"{where}: rows: {_shown(name)} is neither of variables nor of state")
+    return metadata
 
 
-def _tensor(path: str, name: str, found: Any, start: int, sums: Mapping[str, str] | None) -> Tensor:
-    shape, (begin, end) = tuple(found["shape"]), found["data_offsets"]
-    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-        raise StateError(f"{path}: '{name}': expected sizes >= 0, got {found}")
-    if found["dtype"] not in DTYPES:
+def named(metadata: Mapping[str, Any]) -> set[str]:
+    """The tensors of a checkpoint, in whatever file they are."""
+    return {*metadata["variables"], *metadata["state"], *metadata["rows"].values()}
+
+
+def check_id(where: str, found: Any) -> None:
+    if found is not None and not (type(found) is str and re.fullmatch("[0-9a-f]{32}", found)):
+        raise StateError(f"{where}: expected an id of 32 hexadecimal digits, got {_shown(found)}")
+
+
+def _tensor(path: str, name: str, found: Any, start: int) -> Tensor:
+    check_name(path, name)
+    try:
+        kind, shape, (begin, end) = found["dtype"], found["shape"], found["data_offsets"]
+        is_whole = type(kind) is str and type(shape) is list
+    except (TypeError, ValueError, KeyError):
+        is_whole = False
+    if not is_whole:
+        expected = "dtype, shape and two data_offsets"
+        raise StateError(f"{path}: '{name}': expected {expected}, got {_shown(found)}")
+    if len(shape) > RANK:
+        raise StateError(f"{path}: '{name}': expected a rank of at most {RANK}, got {len(shape)}")
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (*shape, begin, end)):
+        raise StateError(f"{path}: '{name}': expected sizes from 0 to 2^63, got {_shown(found)}")
+    if kind not in DTYPES:
         expected = ", ".join(DTYPES)
-        raise StateError(f"{path}: '{name}': expected one of {expected}, got {found['dtype']!r}")
-    dtype = DTYPES[found["dtype"]]
-    size = math.prod(shape) * dtype.itemsize
-    if end - begin != size:
-        raise StateError(f"{path}: '{name}': expected {size} bytes, got {end - begin}")
-    digits = "" if sums is None else sums[name]
-    checksums = tuple(
-        digits[i : i + _checksums.DIGITS] for i in range(0, len(digits), _checksums.DIGITS)
-    )
-    if sums is not None and len(checksums) != _checksums.chunks(size):
-        raise StateError(f"{path}: '{name}': expected a checksum of each chunk")
-    return Tensor(name, dtype, shape, start + begin, checksums)
+        raise StateError(f"{path}: '{name}': expected one of {expected}, got {_shown(kind)}")
+    dtype = DTYPES[kind]
+    if math.prod(n or 1 for n in shape) * dtype.itemsize > _LARGEST:  # NumPy refuses it, empty too
+        raise StateError(f"{path}: '{name}': expected sizes from 0 to 2^63, got {_shown(found)}")
+    tensor = Tensor(name, dtype, tuple(shape), start + begin)
+    if end - begin != tensor.size:
+        raise StateError(f"{path}: '{name}': expected {tensor.size} bytes, got {end - begin}")
+    return tensor
+
+
+def _with_checksums(path: str, tensor: Tensor, digits: Any) -> Tensor:
+    size, length = _checksums.DIGITS, _checksums.chunks(tensor.size) * _checksums.DIGITS
+    if type(digits) is not str or len(digits) != length or not re.fullmatch("[0-9a-f]*", digits):
+        raise StateError(f"{path}: '{tensor.name}': expected a checksum of each chunk")
+    return replace(tensor, checksums=tuple(digits[i : i + size] for i in range(0, length, size)))
 
 
 def _check_places(path: str, tensors: Iterable[Tensor], start: int, file_size: int) -> None:

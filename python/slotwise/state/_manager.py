@@ -72,6 +72,7 @@ class CheckpointManager:
         if step < 0:
             raise ValueError(f"CheckpointManager.save: step: expected >= 0, got {step}")
         path = self.path(step)
+        _atomic.clean(self.folder, r"step-\d+")
         save(path, **arguments)
         if self.max_to_keep is not None:
             others = [old for old in self.steps if old != step]

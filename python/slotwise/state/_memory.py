@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,8 +13,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 _WILLNEED = 3
-_libc = ctypes.CDLL(None)
+_libc = ctypes.CDLL(None, use_errno=True)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    *(ctypes.c_void_p, ctypes.c_size_t),
+    *(ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long),
+)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_FAILED = ctypes.c_void_p(-1).value
 
 
 def as_bytes(array: Array) -> Array:
@@ -26,11 +35,37 @@ def fetch_ahead(piece: Array) -> None:
     _libc.madvise(begin, piece.ctypes.data + piece.size - begin, _WILLNEED)
 
 
+class _Mapping:
+    """A file in memory. It needs no descriptor, as Python's `mmap` does: many can be had."""
+
+    def __init__(self, handle: int, size: int) -> None:
+        begin = _libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, handle, 0)
+        if begin == _FAILED:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+        self._unmap = partial(_libc.munmap, begin, size)
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (begin, True),
+            "shape": (size,),
+            "typestr": "|u1",
+        }
+
+    def __del__(self) -> None:
+        if hasattr(self, "_unmap"):
+            self._unmap()
+
+
+def map_file(handle: int, size: int) -> Array:
+    """The bytes of a file, read-only; the file may be closed."""
+    return np.asarray(_Mapping(handle, size))
+
+
 def is_mapped(array: Array) -> bool:
     base: Any = array
     while isinstance(base, np.ndarray):
         base = base.base
-    return isinstance(base, mmap.mmap)
+    return isinstance(base, (mmap.mmap, _Mapping))
 
 
 class Source(Protocol):

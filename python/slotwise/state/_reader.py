@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-import mmap as _mmap
 import os
+import stat
 import threading
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise.state import _atomic, _checksums, _format, _threads
+from slotwise.state import _atomic, _checksums, _format, _index, _threads
 from slotwise.state._errors import StateError
+from slotwise.state._files import may_keep, open_regular, unreadable
 from slotwise.state._format import Tensor
-from slotwise.state._memory import IntoArray, Sink
-from slotwise.state._writer import INDEX, INDEX_BEFORE, SUFFIX
+from slotwise.state._memory import IntoArray, Sink, map_file
 
 _buffers = threading.local()
 _BLOCK = 1 << 18
+_TRIES = 10  # to open a folder that is replaced meanwhile
 
 
 class Part(NamedTuple):
@@ -34,31 +38,65 @@ class Part(NamedTuple):
 
 
 class _File:
-    """A safetensors file, open for reading."""
+    """A safetensors file, for reading."""
 
-    def __init__(self, path: str, handle: int) -> None:
-        self.path, self.handle = path, handle
-        if hasattr(os, "posix_fadvise"):  # threads that read in turn do not look sequential
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        size = os.fstat(handle).st_size
-        length = int.from_bytes(os.pread(handle, 8, 0), "little")
-        if size < 8 or length > min(_format.LIMIT, size - 8):
-            raise StateError(f"{path}: a header of {length} bytes does not fit {size}: damaged")
-        text = os.pread(handle, length, 8)
-        self.metadata, self.tensors = _format.decode(path, text, size)
+    def __init__(self, path: str, place: str, folder: int | None, home: str) -> None:
+        self.path, self._place = path, os.path.abspath(os.path.join(home, place))
+        file = open_regular(path, place, folder)
+        self.kept = file if may_keep(file) else None
+        try:
+            self._identity = _identity(file)
+            size = os.fstat(file.fileno()).st_size
+            try:
+                length = int.from_bytes(os.pread(file.fileno(), 8, 0), "little")
+                if size < 8 or length > min(_format.LIMIT, size - 8):
+                    raise StateError(
+                        f"{path}: a header of {length} bytes does not fit {size}: damaged"
+                    )
+                text = os.pread(file.fileno(), length, 8)
+            except OSError as error:
+                raise unreadable(path, error) from error
+            if len(text) != length:
+                raise StateError(f"{path}: the file ends in its header")
+            self.metadata, self.tensors = _format.decode(path, text, size)
+        except BaseException:
+            file.close()
+            raise
+        if self.kept is None:
+            file.close()
+
+    @contextmanager
+    def _handle(self) -> Iterator[int]:
+        if self.kept is not None:
+            yield self.kept.fileno()
+            return
+        with open_regular(self.path, self._place) as file:
+            if _identity(file) != self._identity:
+                raise StateError(f"{self.path}: it was replaced while it was read")
+            yield file.fileno()
 
     @cached_property
-    def mapped(self) -> _mmap.mmap:
-        return _mmap.mmap(self.handle, 0, access=_mmap.ACCESS_READ)
+    def mapped(self) -> NDArray[np.uint8]:
+        with self._handle() as handle:
+            try:
+                return map_file(handle, os.fstat(handle).st_size)
+            except OSError as error:
+                raise unreadable(self.path, error) from error
 
     def read(self, memory: NDArray[Any], tensor: Tensor, begin: int) -> None:
         """Fill memory from a tensor's byte on."""
         view, at = memory.data, tensor.begin + begin
-        while view:
-            count = os.preadv(self.handle, [view], at)
-            if count == 0:
-                raise StateError(f"{self.path}: '{tensor.name}': the file ends at byte {at}")
-            view, at = view[count:], at + count
+        with self._handle() as handle:
+            if hasattr(os, "posix_fadvise"):  # threads that read in turn do not look sequential
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+            while view:
+                try:
+                    count = os.preadv(handle, [view], at)
+                except OSError as error:
+                    raise unreadable(f"{self.path}: '{tensor.name}'", error) from error
+                if count == 0:
+                    raise StateError(f"{self.path}: '{tensor.name}': the file ends at byte {at}")
+                view, at = view[count:], at + count
 
     def verify(self, tensor: Tensor, chunk: int) -> None:
         """Read a chunk in blocks, which are still in the cache when they are hashed."""
@@ -77,6 +115,11 @@ class _File:
                 f"{self.path}: '{tensor.name}' is damaged: the checksum of the file's bytes "
                 f"{begin} to {end} is wrong"
             )
+
+
+def _identity(file: FileIO) -> tuple[int, ...]:
+    found = os.fstat(file.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class Reader:
@@ -108,74 +151,80 @@ class Reader:
         self.path = os.fspath(path)
         self._files: list[_File] = []
         self._of: dict[str, _File] = {}
-        place = _atomic.current(Path(path))
-        try:
-            if place.is_dir():
-                self._open_folder(place)
-            elif place.is_file():
-                self._open_file(str(place), None)
-            else:
-                raise StateError(f"{path}: there is no checkpoint")
-        except BaseException:
-            self.close()
-            raise
+        _threads.undisturbed(self._open)
         self.metadata: dict[str, Any] = self._files[0].metadata if self._files else {}
 
-    def _open_file(self, name: str, folder: int | None) -> _File:
-        path = name if folder is None else f"{self.path}/{name}"
+    def _open(self) -> None:
+        for trial in range(_TRIES):
+            place, found = self._found()
+            try:
+                if stat.S_ISDIR(found.st_mode):
+                    self._open_folder(place)
+                else:
+                    self._open_file(self.path, str(place))
+                return
+            except BaseException as error:
+                self.close()
+                self._of.clear()
+                is_replaced = isinstance(error, StateError) and not _is_still(place, found)
+                if not is_replaced or trial == _TRIES - 1:
+                    raise
+
+    def _found(self) -> tuple[Path, os.stat_result]:
         try:
-            handle = os.open(name, os.O_RDONLY, dir_fd=folder)
-        except FileNotFoundError:
-            raise StateError(f"{path}: the file is missing") from None
+            place = _atomic.current(Path(self.path))
+            found = os.stat(place)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            raise StateError(f"{self.path}: there is no checkpoint") from None
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        return place, found
+
+    def _open_folder(self, place: Path) -> None:
         try:
-            file = _File(path, handle)
-        except BaseException:
-            os.close(handle)
-            raise
+            folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        try:
+            index = _index.read(f"{self.path}/{_index.INDEX}", folder)
+            for name, expected in index.tensors.items():
+                path = f"{self.path}/{name}"
+                try:
+                    file = self._open_file(path, name, folder, str(place))
+                except StateError as error:
+                    raise StateError(f"{error} (tensors: {_some(expected)})") from None
+                self._check_file(file, index, expected)
+        finally:
+            os.close(folder)
+        if index.identity is not None:
+            self._check_whole(index)
+
+    def _open_file(self, path: str, place: str, folder: int | None = None, home: str = "") -> _File:
+        file = _File(path, place, folder, home)
         self._files.append(file)
         self._of |= dict.fromkeys(file.tensors, file)
         return file
 
-    def _open_folder(self, place: Path) -> None:
-        folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            identity, names, weight_map = self._index(folder)
-            for name in names:
-                expected = {t for t, n in weight_map.items() if n == name}
-                try:
-                    file = self._open_file(name, folder)
-                except StateError as error:
-                    raise StateError(f"{error} (tensors: {_some(expected)})") from None
-                if file.metadata.get("id") != identity:
-                    raise StateError(f"{file.path}: it is of another checkpoint than the index")
-                if expected != set(file.tensors):
-                    wrong = _some(expected ^ set(file.tensors))
-                    raise StateError(f"{file.path}: the index does not fit, see {wrong}")
-        finally:
-            os.close(folder)
+    def _check_file(self, file: _File, index: _index.Index, expected: set[str]) -> None:
+        if file.metadata.get("id") != index.identity:
+            raise StateError(f"{file.path}: it is of another checkpoint than the index")
+        if wrong := expected ^ file.tensors.keys():
+            raise StateError(f"{file.path}: the index does not fit, see {_some(wrong)}")
+        first = self._files[0]
+        if not _agree(file.metadata, first.metadata):
+            raise StateError(f"{file.path}: its header says otherwise than that of {first.path}")
+        file.metadata = first.metadata  # many files hold it once
 
-    def _index(self, folder: int) -> tuple[str | None, list[str], dict[str, str]]:
-        """The id, the files, and of each tensor its file."""
-        path = f"{self.path}/{INDEX}"
-        try:
-            with open(os.open(INDEX, os.O_RDONLY, dir_fd=folder), "rb") as file:
-                text = file.read(min(_format.LIMIT, os.fstat(file.fileno()).st_size))
-        except FileNotFoundError:
-            raise StateError(f"{path}: the file is missing: no checkpoint") from None
-        try:
-            content = json.loads(text)
-            identity, weight_map = content["metadata"].get("id"), content["weight_map"]
-            names = content["metadata"].get("files") or sorted(set(weight_map.values()))
-            is_whole = identity is None or type(identity) is str
-            is_whole &= all(type(n) is str and n.endswith(SUFFIX) and "/" not in n for n in names)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise StateError(f"{path}: it is damaged: {error!r}") from None
-        if not is_whole:
-            raise StateError(f"{path}: expected names of {SUFFIX} files beside it")
-        is_ours = _checksums.ALGORITHM.encode() in text or identity is not None
-        if is_ours and not _checksums.is_sealed(text, INDEX_BEFORE):
-            raise StateError(f"{path}: it is damaged: its checksum is wrong")
-        return identity, names, weight_map
+    def _check_whole(self, index: _index.Index) -> None:
+        """What the header says is there, and nothing else."""
+        path = f"{self.path}/{_index.INDEX}"
+        total = sum(tensor.size for file in self._files for tensor in file.tensors.values())
+        if total != index.total:
+            raise StateError(f"{path}: expected a total_size of {total}, got {index.total}")
+        if not self._files:
+            raise StateError(f"{path}: expected files")
+        if missing := _format.named(self._files[0].metadata) - self._of.keys():
+            raise StateError(f"{path}: {_some(missing)}: in no file")
 
     @property
     def names(self) -> list[str]:
@@ -216,7 +265,10 @@ class Reader:
         if count == 0:
             return np.empty(shape, tensor.dtype)
         mapped = self._of[tensor.name].mapped
-        return np.frombuffer(mapped, tensor.dtype, count, tensor.begin + begin).reshape(shape)
+        first = tensor.begin + begin
+        return (
+            mapped[first : first + count * tensor.dtype.itemsize].view(tensor.dtype).reshape(shape)
+        )
 
     def fill(
         self,
@@ -265,8 +317,8 @@ class Reader:
 
     def close(self) -> None:
         """Close the files; views stay valid."""
-        for file in self._files:
-            os.close(file.handle)
+        kept = [file.kept for file in self._files if file.kept is not None]
+        deque(map(FileIO.close, kept), maxlen=0)  # all in one call, which no interrupt ends
         self._files.clear()
 
     def __enter__(self) -> Reader:
@@ -274,6 +326,21 @@ class Reader:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _is_still(place: Path, found: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(place), found)
+    except OSError:
+        return False
+
+
+def _agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether two files of a checkpoint say the same; as text, NaN is the same as NaN."""
+    if a is b:
+        return True
+    a, b = ({**metadata, "checksums": None} for metadata in (a, b))
+    return a == b or json.dumps(a) == json.dumps(b)
 
 
 def _buffer(size: int) -> NDArray[np.uint8]:

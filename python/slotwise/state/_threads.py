@@ -1,54 +1,167 @@
-"""Chunks of tensors, dealt out to a few threads."""
+"""Work in threads, which no interrupt cuts short: chunks of tensors, and what has descriptors."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+import threading
+from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Lock
+from functools import partial
 from typing import Any, TypeVar
 
 Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 THREADS = min(4, os.cpu_count() or 1)  # each has a buffer of a chunk, at most
 _LONG = 1 << 30  # bytes from which on there is a progress bar on a terminal
 
+_python = ctypes.CDLL(None)  # lets other threads run during a call, as ctypes.pythonapi does not
+_python.PyThread_allocate_lock.restype = ctypes.c_void_p
+_python.PyThread_acquire_lock.argtypes = (ctypes.c_void_p, ctypes.c_int)
+_python.PyThread_release_lock.argtypes = _python.PyThread_free_lock.argtypes = (ctypes.c_void_p,)
+
+
+class _End:
+    """The end of a thread. No signal handler runs during the wait, as it does in `Lock.acquire`."""
+
+    def __init__(self) -> None:
+        lock = _python.PyThread_allocate_lock()
+        if lock is None:
+            raise MemoryError
+        self._free = partial(_python.PyThread_free_lock, lock)
+        self.wait = partial(_python.PyThread_acquire_lock, lock, 1)
+        self.set = partial(_python.PyThread_release_lock, lock)
+        self.wait()
+
+    def __del__(self) -> None:
+        self._free()
+
+
+class _Stop:
+    """Whether those who wait for the work were interrupted."""
+
+    is_set = False
+
+
+class _Stopped(BaseException):
+    """Raised in work that is to stop, and seen by nobody: an interrupt is raised in its place."""
+
+
+_own = threading.local()  # stop: of the work that this thread does
+
+
+def check() -> None:
+    """Give up here if whoever waits for this work was interrupted."""
+    if _stop().is_set:
+        raise _Stopped
+
+
+def _stop() -> _Stop:
+    return getattr(_own, "stop", None) or _Stop()
+
+
+def undisturbed(work: Callable[[], Result]) -> Result:
+    """Do some work in a thread of its own, where no signal handler runs, and wait for its end.
+
+    In the main thread one may raise at any point, also between a system call and the line that
+    keeps the descriptor, or in the middle of cleaning up. Here it asks the work to stop (see
+    `check`); once that has ended, whatever else comes meanwhile, the interrupt is raised.
+    """
+    if hasattr(_own, "stop"):
+        return work()
+    stop, end, done = _Stop(), _End(), threading.Lock()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+
+    def body() -> None:
+        try:
+            _own.stop = stop
+            results.append(work())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            end.set()
+            done.release()
+
+    started: list[int] = []
+    done.acquire()
+    try:
+        # What was started is noted in the same call: interrupts come before it or after.
+        started.extend(map(start_new_thread, [body], [()]))
+        done.acquire()
+    except BaseException as error:
+        # No handler runs until the next call has returned (since Python 3.11): that is the wait.
+        stop.is_set = True
+        if started:
+            end.wait()
+            raise
+        if "new thread" not in str(error):
+            raise
+    if not started:  # no more threads are allowed
+        return work()
+    _raise_one(errors)
+    return results[0]
+
+
+def _raise_one(errors: list[BaseException]) -> None:
+    """The first, if any; tracebacks know the list, which would keep them alive."""
+    if errors:
+        error = errors[0]
+        errors.clear()
+        try:
+            raise error
+        finally:
+            del error
+
 
 def run(tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[Task], Any]) -> None:
     """Do the work of each task; the first error ends it all, and is raised.
+
+    No thread outlives the call, however it ends.
 
     Args:
         tasks: taken in order.
         work: called in several threads at once.
         advance: called after each task, by one thread at a time.
     """
-    waiting, lock, failed = iter(tasks), Lock(), False
+    undisturbed(lambda: _deal_out(tasks, work, advance))
+
+
+def _deal_out(
+    tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[Task], Any]
+) -> None:
+    waiting, lock, stop = iter(tasks), threading.Lock(), _stop()
+    errors: list[BaseException] = []
 
     def worker() -> None:
-        nonlocal failed
-        while True:
-            with lock:
-                task = None if failed else next(waiting, None)
-            if task is None:
-                return
-            try:
-                work(task)
-            except BaseException:
-                failed = True
-                raise
-            with lock:
-                advance(task)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        workers = [pool.submit(worker) for _ in range(THREADS)]
         try:
-            for done in workers:
-                done.result()
-        except BaseException:  # the interrupt of a waiting main thread, too
-            failed = True
-            raise
+            while True:
+                with lock:
+                    task = None if errors or stop.is_set else next(waiting, None)
+                if task is None:
+                    return
+                work(task)
+                with lock:
+                    advance(task)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = []
+    for _ in range(THREADS - 1):
+        thread = threading.Thread(target=worker)
+        try:
+            thread.start()
+        except RuntimeError:  # as many as are allowed
+            break
+        threads.append(thread)
+    worker()
+    for thread in threads:
+        thread.join()
+    _raise_one(errors)
+    check()
 
 
 @contextmanager

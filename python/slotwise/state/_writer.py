@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from slotwise.state import _atomic, _checksums, _format, _threads
+from slotwise.state import _atomic, _checksums, _format, _index, _threads
+from slotwise.state._index import INDEX, SUFFIX
 from slotwise.state._memory import Source
-
-SUFFIX = ".safetensors"
-INDEX = "model.safetensors.index.json"
-INDEX_BEFORE = b'{"metadata":{"' + _checksums.ALGORITHM.encode() + b'":"'
 
 
 class _Chunk(NamedTuple):
@@ -27,7 +24,7 @@ class _Chunk(NamedTuple):
 
 
 class _File:
-    """One file, open for writing."""
+    """One file. It is open from its first chunk to its last, so that few are at a time."""
 
     def __init__(self, path: Path, sources: Mapping[str, Source], metadata: Mapping[str, Any]):
         self._metadata = metadata
@@ -44,32 +41,49 @@ class _File:
             offset += sizes[name]
         self._start = _format.header_size(self._header())
         self._places = {n: self._start + e["data_offsets"][0] for n, e in self._entries.items()}
-        self._sizes = sizes
-        self.handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._path, self._sizes = path, sizes
+        self._handle, self._left, self._lock = -1, 0, threading.Lock()
 
     def _header(self) -> dict[str, Any]:
         sums = {name: "".join(found) for name, found in self._sums.items()}
         return _format.header({**self._metadata, "checksums": sums}, self._entries)
 
     def chunks(self) -> Iterator[_Chunk]:
-        for name, size in self._sizes.items():
-            for number in range(_checksums.chunks(size)):
-                begin = number * _checksums.CHUNK
-                yield _Chunk(self, name, number, begin, min(begin + _checksums.CHUNK, size))
+        found = [
+            _Chunk(self, name, number, begin, min(begin + _checksums.CHUNK, size))
+            for name, size in self._sizes.items()
+            for number, begin in enumerate(range(0, size, _checksums.CHUNK))
+        ]
+        self._left = len(found)
+        self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        if not found:
+            self._finish()
+        yield from found
 
     def write(self, chunk: _Chunk) -> None:
         data = memoryview(self.sources[chunk.name].piece(chunk.begin, chunk.end))
         self._sums[chunk.name][chunk.number] = _checksums.checksum(data)
         self._write(data, self._places[chunk.name] + chunk.begin)
+        with self._lock:
+            self._left -= 1
+            is_last = self._left == 0
+        if is_last:
+            self._finish()
 
     def _write(self, data: memoryview, offset: int) -> None:
         while data:
-            count = os.pwrite(self.handle, data, offset)
+            count = os.pwrite(self._handle, data, offset)
             data, offset = data[count:], offset + count
 
-    def finish(self) -> None:
+    def _finish(self) -> None:
         self._write(memoryview(_format.encode(self._header())), 0)
-        os.fsync(self.handle)
+        os.fsync(self._handle)
+        self.close()
+
+    def close(self) -> None:
+        if self._handle >= 0:
+            handle, self._handle = self._handle, -1
+            os.close(handle)
 
 
 def size_of(source: Source) -> int:
@@ -87,25 +101,34 @@ def write(
     path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     is_folder = path.suffix != SUFFIX
     _refuse_others(path, is_folder)
+    shards = _shards(sources, max_shard_size) if is_folder else [dict(sources)]
+    total = sum(map(size_of, sources.values()))
+    _threads.undisturbed(lambda: _write(path, is_folder, shards, metadata, total, progress))
+
+
+def _write(
+    path: Path,
+    is_folder: bool,
+    shards: list[dict[str, Source]],
+    metadata: Mapping[str, Any],
+    total: int,
+    progress: bool | None,
+) -> None:
+    names = [_index.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
     with _atomic.replacing(path, is_folder) as place, ExitStack() as open_files:
-        shards = _shards(sources, max_shard_size) if is_folder else [dict(sources)]
-        names = [f"model-{n:05}-of-{len(shards):05}{SUFFIX}" for n in range(1, len(shards) + 1)]
         files = []
         for name, shard in zip(names, shards, strict=True):
             files.append(_File(place / name if is_folder else place, shard, metadata))
-            open_files.callback(os.close, files[-1].handle)
-        total = sum(map(size_of, sources.values()))
+            open_files.callback(files[-1].close)
         with _threads.progress_bar(f"save {path}", total, progress) as advance:
             _threads.run(
                 (chunk for file in files for chunk in file.chunks()),
                 lambda chunk: chunk.file.write(chunk),
                 lambda chunk: advance(chunk.end - chunk.begin),
             )
-        for file in files:
-            file.finish()
         if is_folder:
-            weight_map = {t: n for n, s in zip(names, shards, strict=True) for t in s}
-            (place / INDEX).write_bytes(_index(metadata["id"], names, total, weight_map))
+            tensors = {name: [*shard] for name, shard in zip(names, shards, strict=True)}
+            (place / INDEX).write_bytes(_index.encode(metadata["id"], total, tensors))
             _atomic.sync(place / INDEX)
 
 
@@ -121,13 +144,6 @@ def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]
         shards[-1][name] = source
         filled += size
     return shards
-
-
-def _index(identity: str, files: list[str], total: int, weight_map: Mapping[str, str]) -> bytes:
-    blank = {_checksums.ALGORITHM: "0" * _checksums.DIGITS}
-    metadata = {**blank, "total_size": total, "id": identity, "files": files}
-    text = json.dumps({"metadata": metadata, "weight_map": weight_map}, separators=(",", ":"))
-    return _checksums.seal(text.encode(), INDEX_BEFORE)
 
 
 def _refuse_others(path: Path, is_folder: bool) -> None:
