@@ -6,14 +6,14 @@ import os
 import resource
 import stat
 import threading
+import weakref
 from io import FileIO
-from weakref import WeakSet
 
 from slotwise.state._errors import StateError
 
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MOST = 128  # that are kept open at a time
-_kept: WeakSet[FileIO] = WeakSet()
+_kept: list[weakref.ref[FileIO]] = []
 _lock = threading.Lock()
 os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # type: ignore[attr-defined]
 
@@ -53,7 +53,8 @@ def may_keep(file: FileIO) -> bool:
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     most = _MOST if allowed == resource.RLIM_INFINITY else min(_MOST, allowed // 8)
     with _lock:
-        may = sum(not other.closed for other in _kept) < most
+        _kept[:] = [ref for ref in _kept if (other := ref()) is not None and not other.closed]
+        may = len(_kept) < most
         if may:
-            _kept.add(file)
+            _kept.append(weakref.ref(file))
     return may

@@ -149,10 +149,11 @@ def parse(path: str, text: bytes | str, has_constants: bool = False) -> dict[str
         raise StateError(f"{path}: damaged: expected a JSON object, got {_shown(content)}")
     level: list[Any] = [content]
     for _ in range(DEPTH):
-        level = [x for inner in level if isinstance(inner, (dict, list)) for x in _members(inner)]
-    if level:
-        raise StateError(f"{path}: expected JSON of at most {DEPTH} levels")
-    return content
+        inner = [value for value in level if isinstance(value, (dict, list))]
+        if not inner:
+            return content
+        level = [member for value in inner for member in _members(value)]
+    raise StateError(f"{path}: expected JSON of at most {DEPTH} levels")
 
 
 def _members(value: dict[str, Any] | list[Any]) -> Iterable[Any]:

@@ -151,7 +151,11 @@ class Reader:
         self.path = os.fspath(path)
         self._files: list[_File] = []
         self._of: dict[str, _File] = {}
-        _threads.undisturbed(self._open)
+        try:
+            _threads.undisturbed(self._open)
+        except BaseException:
+            self.close()
+            raise
         self.metadata: dict[str, Any] = self._files[0].metadata if self._files else {}
 
     def _open(self) -> None:

@@ -21,7 +21,7 @@ _LONG = 1 << 30  # bytes from which on there is a progress bar on a terminal
 _python = ctypes.CDLL(None)  # lets other threads run during a call, as ctypes.pythonapi does not
 _python.PyThread_allocate_lock.restype = ctypes.c_void_p
 _python.PyThread_acquire_lock.argtypes = (ctypes.c_void_p, ctypes.c_int)
-_python.PyThread_release_lock.argtypes = _python.PyThread_free_lock.argtypes = (ctypes.c_void_p,)
+_python.PyThread_release_lock.argtypes = (ctypes.c_void_p,)
 
 
 class _End:
@@ -31,13 +31,11 @@ class _End:
         lock = _python.PyThread_allocate_lock()
         if lock is None:
             raise MemoryError
-        self._free = partial(_python.PyThread_free_lock, lock)
         self.wait = partial(_python.PyThread_acquire_lock, lock, 1)
         self.set = partial(_python.PyThread_release_lock, lock)
-        self.wait()
 
-    def __del__(self) -> None:
-        self._free()
+
+_ends: list[_End] = []  # used again: freeing them takes code that an interrupt can end in silence
 
 
 class _Stop:
@@ -72,9 +70,13 @@ def undisturbed(work: Callable[[], Result]) -> Result:
     """
     if hasattr(_own, "stop"):
         return work()
-    stop, end, done = _Stop(), _End(), threading.Lock()
+    stop, done = _Stop(), threading.Lock()
     results: list[Result] = []
     errors: list[BaseException] = []
+    try:
+        end = _ends.pop()
+    except IndexError:
+        end = _End()
 
     def body() -> None:
         try:
@@ -83,10 +85,12 @@ def undisturbed(work: Callable[[], Result]) -> Result:
         except BaseException as error:
             errors.append(error)
         finally:
+            _forget_thread()
             end.set()
             done.release()
 
     started: list[int] = []
+    end.wait()  # from here on, until the thread sets it
     done.acquire()
     try:
         # What was started is noted in the same call: interrupts come before it or after.
@@ -102,8 +106,14 @@ def undisturbed(work: Callable[[], Result]) -> Result:
             raise
     if not started:  # no more threads are allowed
         return work()
+    _ends.append(end)
     _raise_one(errors)
     return results[0]
+
+
+def _forget_thread() -> None:
+    """Before Python 3.12, who asks for the current thread has one noted that never ends."""
+    threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
 
 
 def _raise_one(errors: list[BaseException]) -> None:
@@ -149,17 +159,25 @@ def _deal_out(
         except BaseException as error:
             errors.append(error)
 
-    threads = []
-    for _ in range(THREADS - 1):
-        thread = threading.Thread(target=worker)
+    def body(end: threading.Lock) -> None:
         try:
-            thread.start()
+            worker()
+        finally:
+            _forget_thread()
+            end.release()
+
+    ends = []
+    for _ in range(THREADS - 1):
+        end = threading.Lock()
+        end.acquire()
+        try:
+            start_new_thread(body, (end,))
         except RuntimeError:  # as many as are allowed
             break
-        threads.append(thread)
+        ends.append(end)
     worker()
-    for thread in threads:
-        thread.join()
+    for end in ends:
+        end.acquire()
     _raise_one(errors)
     check()
 
