@@ -58,7 +58,7 @@ def current(path: Path) -> Path:
     system that cannot exchange two, leaves it beside."""
     if not path.exists():
         for left in _left(path.parent, re.escape(path.name)):
-            if left.ending == OLD:
+            if left.ending == OLD and left.place.is_dir():
                 return left.place
     return path
 
@@ -72,7 +72,7 @@ def clean(folder: Path, names: str) -> None:
         with suppress(OSError), ExitStack() as stack:
             if not _hold(left.place, stack):
                 continue
-            if left.ending == OLD and not left.path.exists():
+            if left.ending == OLD and left.place.is_dir() and not left.path.exists():
                 os.rename(left.place, left.path)
                 continue
             if left.ending != GONE and left.place.is_dir() and left.path.is_dir():
@@ -82,13 +82,13 @@ def clean(folder: Path, names: str) -> None:
 
 
 def _hold(path: Path, stack: ExitStack) -> bool:
-    """Lock a file or folder until the stack ends; False if it is another's, or gone."""
+    """Lock a file or folder until the stack ends; False if another does, or it is none."""
     try:
+        mode = os.lstat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return False
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    stack.callback(os.close, handle)
-    try:
+        stack.callback(os.close, handle)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(handle), os.lstat(path))
     except (BlockingIOError, FileNotFoundError):

@@ -148,7 +148,7 @@ def parse(path: str, text: bytes | str, has_constants: bool = False) -> dict[str
     if type(content) is not dict:
         raise StateError(f"{path}: damaged: expected a JSON object, got {_shown(content)}")
     level: list[Any] = [content]
-    for _ in range(DEPTH):
+    for _ in range(DEPTH + 1):
         inner = [value for value in level if isinstance(value, (dict, list))]
         if not inner:
             return content

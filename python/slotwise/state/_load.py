@@ -103,7 +103,7 @@ def load(
         if isinstance(optimizer, str):
             if optimizer != "saved":
                 raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
-            optimizer = _registry.deserialize(last["config"], custom_objects)
+            optimizer = _made(layers[-1], custom_objects)
         if optimizer is not None:
             check_optimizer("load", optimizer)
         if mmap:
@@ -285,6 +285,18 @@ class _Content:
         return {name: layer.read(name, verify=verify) for name in names}
 
 
+def _made(layer: Reader, custom_objects: dict[str, type[Any]] | None) -> Any:
+    """The optimizer that was saved, without its state."""
+    config = layer.metadata["config"]
+    if config is None:
+        raise StateError(f"{layer.path}: optimizer: expected one, but it was saved without")
+    try:
+        return _registry.deserialize(config, custom_objects)
+    except Exception as error:  # of whatever class the config names
+        text = str(error)[:1000]
+        raise StateError(f"{layer.path}: the optimizer's config: {text}") from error
+
+
 def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
     if "id" not in layer.metadata:
         raise StateError(
@@ -301,8 +313,8 @@ def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
 def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
     """The rows of a tensor of a shape and dtype that a delta holds."""
     shape, dtype = kind
-    is_ascending = ids.ndim == 1 and ids.dtype == np.int64 and bool((np.diff(ids) > 0).all())
-    if not is_ascending or (ids.size and not 0 <= ids[0] <= ids[-1] < shape[0]):
+    is_ascending = ids.ndim == 1 and ids.dtype == np.int64 and bool((ids[1:] > ids[:-1]).all())
+    if not (shape and is_ascending) or (ids.size and not 0 <= ids[0] <= ids[-1] < shape[0]):
         raise StateError(f"{layer.path}: '{name}': expected ascending rows within {shape}")
     tensor = layer.tensor(name)
     if (tensor.shape, tensor.dtype) != ((ids.size, *shape[1:]), dtype):

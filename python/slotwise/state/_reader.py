@@ -152,12 +152,13 @@ class Reader:
         self._files: list[_File] = []
         self._of: dict[str, _File] = {}
         try:
-            _threads.undisturbed(self._open)
+            self._open()
         except BaseException:
             self.close()
             raise
         self.metadata: dict[str, Any] = self._files[0].metadata if self._files else {}
 
+    @_threads.undisturbed
     def _open(self) -> None:
         for trial in range(_TRIES):
             place, found = self._found()

@@ -9,10 +9,11 @@ import threading
 from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from typing import Any, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeVar
 
 Task = TypeVar("Task")
+Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 THREADS = min(4, os.cpu_count() or 1)  # each has a buffer of a chunk, at most
@@ -61,13 +62,22 @@ def _stop() -> _Stop:
     return getattr(_own, "stop", None) or _Stop()
 
 
-def undisturbed(work: Callable[[], Result]) -> Result:
-    """Do some work in a thread of its own, where no signal handler runs, and wait for its end.
+def undisturbed(work: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Have a function run in a thread of its own, where no signal handler does.
 
     In the main thread one may raise at any point, also between a system call and the line that
     keeps the descriptor, or in the middle of cleaning up. Here it asks the work to stop (see
     `check`); once that has ended, whatever else comes meanwhile, the interrupt is raised.
     """
+
+    @wraps(work)
+    def call(*args: Given.args, **kwargs: Given.kwargs) -> Result:
+        return _apart(partial(work, *args, **kwargs))
+
+    return call
+
+
+def _apart(work: Callable[[], Result]) -> Result:
     if hasattr(_own, "stop"):
         return work()
     stop, done = _Stop(), threading.Lock()
@@ -83,18 +93,19 @@ def undisturbed(work: Callable[[], Result]) -> Result:
             _own.stop = stop
             results.append(work())
         except BaseException as error:
-            errors.append(error)
-        finally:
-            _forget_thread()
-            end.set()
-            done.release()
+            if not stop.is_set:  # else nobody asks for it
+                errors.append(error)
+
+    def ended() -> None:
+        end.set()
+        done.release()
 
     started: list[int] = []
     end.wait()  # from here on, until the thread sets it
     done.acquire()
     try:
         # What was started is noted in the same call: interrupts come before it or after.
-        started.extend(map(start_new_thread, [body], [()]))
+        started.extend(map(start_new_thread, [_do], [([body], ended)]))
         done.acquire()
     except BaseException as error:
         # No handler runs until the next call has returned (since Python 3.11): that is the wait.
@@ -108,12 +119,17 @@ def undisturbed(work: Callable[[], Result]) -> Result:
         return work()
     _ends.append(end)
     _raise_one(errors)
-    return results[0]
+    return results.pop()
 
 
-def _forget_thread() -> None:
-    """Before Python 3.12, who asks for the current thread has one noted that never ends."""
-    threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
+def _do(todo: list[Callable[[], Any]], ended: Callable[[], Any]) -> None:
+    """What a thread does: the work, of which it keeps nothing alive on its last steps."""
+    try:
+        todo.pop()()
+    finally:
+        # Before Python 3.12, who asks for the current thread has one noted that never ends.
+        threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]
+        ended()
 
 
 def _raise_one(errors: list[BaseException]) -> None:
@@ -127,6 +143,7 @@ def _raise_one(errors: list[BaseException]) -> None:
             del error
 
 
+@undisturbed
 def run(tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[Task], Any]) -> None:
     """Do the work of each task; the first error ends it all, and is raised.
 
@@ -137,12 +154,6 @@ def run(tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[T
         work: called in several threads at once.
         advance: called after each task, by one thread at a time.
     """
-    undisturbed(lambda: _deal_out(tasks, work, advance))
-
-
-def _deal_out(
-    tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[Task], Any]
-) -> None:
     waiting, lock, stop = iter(tasks), threading.Lock(), _stop()
     errors: list[BaseException] = []
 
@@ -159,19 +170,12 @@ def _deal_out(
         except BaseException as error:
             errors.append(error)
 
-    def body(end: threading.Lock) -> None:
-        try:
-            worker()
-        finally:
-            _forget_thread()
-            end.release()
-
     ends = []
     for _ in range(THREADS - 1):
         end = threading.Lock()
         end.acquire()
         try:
-            start_new_thread(body, (end,))
+            start_new_thread(_do, ([worker], end.release))
         except RuntimeError:  # as many as are allowed
             break
         ends.append(end)

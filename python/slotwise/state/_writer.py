@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,10 +23,10 @@ class _Chunk(NamedTuple):
 
 
 class _File:
-    """One file. It is open from its first chunk to its last, so that few are at a time."""
+    """A file to write. It is open only while it is written to: there may be many."""
 
     def __init__(self, path: Path, sources: Mapping[str, Source], metadata: Mapping[str, Any]):
-        self._metadata = metadata
+        self._path, self._metadata = path, metadata
         sizes = {name: size_of(source) for name, source in sources.items()}
         self.sources = {name: sources[name] for name in _format.in_order(sizes)}
         self._sums = {
@@ -41,55 +40,49 @@ class _File:
             offset += sizes[name]
         self._start = _format.header_size(self._header())
         self._places = {n: self._start + e["data_offsets"][0] for n, e in self._entries.items()}
-        self._path, self._sizes = path, sizes
-        self._handle, self._left, self._lock = -1, 0, threading.Lock()
+        self._sizes = sizes
 
     def _header(self) -> dict[str, Any]:
         sums = {name: "".join(found) for name, found in self._sums.items()}
         return _format.header({**self._metadata, "checksums": sums}, self._entries)
 
     def chunks(self) -> Iterator[_Chunk]:
-        found = [
-            _Chunk(self, name, number, begin, min(begin + _checksums.CHUNK, size))
-            for name, size in self._sizes.items()
-            for number, begin in enumerate(range(0, size, _checksums.CHUNK))
-        ]
-        self._left = len(found)
-        self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-        if not found:
-            self._finish()
-        yield from found
+        for name, size in self._sizes.items():
+            for number in range(_checksums.chunks(size)):
+                begin = number * _checksums.CHUNK
+                yield _Chunk(self, name, number, begin, min(begin + _checksums.CHUNK, size))
 
     def write(self, chunk: _Chunk) -> None:
         data = memoryview(self.sources[chunk.name].piece(chunk.begin, chunk.end))
         self._sums[chunk.name][chunk.number] = _checksums.checksum(data)
-        self._write(data, self._places[chunk.name] + chunk.begin)
-        with self._lock:
-            self._left -= 1
-            is_last = self._left == 0
-        if is_last:
-            self._finish()
+        with self._opened() as handle:
+            _write_at(handle, data, self._places[chunk.name] + chunk.begin)
 
-    def _write(self, data: memoryview, offset: int) -> None:
-        while data:
-            count = os.pwrite(self._handle, data, offset)
-            data, offset = data[count:], offset + count
+    def finish(self) -> None:
+        with self._opened() as handle:
+            _write_at(handle, memoryview(_format.encode(self._header())), 0)
+            os.fsync(handle)
 
-    def _finish(self) -> None:
-        self._write(memoryview(_format.encode(self._header())), 0)
-        os.fsync(self._handle)
-        self.close()
-
-    def close(self) -> None:
-        if self._handle >= 0:
-            handle, self._handle = self._handle, -1
+    @contextmanager
+    def _opened(self) -> Iterator[int]:
+        handle = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            yield handle
+        finally:
             os.close(handle)
+
+
+def _write_at(handle: int, data: memoryview, offset: int) -> None:
+    while data:
+        count = os.pwrite(handle, data, offset)
+        data, offset = data[count:], offset + count
 
 
 def size_of(source: Source) -> int:
     return math.prod(source.shape) * source.dtype.itemsize
 
 
+@_threads.undisturbed
 def write(
     path: Path,
     sources: Mapping[str, Source],
@@ -101,31 +94,23 @@ def write(
     path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     is_folder = path.suffix != SUFFIX
     _refuse_others(path, is_folder)
-    shards = _shards(sources, max_shard_size) if is_folder else [dict(sources)]
-    total = sum(map(size_of, sources.values()))
-    _threads.undisturbed(lambda: _write(path, is_folder, shards, metadata, total, progress))
-
-
-def _write(
-    path: Path,
-    is_folder: bool,
-    shards: list[dict[str, Source]],
-    metadata: Mapping[str, Any],
-    total: int,
-    progress: bool | None,
-) -> None:
-    names = [_index.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
-    with _atomic.replacing(path, is_folder) as place, ExitStack() as open_files:
-        files = []
-        for name, shard in zip(names, shards, strict=True):
-            files.append(_File(place / name if is_folder else place, shard, metadata))
-            open_files.callback(files[-1].close)
+    with _atomic.replacing(path, is_folder) as place:
+        shards = _shards(sources, max_shard_size) if is_folder else [dict(sources)]
+        names = [_index.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
+        files = [
+            _File(place / name if is_folder else place, shard, metadata)
+            for name, shard in zip(names, shards, strict=True)
+        ]
+        total = sum(map(size_of, sources.values()))
         with _threads.progress_bar(f"save {path}", total, progress) as advance:
             _threads.run(
                 (chunk for file in files for chunk in file.chunks()),
                 lambda chunk: chunk.file.write(chunk),
                 lambda chunk: advance(chunk.end - chunk.begin),
             )
+        for file in files:
+            _threads.check()
+            file.finish()
         if is_folder:
             tensors = {name: [*shard] for name, shard in zip(names, shards, strict=True)}
             (place / INDEX).write_bytes(_index.encode(metadata["id"], total, tensors))
@@ -147,7 +132,7 @@ def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]
 
 
 def _refuse_others(path: Path, is_folder: bool) -> None:
-    """What is there must be a checkpoint: it will be gone."""
+    """What is there must be a checkpoint: its files will be gone."""
     if is_folder and path.exists() and not (path / INDEX).is_file():
         raise FileExistsError(f"save: {path}: expected a checkpoint or nothing, which to replace")
     if not is_folder and path.is_dir():
