@@ -18,7 +18,7 @@ WHEEL := build/wheel/.stamp
 PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 
-.PHONY: help demo test crash lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo test crash fuzz lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make format    let ruff and clang-format rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
 	@echo 'make crash     kill a process that saves, a few hundred times'
+	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads'
 	@echo 'make bench     measure, quickly, against the peers that are installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
 	@echo 'make clean     remove everything that make made'
@@ -42,6 +43,11 @@ test: $(VENV)/.project $(VENV)/.tools-test
 
 crash: $(VENV)/.project $(VENV)/.tools-test
 	SLOTWISE_CRASH_KILLS=400 $(VENV)/bin/python -m pytest tests/state/test_crash.py $(ARGS)
+
+# Another seed: SLOTWISE_FUZZ_SEED=1 make fuzz
+fuzz: $(VENV)/.project $(VENV)/.tools-test
+	SLOTWISE_FUZZ=3000 $(VENV)/bin/python -m pytest tests/state/test_forged.py \
+		tests/state/test_interrupts.py $(ARGS)
 
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)
