@@ -481,7 +481,7 @@ def test_expected_variables_are_met_in_the_first_step_that_has_them() -> None:
     opt, scaled = optimizers.Adam(0.1), optimizers.LossScaleOptimizer(optimizers.Adam(0.1))
     for each in (opt, scaled):
         each.build([head])
-        each._expect([head, body])
+        each._make_slots([], [head, body])
         each.apply_gradients([(np.ones(2), head), (np.ones(2), body)])
         names = [v.name for v in each.variables]
         assert names == ["iteration", "m/head", "v/head", "m/body", "v/body"]
@@ -489,10 +489,10 @@ def test_expected_variables_are_met_in_the_first_step_that_has_them() -> None:
             each.apply_gradients([(np.ones(2), other)])
     own = Own()
     own.build([head])
-    own._expect([body])
-    with pytest.raises(ValueError, match="a `build` of its own"):
+    own._make_slots([], [body])
+    with pytest.raises(KeyError, match="a variable that the optimizer was built with"):
         own.apply_gradients([(np.ones(2), body)])
-    legacy.Adam()._expect([head])
+    legacy.Adam()._make_slots([], [head])
 
 
 # ----- iterations, and what an optimizer looks like ----------------------------------------------

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slotwise._identity import Memory, memory_of
+from slotwise._lock import Lock
+from slotwise._overlap import Spans
 
 
 class TouchedRows:
@@ -22,6 +25,7 @@ class TouchedRows:
 
     def __init__(self, count: int) -> None:
         self._touched = np.zeros(count, np.bool_)
+        self.lock = Lock()  # of whoever writes a checkpoint, or reads one
         self.since: str | None = None
         self.names: frozenset[str] = frozenset()
 
@@ -41,14 +45,24 @@ class TouchedRows:
         ids = np.asarray(rows)
         self._touched[ids[(ids >= 0) & (ids < self._touched.size)]] = True
 
-    def restart(self, since: str, names: Iterable[str]) -> None:
-        """Begin anew from a checkpoint that holds these names."""
-        self._touched[:] = False
+    def set_aside(self) -> NDArray[np.bool_]:
+        """Which rows are touched; they count no longer, only what is marked from now on."""
+        touched, self._touched = self._touched, np.zeros_like(self._touched)
+        return touched
+
+    def put_back(self, touched: NDArray[np.bool_]) -> None:
+        """Count rows again that were set aside."""
+        self._touched |= touched
+
+    def count_from(self, since: str, names: Iterable[str]) -> None:
+        """From a checkpoint that holds these names; what was set aside is in it."""
         self.since, self.names = since, frozenset(names)
 
 
-# By their memory: arrays that are tracked, and their slots; with what keeps the memory alive.
-_tracked: dict[Memory, tuple[weakref.ref[Any], TouchedRows]] = {}
+# By the memory of arrays: those that are tracked, and their slots; for as long as it is there.
+_tracked: dict[Memory, tuple[weakref.ref[NDArray[Any]], TouchedRows]] = {}
+_version = object()  # another one after each change of these
+_spans: tuple[object, Spans, list[TouchedRows]] | None = None  # of a version
 
 
 def start(array: NDArray[Any]) -> TouchedRows:
@@ -61,25 +75,57 @@ def start(array: NDArray[Any]) -> TouchedRows:
 
 def follow(array: NDArray[Any], touched: TouchedRows) -> None:
     """Have what changes an array (a slot) count as a change of those rows."""
-    key = memory_of(array)
-    owner = array.base if isinstance(array.base, np.ndarray) else array  # of a view, what it is of
-    _tracked[key] = weakref.ref(owner, lambda dead: _forget(key, dead)), touched
+    global _version
+    key, owner = memory_of(array), array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if key not in _tracked or _tracked[key][1] is not touched:
+        _tracked[key] = weakref.ref(owner, lambda dead: _forget(key, dead)), touched
+        _version = object()
 
 
-def _forget(key: Memory, dead: weakref.ref[Any]) -> None:
-    if key in _tracked and _tracked[key][0] is dead:  # and no other array of the same memory
+def _forget(key: Memory, dead: weakref.ref[NDArray[Any]]) -> None:
+    global _version
+    if key in _tracked and _tracked[key][0] is dead:  # and no other array in the same place
         del _tracked[key]
+        _version = object()
 
 
 def stop(array: NDArray[Any]) -> None:
+    global _version
     touched = find(array)
-    for key in [key for key, (_, found) in _tracked.items() if found is touched]:
+    for key in [key for key, (_, found) in list(_tracked.items()) if found is touched]:
         del _tracked[key]
+    _version = object()
 
 
 def find(array: NDArray[Any]) -> TouchedRows | None:
-    ref, touched = _tracked.get(memory_of(array), (None, None))
-    return touched if ref is not None and ref() is not None else None
+    return _tracked.get(memory_of(array), (None, None))[1] if _tracked else None
+
+
+class _Changing:
+    """Counts all rows as touched, before a change and after it.
+
+    Whoever writes a checkpoint meanwhile may have the rows without the change.
+    """
+
+    def __init__(self, arrays: Iterable[NDArray[Any]]) -> None:
+        self._arrays = list(arrays)
+
+    def __enter__(self) -> None:
+        for array in self._arrays:
+            mark(array)
+
+    def __exit__(self, *exception: object) -> None:
+        self.__enter__()
+
+
+_NOTHING = nullcontext()
+
+
+def changing(*arrays: NDArray[Any]) -> AbstractContextManager[None]:
+    """For the ``with`` statement that changes arrays as a whole."""
+    return _Changing(arrays) if _tracked else _NOTHING
 
 
 def is_used() -> bool:
@@ -87,6 +133,26 @@ def is_used() -> bool:
 
 
 def mark(array: NDArray[Any], rows: Any = None) -> None:
-    """Count rows of an array as touched, if it is tracked; None means all."""
-    if _tracked and (found := find(array)) is not None:
-        found.mark(rows)
+    """Count rows of an array as touched, if it is tracked; None means all.
+
+    Of what is tracked and shares memory with it, all rows count.
+    """
+    if not _tracked:
+        return
+    own = find(array)
+    if own is not None:
+        own.mark(rows)
+    for touched in _sharing(array):
+        if touched is not own:
+            touched.mark()
+
+
+def _sharing(array: NDArray[Any]) -> list[TouchedRows]:
+    global _spans
+    known = _spans
+    if known is None or known[0] is not _version:
+        version, items = _version, list(_tracked.items())
+        known = version, Spans(key for key, _ in items), [touched for _, (_, touched) in items]
+        _spans = known
+    _, spans, found = known
+    return [found[place] for place in spans.sharing(memory_of(array))]

@@ -185,17 +185,23 @@ class Variable(NDArrayOperatorsMixin):
 
         No gradient passes through an assignment, as in TensorFlow.
         """
-        self._array[...] = self._fitting("assign", value)
+        value = self._fitting("assign", value)
+        with _tracking.changing(self._array):
+            self._array[...] = value
         return self
 
     def assign_add(self, delta: Any) -> Variable:
         """Add to the array in place; returns the variable."""
-        self._array += self._fitting("assign_add", delta)
+        delta = self._fitting("assign_add", delta)
+        with _tracking.changing(self._array):
+            self._array += delta
         return self
 
     def assign_sub(self, delta: Any) -> Variable:
         """Subtract from the array in place; returns the variable."""
-        self._array -= self._fitting("assign_sub", delta)
+        delta = self._fitting("assign_sub", delta)
+        with _tracking.changing(self._array):
+            self._array -= delta
         return self
 
     def _fitting(self, method: str, value: Any) -> NDArray[Any]:
@@ -203,7 +209,6 @@ class Variable(NDArrayOperatorsMixin):
         if array.shape != self.shape:
             what = f"Variable.{method}: value for '{self.name}'"
             raise ValueError(f"{what}: expected shape {self.shape}, got {array.shape}")
-        _tracking.mark(self._array)
         return array.astype(self.dtype, copy=False)
 
     # ----- as autograd sees it: a box, while a tape records it -----------------------------------
@@ -241,13 +246,14 @@ class Variable(NDArrayOperatorsMixin):
         out = kwargs.get("out", ())
         if holds_recorded(inputs) or (out and holds_recorded(out)):
             return _call_recorded(ufunc, method, inputs, kwargs)
-        for x in out:  # as of `var += x`: in place
-            _tracking.mark(plain(x))
         if kwargs:
             kwargs = {key: plain(value) for key, value in kwargs.items()}
         function = ufunc if method == "__call__" else getattr(ufunc, method)
-        result = function(*map(plain, inputs), **kwargs)
-        return (out[0] if len(out) == 1 else out) if out else result
+        if not out:
+            return function(*map(plain, inputs), **kwargs)
+        with _tracking.changing(*(plain(x) for x in out if x is not None)):  # as of `var += x`
+            function(*map(plain, inputs), **kwargs)
+        return out[0] if len(out) == 1 else out
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if holds_recorded(args) or holds_recorded(tuple(kwargs.values())):

@@ -98,7 +98,8 @@ def test_fewer_variables_than_it_is_built_with():
     other, new = optimizers.Adam(), [*own, *variables(("w",))]
     other.build(new)
     report = other.load_state_dict(opt.state_dict(), strict=False)
-    assert report.missing == ["w/m", "w/v"]
+    assert report.fresh == ["w"] and not report
+    assert str(report) == "everything fits; fresh: w"
     step(other, new)
 
 
@@ -281,7 +282,7 @@ def test_which_rows_count_as_touched(make, kwargs, all_rows, twice):
     opt.build([emb])
     touched = slotwise.track(emb)
     slots = {id(emb.value): emb.value} | {id(x): x for x in opt.state_dict().values()}
-    slotwise.state._save.restart(touched, "0", {"emb": emb.value, **_beside(opt)})
+    slotwise.state._save.count_from(touched, "0", {"emb": emb.value, **_beside(opt)})
     before = {key: np.array(x) for key, x in slots.items()}
     for number in range(2):
         grad = IndexedSlices(np.ones((2, 2), np.float32), np.array([3, number]), emb.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,9 @@ class Plans:
 
     def __reduce__(self) -> Any:
         return Plans, ()  # a copy makes its own
+
+    def __iter__(self) -> Iterator[Plan]:
+        return iter(list(self._plans))
 
     def find(self, update: Update, pairs: list[Pair], places: Places) -> Plan | None:
         """The plan for just these pairs, if there is one."""

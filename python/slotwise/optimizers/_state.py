@@ -38,6 +38,13 @@ def initial(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> A
     return array
 
 
+def number_of(initializer: Any) -> Any:
+    """What an initializer fills an array with, if that is one number; else None."""
+    if isinstance(initializer, str):
+        return _INITIALIZERS.get(initializer)
+    return None if callable(initializer) or np.ndim(initializer) else initializer
+
+
 def described(given: Any, place: int | None = None) -> str:
     """What errors call a variable: its name, its place in the list that it came in, its shape."""
     what = "variable" if place is None else f"variable {place}"
@@ -70,15 +77,19 @@ class Entry:
     Attributes:
         variable: the variable.
         slots: what the optimizer keeps beside it, by name.
+        starts: of slots that began with one number, the number; None for the variable's value.
+        is_bare: whether it stands for an array of the user's, which has no name.
         memory: what it is known by.
         is_claimed: whether it was named since the optimizer was copied or loaded.
     """
 
-    __slots__ = ("_base", "is_claimed", "memory", "slots", "variable")
+    __slots__ = ("_base", "is_bare", "is_claimed", "memory", "slots", "starts", "variable")
 
-    def __init__(self, variable: Variable) -> None:
-        self.variable = variable
+    def __init__(self, given: Variable | NDArray[Any]) -> None:
+        self.is_bare = not isinstance(given, Variable)
+        self.variable = given if isinstance(given, Variable) else Variable(given)
         self.slots: dict[str, Variable] = {}
+        self.starts: dict[str, Any] = {}
         self.is_claimed = True
         self.locate()
 
@@ -90,11 +101,24 @@ class Entry:
         # reference.
         self._base = weakref.ref(value.base) if isinstance(value.base, np.ndarray) else None
 
-    def __getstate__(self) -> tuple[Variable, dict[str, Variable]]:
-        return self.variable, self.slots
+    def add_slot(self, name: str, slot: Variable, start: Any) -> None:
+        """Keep a slot; ``start`` is what its array was made of."""
+        self.slots[name] = slot
+        if start is self.variable:
+            self.starts[name] = None
+        elif (number := number_of(start)) is not None:
+            self.starts[name] = number
 
-    def __setstate__(self, state: tuple[Variable, dict[str, Variable]]) -> None:
-        self.variable, self.slots = state
+    def first_value(self, slot: str) -> Any:
+        """What a slot among ``starts`` begins with."""
+        start = self.starts[slot]
+        return self.variable.value if start is None else start
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.variable, self.slots, self.starts, self.is_bare
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.variable, self.slots, self.starts, self.is_bare = state
         self.is_claimed = False
 
     def has_moved(self) -> bool:
@@ -159,12 +183,17 @@ class Variables:
         self._by_memory[entry.memory] = entry
         self._by_array[id(entry.variable.value)] = entry
 
-    def _of(self, array: NDArray[Any]) -> Entry | None:
+    def located(self) -> Iterator[Entry]:
+        """All, with the memory that they are known by."""
         if self._is_restored:
             for entry in self._entries:
                 entry.locate()
                 self._index(entry)
             self._is_restored = False
+        return iter(self._entries)
+
+    def _of(self, array: NDArray[Any]) -> Entry | None:
+        self.located()
         return self._by_memory.get(memory_of(array))
 
     def find(self, given: Any, op: str, place: int | None = None) -> Entry | None:
@@ -222,7 +251,7 @@ class Variables:
             raise ValueError(doubt)
         entries = []
         for each, known in zip(given, found, strict=True):
-            entry = known or Entry(each if isinstance(each, Variable) else Variable(each))
+            entry = known or Entry(each)
             first = self._by_memory.get(entry.memory)  # it may be twice in the list
             if first is None:
                 self._entries.append(entry)
@@ -328,9 +357,23 @@ class Belongings(Copied):
         """What is known of variables and arrays, after getting to know those that are new."""
         return self._variables.add(given, op, places, self._plans)
 
+    def _entries(self) -> Iterator[Entry]:
+        return self._variables.located()
+
+    def _wanted_entries(self) -> Iterator[Entry]:
+        if self._plans is not None:
+            self._plans.forget()  # which refer to them
+        return (entry for entry in self._entries() if not entry.is_abandoned())
+
+    def _memory(self) -> list[NDArray[Any]]:
+        met = [entry.variable for entry in self._variables]
+        planned = [variable for plan in self._plans or () for variable in plan.variables]
+        return [variable.value for variable in (*met, *planned)]
+
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
-        state.pop("_loss_scale_optimizer", None)
+        for name in ("_lock", "_loss_scale_optimizer"):
+            state.pop(name, None)
         return state
 
     def _settings(self) -> dict[str, Any]:
@@ -353,7 +396,7 @@ class Belongings(Copied):
         """
         kept, count = dict(vars(self)), self._counted()
         grown = {name: copy.copy(kept[name]) for name in self._growing}
-        entries = [(entry, dict(entry.slots)) for entry in self._variables]
+        entries = [(e, dict(e.slots), dict(e.starts)) for e in self._variables]
         try:
             yield
         except BaseException:
@@ -361,9 +404,9 @@ class Belongings(Copied):
                 vars(self).update(kept, **grown)
                 for name in vars(self).keys() - kept.keys():
                     del vars(self)[name]
-                self._variables.keep(entry for entry, _ in entries)
-                for entry, slots in entries:
-                    entry.slots = slots
+                self._variables.keep(entry for entry, _, _ in entries)
+                for entry, slots, starts in entries:
+                    entry.slots, entry.starts = slots, starts
                 if self._plans is not None:
                     self._plans.forget()
             raise

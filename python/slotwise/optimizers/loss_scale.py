@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from slotwise._autodiff import GradientTape
+from slotwise._lock import Lock
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry, _serialization
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
-from slotwise.optimizers._state import Copied
+from slotwise.optimizers._state import Copied, Entry
 from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
@@ -292,12 +294,13 @@ class LossScaleOptimizer(Copied, Stateful):
     def _apply(self, pairs: list[Pair], apply: Callable[[], Any]) -> None:
         """Apply gradients if they are finite, and adapt the scale."""
         is_finite = not self._dynamic or _gradients.all_finite(pairs)
-        if is_finite:
-            apply()
-        else:
-            self.inner_optimizer.iterations.assign_add(1)
-        if self._dynamic:
-            self._adapt(is_finite)
+        with self._lock.step():
+            if is_finite:
+                apply()
+            else:
+                self.inner_optimizer.iterations.assign_add(1)
+            if self._dynamic:
+                self._adapt(is_finite)
 
     def _adapt(self, is_finite: bool) -> None:
         assert self._counter is not None
@@ -386,17 +389,27 @@ class LossScaleOptimizer(Copied, Stateful):
     def _hyperparameters(self) -> dict[str, Any]:
         return self._stateful._hyperparameters()
 
-    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
-        return self._stateful._variable_slots()
+    @property
+    def _lock(self) -> Lock:  # type: ignore[override]
+        return self._stateful._lock
 
-    def _make_slots(self, variables: Sequence[Any]) -> None:
-        self._stateful._make_slots(variables)
+    def _entries(self) -> Iterator[Entry]:
+        return self._stateful._entries()
 
-    def _expect(self, variables: Sequence[Any]) -> None:
-        self._stateful._expect(variables)
+    def _wanted_entries(self) -> Iterator[Entry]:
+        return self._stateful._wanted_entries()
+
+    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
+        self._stateful._make_slots(variables, others)
+
+    def _undone_if_refused(self) -> AbstractContextManager[None]:
+        return self._stateful._undone_if_refused()
 
     def _restored_settings(self) -> frozenset[str]:
         return self._stateful._restored_settings()
+
+    def _state_was_written(self) -> None:
+        self._stateful._state_was_written()
 
     # ----- the inner optimizer's -----------------------------------------------------------------
 

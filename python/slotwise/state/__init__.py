@@ -1,7 +1,7 @@
 """State on disk: checkpoints, deltas, and tables in files. See docs/state.md."""
 
 from slotwise._tracking import TouchedRows
-from slotwise.optimizers._state_dict import Report
+from slotwise.optimizers._named import Report
 from slotwise.state._errors import StateError
 from slotwise.state._load import State, load, load_array
 from slotwise.state._manager import CheckpointManager

@@ -10,16 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from slotwise import _tracking
-from slotwise.optimizers import _registry, _state_dict
-from slotwise.optimizers._state_dict import Array, Names, Report
+from slotwise.optimizers import _named
+from slotwise.optimizers._named import Array, Group, Kind, Names, Prepared, Report, array_of
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
 from slotwise.state._memory import IntoArray, IntoRows
 from slotwise.state._reader import Part, Reader
-from slotwise.state._save import Path_, check_optimizer, restart
+from slotwise.state._save import Path_, count_from, excluding_steps
 
 Verify = Literal["before", "during"] | Literal[False]
-Kind = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 @dataclass
@@ -28,9 +27,10 @@ class State:
 
     Attributes:
         id: of the checkpoint; of the last delta, if there are any.
-        config: the optimizer's class and config, for `slotwise.optimizers.deserialize`.
+        config: the optimizer's class and config, for `slotwise.optimizers.deserialize`; of several,
+            a dict of these by name, as the only item of another dict: ``{"optimizers": ...}``.
         extra: as it was saved.
-        optimizer: the one that was given, or made.
+        optimizer: the one that was given, or made; or the dict of several.
         report: what did not fit.
         arrays: all tensors by name, where neither optimizer nor variables were given; else none.
     """
@@ -60,10 +60,13 @@ def load(
 
     Args:
         path: what `slotwise.save` wrote.
-        optimizer: an optimizer, new or used; ``"saved"`` for a new one of the class and config that
-            were saved; None to leave its state out.
+        optimizer: an optimizer, new or used; a dict of several, by the names that they were saved
+            with; ``"saved"`` for new ones of the classes and configs that were saved; None to leave
+            their state out.
         variables: Variables, or a dict from names to Variables or arrays; None to leave their
-            values out. With neither, all tensors are returned in ``arrays``.
+            values out. With neither, all tensors are returned in ``arrays``. Those that are trained
+            and that the checkpoint has no slots of, while it has some of others, begin anew: they
+            are in ``report.fresh``.
         deltas: what `slotwise.save_delta` wrote since, in order.
         strict: whether a name, shape, dtype or setting that does not fit is an error; else it is
             left out and reported.
@@ -78,8 +81,9 @@ def load(
 
     Raises:
         StateError: no checkpoint, or a damaged one; deltas that do not follow one another. Nothing
-            was written, but for damage found with ``verify="during"``, as the text says then.
-        ValueError: something does not fit, with ``strict``. Nothing was written.
+            was written, except for damage found with ``verify="during"``, as the text says then.
+        ValueError: something does not fit, with ``strict``; there is no optimizer for ``"saved"``.
+            Nothing was written, and an optimizer that was not built is not.
         TypeError: arguments that do not fit.
 
     Example:
@@ -95,32 +99,42 @@ def load(
         raise ValueError(f"load: verify: expected 'before', 'during' or False, got {verify!r}")
     if mmap and (deltas or optimizer is not None or variables is not None):
         raise ValueError("load: mmap: expected neither variables, an optimizer nor deltas")
-    names = None if variables is None else _state_dict.named(variables)
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
-        content = _Content(layers, rename or {})
         last = layers[-1].metadata
+        content = _Content(layers, rename or {})
         if isinstance(optimizer, str):
             if optimizer != "saved":
                 raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
             optimizer = _made(layers[-1], custom_objects)
-        if optimizer is not None:
-            check_optimizer("load", optimizer)
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return State(last["id"], last["config"], last["extra"], None, Report(), arrays)
-        targets, report = content.targets(optimizer, names)
+        if optimizer is None and variables is None:  # new ones: there is nothing to protect
+            arrays = {n: np.empty(*content.kind(n)) for n in content.names}
+            content.fill(arrays, verify and "during", progress)
+            return State(last["id"], last["config"], last["extra"], None, Report(), arrays)
+        group = _named.grouped("load", optimizer)
+        names = None if variables is None else _named.named("load", variables)
+        tracked = stack.enter_context(excluding_steps(group, names or {}))
+        for each in group.values():
+            stack.enter_context(each._undone_if_refused())
+        targets, prepared, report = content.targets(group, names)
         if strict and report:
             raise ValueError(f"load: {path}: {report}")
-        arrays = {}
-        if optimizer is None and names is None:  # new ones: there is nothing to protect
-            targets = arrays = {n: np.empty(*content.kind(n)) for n in content.names}
-            verify = verify and "during"
         fitting = {n: x for n, x in targets.items() if content.has(n)}
         fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
-        content.fill(fitting, verify, progress)
-        _track(names or {}, last["id"], fitting, optimizer)
-        return State(last["id"], last["config"], last["extra"], optimizer, report, arrays)
+        try:
+            content.fill(fitting, verify, progress)
+        except BaseException:
+            for touched in tracked:
+                touched.mark()
+            raise
+        prepared.begin_anew()
+        for each in group.values():
+            each._state_was_written()
+        _track(group, names or {}, last["id"], fitting)
+        return State(last["id"], last["config"], last["extra"], optimizer, report, {})
 
 
 def load_array(
@@ -173,8 +187,11 @@ class _Content:
             _check_chain(layer, parent, layers[0])
             parent = layer.metadata["id"]
         last = layers[-1].metadata
-        self._in_file = {_renamed(n, rename): n for n in (*last["variables"], *last["state"])}
-        self._variables = {_renamed(n, rename) for n in last["variables"]}
+        prefixes = _named.prefixes(last["config"])
+        names = {n: _renamed(n, rename) for n in last["variables"]}
+        names |= {n: _renamed_state(n, prefixes, rename) for n in last["state"]}
+        self._in_file = {here: n for n, here in names.items()}
+        self._variables = {names[n] for n in last["variables"]}
         if len(self._in_file) < len(last["variables"]) + len(last["state"]):
             raise ValueError("load: rename: expected names that differ")
         self._bases = {name: self._base(name) for name in self._in_file}
@@ -218,29 +235,29 @@ class _Content:
             array[ids[inside]] = layer.read(own, verify=verify)[inside]
         return array
 
-    def targets(self, optimizer: Any, names: Names | None) -> tuple[dict[str, Array], Report]:
+    def targets(
+        self, group: Group, names: Names | None
+    ) -> tuple[dict[str, Array], Prepared, Report]:
         """The arrays to fill, and what does not fit them."""
-        given: dict[str, tuple[Any, Any]] = {}
+        given: dict[str, Kind] = {}
         targets: dict[str, Array] = {}
-        report = Report()
         if names is not None:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
-            targets |= {n: _state_dict.array_of(value) for n, value in names.items()}
-        if optimizer is not None:
+            targets |= {n: array_of(value) for n, value in names.items()}
+        differing = _named.compare_config("load", group, self._layers[-1].metadata["config"])
+        prepared = Prepared({}, {})
+        if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
-            state = _state_dict.prepare(optimizer, own, names or {}).arrays
-            _state_dict.refuse_repeated(targets.keys() & state.keys())
-            targets |= state
-            report.config = _state_dict.compare_config(
-                optimizer, self._layers[-1].metadata["config"]
-            )
-        found = _state_dict.match(given, targets)
-        found.config = report.config
+            prepared = _named.prepare("load", group, own, names or {})
+            _named.refuse_repeated("load", targets.keys() & prepared.arrays.keys())
+            targets |= prepared.arrays
+        report = _named.match(given, targets)
+        report.config, report.fresh = differing, [*prepared.fresh]
         for name, array in targets.items():
             if not array.flags.writeable:
                 raise ValueError(f"load: '{name}': expected a writable array")
-        return targets, found
+        return targets, prepared, report
 
     def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
         rows = {
@@ -286,12 +303,12 @@ class _Content:
 
 
 def _made(layer: Reader, custom_objects: dict[str, type[Any]] | None) -> Any:
-    """The optimizer that was saved, without its state."""
+    """The optimizer that was saved, or the dict of several, without state."""
     config = layer.metadata["config"]
     if config is None:
         raise StateError(f"{layer.path}: optimizer: expected one, but it was saved without")
     try:
-        return _registry.deserialize(config, custom_objects)
+        return _named.from_config(config, custom_objects)
     except Exception as error:  # of whatever class the config names
         text = str(error)[:1000]
         raise StateError(f"{layer.path}: the optimizer's config: {text}") from error
@@ -325,25 +342,31 @@ def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
 def _renamed(name: str, rename: Mapping[str, str]) -> str:
     if name in rename:
         return rename[name]
-    owner = _state_dict.owner_of(name, rename)
+    owner = _named.owner_of(name, rename)
     return name if owner is None else rename[owner] + name[len(owner) :]
 
 
+def _renamed_state(name: str, prefixes: Iterable[str], rename: Mapping[str, str]) -> str:
+    """The same after the optimizer's name, if there is one."""
+    if name in rename:
+        return rename[name]
+    prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+    return prefix + _renamed(name.removeprefix(prefix), rename)
+
+
 def _track(
-    names: Mapping[str, Any], identity: str, loaded: Mapping[str, Array], optimizer: Any
+    group: Group, names: Mapping[str, Any], identity: str, loaded: Mapping[str, Array]
 ) -> None:
     """Tracked rows count from what was loaded, if all of the variable was."""
-    state = _state_dict.Entries({}, {})
-    if optimizer is not None:
-        state = _state_dict.entries(optimizer, names)
+    state = _named.entries("load", group, names)
     for name, value in names.items():
-        array = _state_dict.array_of(value)
+        array = array_of(value)
         touched = _tracking.find(array)
         if touched is None:
             continue
         slots = [slot for slot, owner in state.owners.items() if owner is array]
         own = {name: array, **{slot: state.arrays[slot] for slot in slots}}
         if own.keys() <= loaded.keys():
-            restart(touched, identity, own)
+            count_from(touched, identity, own)
         else:
             touched.mark()

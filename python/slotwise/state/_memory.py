@@ -26,7 +26,7 @@ _FAILED = ctypes.c_void_p(-1).value
 
 def as_bytes(array: Array) -> Array:
     """The memory of a C-contiguous array."""
-    return array.reshape(-1).view(np.uint8)
+    return np.asarray(array).reshape(-1).view(np.uint8)  # of a matrix, say, too
 
 
 def fetch_ahead(piece: Array) -> None:
@@ -84,7 +84,7 @@ class WholeArray:
 
     def __init__(self, array: Array) -> None:
         self.dtype, self.shape = array.dtype, array.shape
-        self._array = array
+        self._array = np.asarray(array)
         self._bytes = as_bytes(array) if array.flags.c_contiguous else None
         self._is_mapped = is_mapped(array)
 

@@ -6,22 +6,29 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from slotwise import _tracking
+from slotwise._lock import held, of_users
 from slotwise._tracking import TouchedRows
-from slotwise.optimizers import _state_dict
+from slotwise.optimizers import _named
+from slotwise.optimizers._named import Array, Group, Names, array_of
 from slotwise.optimizers._serialization import plain
-from slotwise.optimizers._state_dict import Array, Names
 from slotwise.state import _format, _writer
 from slotwise.state._memory import SomeRows, Source, WholeArray
-from slotwise.state._reader import Reader
+from slotwise.state._reader import Part, Reader
+from slotwise.state._writer import changed
 
 Path_ = str | os.PathLike[str]
 SHARD = 4 << 30
+Touched = dict[TouchedRows, NDArray[np.bool_]]
 ROWS = "@rows"  # after a variable's name: which rows of it a delta holds
 
 
@@ -33,6 +40,7 @@ class Snapshot:
     state: dict[str, Array]
     owners: dict[str, Array]  # of slots, the variables beside which they are
     config: Any
+    touched: Touched  # which rows were, of what is tracked
 
     @property
     def arrays(self) -> dict[str, Array]:
@@ -43,22 +51,60 @@ class Snapshot:
         found = [name for name, array in self.variables.items() if array is owner]
         return found + [name for name, array in self.owners.items() if array is owner]
 
-
-def snapshot(optimizer: Any, variables: Names | Iterable[Any] | None) -> Snapshot:
-    names = _state_dict.named(variables)
-    own = {name: _state_dict.array_of(value) for name, value in names.items()}
-    if optimizer is None:
-        return Snapshot(own, {}, {}, None)
-    check_optimizer("save", optimizer)
-    found = _state_dict.entries(optimizer, names)
-    _state_dict.refuse_repeated(own.keys() & found.arrays.keys())
-    return Snapshot(own, found.arrays, found.owners, _state_dict.config_of(optimizer))
+    def count_from(self, identity: str) -> None:
+        """Tracked rows count from this checkpoint on."""
+        for array in self.variables.values():
+            touched = _tracking.find(array)
+            if touched is not None and touched in self.touched:
+                own = {name: self.arrays[name] for name in self.of(array)}
+                count_from(touched, identity, own)
 
 
-def check_optimizer(what: str, optimizer: Any) -> None:
-    if not isinstance(optimizer, _state_dict.Stateful):
-        got = type(optimizer).__name__
-        raise TypeError(f"{what}: optimizer: expected one of slotwise.optimizers, got {got}")
+def count_from(touched: TouchedRows, identity: str, own: Mapping[str, Array]) -> None:
+    """Rows count from a checkpoint on, that has these arrays of a variable."""
+    touched.count_from(identity, own)
+    for array in own.values():  # whoever assigns to a slot changes rows, too
+        _tracking.follow(array, touched)
+
+
+@contextmanager
+def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
+    """No step changes these optimizers and variables meanwhile.
+
+    Yields which rows were touched of what is tracked. They do so no longer, unless an exception
+    comes; those that are marked from now on (by an assignment in another thread, say) do.
+    """
+    arrays = [array_of(value) for value in names.values()]
+    tracked = {t for array in arrays if (t := _tracking.find(array)) is not None}
+    own = {each._lock for each in group.values()} | {touched.lock for touched in tracked}
+    while True:
+        locks = own.union(of_users(arrays))
+        with held(locks):
+            touched, is_done = {each: each.set_aside() for each in tracked}, False
+            try:
+                # Who met them meanwhile marked rows, and has perhaps not changed them yet.
+                if locks.issuperset(of_users(arrays)):
+                    yield touched
+                    is_done = True
+                    return
+            finally:
+                if not is_done:
+                    for each, rows in touched.items():
+                        each.put_back(rows)
+
+
+@contextmanager
+def _moment(op: str, optimizer: Any, variables: Names | Iterable[Any] | None) -> Iterator[Snapshot]:
+    """What is to be saved; meanwhile no step changes it."""
+    group, names = _named.grouped(op, optimizer), _named.named(op, variables)
+    own = {name: array_of(value) for name, value in names.items()}
+    with excluding_steps(group, names) as touched:
+        if variables is not None:
+            _named.refuse_left_out(op, group, names)
+        found = _named.entries(op, group, names)
+        _named.refuse_repeated(op, own.keys() & found.arrays.keys())
+        config = _named.config_of(group)
+        yield Snapshot(own, found.arrays, found.owners, config, touched)
 
 
 def save(
@@ -68,28 +114,35 @@ def save(
     variables: Names | Iterable[Any] | None = None,
     extra: Any = None,
     max_shard_size: int = SHARD,
+    verify: bool = False,
     progress: bool | None = None,
 ) -> str:
     """Write the state of training to a file or folder: safetensors, see docs/state.md.
 
     What is at the path stays as it is until the new checkpoint is complete and on the disk; then it
-    is replaced in one step. Arrays are written from where they are.
+    is replaced in one step. It is of one moment: steps of other threads that would change any of it
+    wait until it is written. What changes it otherwise (raw ops, assignments) is noticed.
 
     Args:
         path: a file that ends in ``.safetensors``; or a folder, in which large state is spread over
             several files.
-        optimizer: an optimizer; its count of iterations, hyperparameters, slots and config.
-        variables: Variables with names that differ, or a dict from names to Variables or arrays.
+        optimizer: an optimizer; its count of iterations, hyperparameters, slots and config. Or a
+            dict of several by name: their state is called ``gen/iterations`` and so on.
+        variables: Variables with names that differ, or a dict from names to Variables or arrays:
+            all that the optimizers train, and others. None saves the optimizers' state alone.
         extra: anything of yours that JSON can hold.
         max_shard_size: bytes of a file in a folder from which on another one is begun; a larger
             tensor has a file of its own.
+        verify: whether to read back and verify what was written before it takes the place.
         progress: whether to show a bar (with tqdm installed); by default, if it takes long.
 
     Returns:
         The id of the checkpoint.
 
     Raises:
-        TypeError, ValueError: names, dtypes or ``extra`` that cannot be saved.
+        TypeError, ValueError: names, dtypes or ``extra`` that cannot be saved; variables left out.
+        StateError: an array was changed meanwhile; with ``verify``, what was written is damaged.
+            What was at the path is still there.
         FileExistsError, IsADirectoryError: the path is something else.
         OSError: the disk is full, say. What was at the path is still there.
 
@@ -103,12 +156,37 @@ def save(
         >>> slotwise.load(path, optimizer=opt, variables=[emb]).extra
         {'epoch': 3}
     """
-    found = snapshot(optimizer, variables)
+    return save_numbered(
+        path,
+        None,
+        optimizer=optimizer,
+        variables=variables,
+        extra=extra,
+        max_shard_size=max_shard_size,
+        verify=verify,
+        progress=progress,
+    )
+
+
+def save_numbered(
+    path: Path_,
+    sequence: int | None,
+    *,
+    optimizer: Any = None,
+    variables: Names | Iterable[Any] | None = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+) -> str:
+    """The same, numbered among those in a folder."""
     identity = secrets.token_hex(16)
-    sources = _whole(found)
-    metadata = _metadata(identity, found, extra)
-    _write(path, sources, metadata, max_shard_size, progress)
-    _restart(found, identity)
+    with _moment("save", optimizer, variables) as found:
+        metadata = _metadata(identity, found, extra)
+        if sequence is not None:
+            metadata["sequence"] = sequence
+        _write(path, _whole(found), metadata, max_shard_size, verify, progress)
+        found.count_from(identity)
     return identity
 
 
@@ -120,6 +198,7 @@ def save_delta(
     variables: Names | Iterable[Any] | None = None,
     extra: Any = None,
     max_shard_size: int = SHARD,
+    verify: bool = False,
     progress: bool | None = None,
 ) -> str:
     """Write what changed since a checkpoint: of tracked variables and their slots, touched rows.
@@ -128,7 +207,7 @@ def save_delta(
     the list of deltas.
 
     Args:
-        path, optimizer, variables, extra, max_shard_size, progress: as for `slotwise.save`.
+        path, optimizer, variables, extra, max_shard_size, verify, progress: as for `slotwise.save`.
         since: the path or id of the latest checkpoint, whole or a delta.
 
     Returns:
@@ -153,18 +232,28 @@ def save_delta(
         >>> bool((state.arrays["emb"] == emb.value).all())
         True
     """
-    parent = _identity(since)
-    found = snapshot(optimizer, variables)
-    sources = _whole(found)
-    rows: dict[str, str] = {}
-    for name, array in found.variables.items():
-        touched = _tracking.find(array)
-        if touched is not None and touched.since is not None:
-            _use_rows(name, array, touched, parent, found, sources, rows)
-    identity = secrets.token_hex(16)
-    metadata = {**_metadata(identity, found, extra), "parent": parent, "rows": rows}
-    _write(path, sources, metadata, max_shard_size, progress)
-    _restart(found, identity)
+    parent, identity = _identity(since), secrets.token_hex(16)
+    with _moment("save_delta", optimizer, variables) as found:
+        sources = _whole(found)
+        rows: dict[str, str] = {}
+        by_rows: dict[str, TouchedRows] = {}
+        for name, array in found.variables.items():
+            touched = _tracking.find(array)
+            if touched is None or touched not in found.touched:
+                continue
+            if touched.since is not None:
+                _use_rows(name, array, touched, parent, found, sources, rows)
+                by_rows[name] = touched
+        metadata = {**_metadata(identity, found, extra), "parent": parent, "rows": rows}
+
+        def check() -> None:
+            """Of other rows, the writer does not see whether they change."""
+            for name, touched in by_rows.items():
+                if touched.rows.size:
+                    raise changed(name)
+
+        _write(path, sources, metadata, max_shard_size, verify, progress, check)
+        found.count_from(identity)
     return identity
 
 
@@ -188,12 +277,12 @@ def _use_rows(
         raise ValueError(
             f"save_delta: since: '{name}' is tracked since checkpoint {touched.since}, got {parent}"
         )
-    ids = touched.rows
+    ids = np.flatnonzero(found.touched[touched]).astype(np.int64, copy=False)
     for part in found.of(array):
         whole = found.arrays[part]
         if part in touched.names and whole.ndim and whole.shape[0] == array.shape[0]:
             sources[part], rows[part] = SomeRows(whole, ids), name + ROWS
-    _state_dict.refuse_repeated({name + ROWS} & sources.keys())
+    _named.refuse_repeated("save_delta", {name + ROWS} & sources.keys())
     sources[name + ROWS] = WholeArray(ids)
 
 
@@ -229,26 +318,19 @@ def _write(
     sources: dict[str, Source],
     metadata: dict[str, Any],
     max_shard_size: int,
+    verify: bool,
     progress: bool | None,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
     if max_shard_size < 1:
         raise ValueError(f"save: max_shard_size: expected at least 1, got {max_shard_size}")
     if "__metadata__" in sources:
         raise ValueError("save: variables: expected other names than '__metadata__'")
-    _writer.write(Path(path), sources, metadata, max_shard_size, progress)
 
+    def prove(place: Path) -> None:
+        with Reader(place) as reader:
+            parts = [Part(reader.tensor(n), 0, reader.tensor(n).size, None) for n in reader.names]
+            reader.fill(parts)
 
-def _restart(found: Snapshot, identity: str) -> None:
-    """Tracked rows count from this checkpoint on."""
-    for array in found.variables.values():
-        touched = _tracking.find(array)
-        if touched is not None:
-            own = found.of(array)
-            restart(touched, identity, {name: found.arrays[name] for name in own})
-
-
-def restart(touched: TouchedRows, identity: str, own: Mapping[str, Array]) -> None:
-    """The same for one variable, with the arrays that the checkpoint has of it."""
-    touched.restart(identity, own)
-    for array in own.values():  # whoever assigns to a slot changes rows, too
-        _tracking.follow(array, touched)
+    proof = prove if verify else lambda place: None
+    _writer.write(Path(path), sources, metadata, max_shard_size, progress, check, proof)

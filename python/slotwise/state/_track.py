@@ -6,7 +6,7 @@ from typing import Any
 
 from slotwise import _tracking
 from slotwise._tracking import TouchedRows
-from slotwise.optimizers._state_dict import array_of
+from slotwise.optimizers._named import array_of
 
 
 def track(variable: Any) -> TouchedRows:

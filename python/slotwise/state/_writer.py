@@ -4,22 +4,34 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from slotwise.state import _atomic, _checksums, _format, _index, _threads
+from slotwise.state._errors import StateError
 from slotwise.state._index import INDEX, SUFFIX
 from slotwise.state._memory import Source
 
 
 class _Chunk(NamedTuple):
-    file: _File
     name: str
     number: int
     begin: int
     end: int
+
+
+class _Task(NamedTuple):
+    """Chunks of a file that are dealt with in one go: a large one, or several that are small."""
+
+    file: _File
+    chunks: list[_Chunk]
+    size: int
 
 
 class _File:
@@ -46,17 +58,43 @@ class _File:
         sums = {name: "".join(found) for name, found in self._sums.items()}
         return _format.header({**self._metadata, "checksums": sums}, self._entries)
 
-    def chunks(self) -> Iterator[_Chunk]:
+    def tasks(self) -> Iterator[_Task]:
+        chunks: list[_Chunk] = []
+        size = 0
+        for chunk in self._chunks():
+            if chunks and size + chunk.end - chunk.begin > _checksums.CHUNK:
+                yield _Task(self, chunks, size)
+                chunks, size = [], 0
+            chunks.append(chunk)
+            size += chunk.end - chunk.begin
+        yield _Task(self, chunks, size)
+
+    def _chunks(self) -> Iterator[_Chunk]:
         for name, size in self._sizes.items():
             for number in range(_checksums.chunks(size)):
                 begin = number * _checksums.CHUNK
-                yield _Chunk(self, name, number, begin, min(begin + _checksums.CHUNK, size))
+                yield _Chunk(name, number, begin, min(begin + _checksums.CHUNK, size))
 
-    def write(self, chunk: _Chunk) -> None:
-        data = memoryview(self.sources[chunk.name].piece(chunk.begin, chunk.end))
-        self._sums[chunk.name][chunk.number] = _checksums.checksum(data)
+    def write(self, chunks: Iterable[_Chunk]) -> None:
+        """Copy chunks block by block, and write and sum up what was copied."""
         with self._opened() as handle:
-            _write_at(handle, data, self._places[chunk.name] + chunk.begin)
+            for chunk in chunks:
+                data = self.sources[chunk.name].piece(chunk.begin, chunk.end)
+                found, at = _checksums.Running(), self._places[chunk.name] + chunk.begin
+                for begin in range(0, len(data), _BLOCK):
+                    block = data[begin : begin + _BLOCK]
+                    copy = _buffer()[: len(block)]
+                    copy[:] = block
+                    found.add(copy.data)
+                    _write_at(handle, copy.data, at + begin)
+                self._sums[chunk.name][chunk.number] = found.value
+
+    def compare(self, chunks: Iterable[_Chunk]) -> None:
+        """Whether the memory is still what was written."""
+        for chunk in chunks:
+            data = self.sources[chunk.name].piece(chunk.begin, chunk.end)
+            if _checksums.checksum(data) != self._sums[chunk.name][chunk.number]:
+                raise changed(chunk.name)
 
     def finish(self) -> None:
         with self._opened() as handle:
@@ -78,6 +116,22 @@ def _write_at(handle: int, data: memoryview, offset: int) -> None:
         data, offset = data[count:], offset + count
 
 
+_BLOCK = 1 << 20  # bytes that are still in the cache when they are summed up and written
+_buffers = threading.local()
+
+
+def _buffer() -> NDArray[np.uint8]:
+    """This thread's own."""
+    if not hasattr(_buffers, "memory"):
+        _buffers.memory = np.empty(_BLOCK, np.uint8)
+    memory: NDArray[np.uint8] = _buffers.memory
+    return memory
+
+
+def changed(name: str) -> StateError:
+    return StateError(f"save: '{name}' was changed while it was saved, by no step of an optimizer")
+
+
 def size_of(source: Source) -> int:
     return math.prod(source.shape) * source.dtype.itemsize
 
@@ -89,8 +143,15 @@ def write(
     metadata: Mapping[str, Any],
     max_shard_size: int,
     progress: bool | None,
+    check: Callable[[], None],
+    prove: Callable[[Path], None],
 ) -> None:
-    """Write a file, or a folder of them if the path has no suffix, in place of what is there."""
+    """Write a file, or a folder of them if the path has no suffix, in place of what is there.
+
+    All is written before any is compared with the memory: if nothing has changed by then, the whole
+    is of the moment in between. ``check`` is called after that; ``prove`` with the place of what
+    was written, before it takes the path's place.
+    """
     path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     is_folder = path.suffix != SUFFIX
     _refuse_others(path, is_folder)
@@ -101,13 +162,14 @@ def write(
             _File(place / name if is_folder else place, shard, metadata)
             for name, shard in zip(names, shards, strict=True)
         ]
+        tasks = [task for file in files for task in file.tasks()]
         total = sum(map(size_of, sources.values()))
         with _threads.progress_bar(f"save {path}", total, progress) as advance:
             _threads.run(
-                (chunk for file in files for chunk in file.chunks()),
-                lambda chunk: chunk.file.write(chunk),
-                lambda chunk: advance(chunk.end - chunk.begin),
+                tasks, lambda task: task.file.write(task.chunks), lambda task: advance(task.size)
             )
+        _threads.run(tasks, lambda task: task.file.compare(task.chunks), lambda task: None)
+        check()
         for file in files:
             _threads.check()
             file.finish()
@@ -115,6 +177,7 @@ def write(
             tensors = {name: [*shard] for name, shard in zip(names, shards, strict=True)}
             (place / INDEX).write_bytes(_index.encode(metadata["id"], total, tensors))
             _atomic.sync(place / INDEX)
+        prove(place)
 
 
 def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]:

@@ -79,7 +79,7 @@ class Described(Optimizer, Planned):
     # ----- state and config ----------------------------------------------------------------------
 
     def build(self, var_list: Sequence[Any]) -> None:
-        with self._undone_if_refused():
+        with self._lock.step(), self._undone_if_refused():
             super().build(var_list)
             self._make_state([entry for entry in self._index_dict if entry not in self._slots])
             self._built = True
@@ -133,9 +133,11 @@ class Described(Optimizer, Planned):
         **kwargs: Any,
     ) -> Variable:
         pairs = _gradients.pairs_of(self._op, grads_and_vars)
-        if self._does_more or not self._ran_latest(pairs):
-            return super().apply_gradients(pairs, name, skip_gradients_aggregation, **kwargs)
-        return self._iterations
+        if not self._does_more:
+            with self._lock.step():
+                if self._ran_latest(pairs):
+                    return self._iterations
+        return super().apply_gradients(pairs, name, skip_gradients_aggregation, **kwargs)
 
     def _ran_latest(self, pairs: list[Pair]) -> bool:
         """Whether the latest plan is for these, and has been run."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from slotwise._lock import Locked
 from slotwise._variable import Variable
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._description import Float
@@ -14,7 +15,7 @@ from slotwise.optimizers._numbers import configured, rounded
 from slotwise.optimizers._schedule import is_schedule
 
 
-class LearningRate(Checked):
+class LearningRate(Locked, Checked):
     """Keeps the learning rate; an optimizer's constructor sets it by `_build_learning_rate`."""
 
     _learning_rate: Any = None  # a Variable or a schedule
@@ -92,8 +93,9 @@ class LearningRate(Checked):
             )
         else:
             number = RATE.of(owner, "learning_rate", given)
-            self.learning_rate.assign(number)
-            self._given_learning_rate = float(number)
+            with self._lock.step():
+                self.learning_rate.assign(number)
+                self._given_learning_rate = float(number)
 
     @property
     def lr(self) -> Any:

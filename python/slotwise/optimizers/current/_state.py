@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from slotwise._variable import Variable
 from slotwise.optimizers._state import (
@@ -59,7 +59,8 @@ class State(Belongings, Stateful):
         """A number is written into the variable; a variable takes its place."""
         count = count_of(type(self).__name__, value)
         if not isinstance(count, Variable):
-            self._iterations.assign(count)
+            with self._lock.step():
+                self._iterations.assign(count)
             return
         if self._built:
             raise RuntimeError(
@@ -130,9 +131,6 @@ class State(Belongings, Stateful):
         found = (self._variables.find(var, op, place) for place, var in enumerate(given))
         unknown = (place for place, entry in enumerate(found) if entry not in self._index_dict)
         return next(unknown, None)
-
-    def _expect(self, variables: Sequence[Any]) -> None:
-        self._expected.add(variables, f"{self.name}.load_state_dict")
 
     def _var_key(self, variable: Any) -> Entry:
         """What stands for a variable in ``_index_dict``.
@@ -242,7 +240,8 @@ class State(Belongings, Stateful):
         value = 0.0 if initial_value is None else np.asarray(initial_value)
         array = initial(value, size, model.dtype)
         variable = Variable(array, trainable=False, name=f"{variable_name}/{model.name}")
-        entry.slots[_free_name(entry.slots, variable_name)] = variable
+        start = model if initial_value is model else value
+        entry.add_slot(_free_name(entry.slots, variable_name), variable, start)
         return self._hold(variable)
 
     def _hold(self, variable: Variable) -> Variable:
@@ -274,13 +273,15 @@ class State(Belongings, Stateful):
                     f"Optimizer variable {variable.name} has shape {variable.shape} not "
                     f"compatible with provided weight shape {array.shape}."
                 )
-        for variable, array in pairs:
-            variable.assign(array)
+        with self._lock.step():
+            for variable, array in pairs:
+                variable.assign(array)
+            self._state_was_written()
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Put copies of the values of `variables` into a dict, under "0", "1", ..."""
-        for i, variable in enumerate(self._held):
-            store[str(i)] = variable.numpy()
+        with self._lock.step():
+            store.update((str(i), variable.numpy()) for i, variable in enumerate(self._held))
 
     def load_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Write what `save_own_variables` saved into `variables`.
@@ -309,13 +310,16 @@ class State(Belongings, Stateful):
             found[_free_name(found, variable.name)] = variable
         return found
 
-    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
-        for entry in self._variables:
-            yield entry.variable, entry.slots
+    def _memory(self) -> list[NDArray[Any]]:
+        return [*super()._memory(), *(variable.value for variable in list(self._held))]
 
-    def _make_slots(self, variables: Sequence[Any]) -> None:
-        if variables:
-            self.build(variables)
+    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
+        if self._can_extend():
+            if variables:
+                self.build(variables)
+            self._expected.add(others, f"{self.name}.load_state_dict")
+        elif variables and not self._built:
+            self.build([*variables, *others])
 
 
 def _free_name(taken: Mapping[str, Any], name: str) -> str:

@@ -307,9 +307,10 @@ class Optimizer(State, LearningRate):
         if self.use_ema:
             op = f"{self.name}.finalize_variable_values"
             given = listed(op, "var_list", "variables", var_list)
-            entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
-            for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
-                _around.overwrite(entry.variable, ..., average)
+            with self._lock.step():
+                entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
+                for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
+                    _around.overwrite(entry.variable, ..., average)
 
     # ----- by name -------------------------------------------------------------------------------
 
@@ -320,6 +321,9 @@ class Optimizer(State, LearningRate):
         """The learning rate, unless it is a function of the count of steps."""
         rate = self._learning_rate
         return {"learning_rate": rate} if isinstance(rate, Variable) else {}
+
+    def _state_was_written(self) -> None:
+        self._compute_current_learning_rate()
 
     def _hyperparameters(self) -> dict[str, Any]:
         return self._kept_rate()
@@ -453,10 +457,11 @@ class Optimizer(State, LearningRate):
         pairs = _gradients.accepted(op, _gradients.pairs_of(op, grads_and_vars), lists=False)
         if not skip_gradients_aggregation and kwargs.get("experimental_aggregate_gradients", True):
             pairs = _gradients.accepted(op, self.aggregate_gradients(pairs), lists=False)
-        self._compute_current_learning_rate()
-        if pairs:
-            for var in self._step_of(pairs):
-                constrain(var)
+        with self._lock.step():
+            self._compute_current_learning_rate()
+            if pairs:
+                for var in self._step_of(pairs):
+                    constrain(var)
         return self._iterations
 
     def _step_of(self, pairs: list[Pair]) -> list[Variable]:

@@ -126,13 +126,15 @@ class Described(Optimizer, Planned):
         pairs = _gradients.pairs_of(self._op, grads_and_vars)
         if self._does_more or self.gradient_aggregator is not None or self.gradient_transformers:
             return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
-        if self._ran_latest(pairs):
-            return self.iterations
-        pairs, places = _gradients.present(_gradients.accepted(self._op, pairs, self._takes_lists))
-        if not pairs:
-            self._create_all_weights([])
-            return None
-        self._update(pairs, places, self._clips, counts=True)
+        with self._lock.step():
+            if self._ran_latest(pairs):
+                return self.iterations
+            pairs = _gradients.accepted(self._op, pairs, self._takes_lists)
+            pairs, places = _gradients.present(pairs)
+            if not pairs:
+                self._create_all_weights([])
+                return None
+            self._update(pairs, places, self._clips, counts=True)
         return self.iterations
 
     def _ran_latest(self, pairs: list[Pair]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike
 
+from slotwise._lock import Locked
 from slotwise._variable import Variable
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._description import Float, compute_type
@@ -16,7 +17,7 @@ from slotwise.optimizers._numbers import configured, rounded
 from slotwise.optimizers._schedule import is_schedule
 
 
-class Hyperparameters(Checked):
+class Hyperparameters(Locked, Checked):
     """Keeps hyperparameters: each a number, a schedule, a callable or an array."""
 
     _kinds: ClassVar[Mapping[str, Kind]] = {"learning_rate": RATE}
@@ -40,7 +41,8 @@ class Hyperparameters(Checked):
         if isinstance(previous, Variable) and not is_schedule(value):
             if is_function(value):
                 raise TypeError(f"{owner}: {name}: expected a number, got a callable")
-            previous.assign(value)
+            with self._lock.step():
+                previous.assign(value)
         else:
             self._hyper[name] = value
         self._given[name] = value

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from slotwise._variable import Variable
 from slotwise.optimizers._state import (
@@ -44,7 +44,8 @@ class Weights(Belongings, Stateful):
         """A number is written into the variable; a variable takes its place."""
         count = count_of(type(self).__name__, value)
         if not isinstance(count, Variable):
-            self.iterations.assign(count)
+            with self._lock.step():
+                self.iterations.assign(count)
             return
         if self._iterations is not None:
             raise RuntimeError(
@@ -82,16 +83,18 @@ class Weights(Belongings, Stateful):
             'w/best'
         """
         op = f"{self._name}.add_slot"
-        entry = self._variables.find(var, op) or self._met([var], op)[0]
-        slots, variable = entry.slots, entry.variable
-        if slot_name not in slots:
-            size = variable.shape if shape is None else tuple(shape)
-            array = initial(initializer, size, variable.dtype)
-            slots[slot_name] = Variable(array, trainable=False, name=f"{variable.name}/{slot_name}")
-            self._weights.append(slots[slot_name])
-        if slot_name not in self._slot_names:
-            self._slot_names.append(slot_name)
-        return slots[slot_name]
+        with self._lock.step():
+            entry = self._variables.find(var, op) or self._met([var], op)[0]
+            slots, variable = entry.slots, entry.variable
+            if slot_name not in slots:
+                size = variable.shape if shape is None else tuple(shape)
+                array = initial(initializer, size, variable.dtype)
+                slot = Variable(array, trainable=False, name=f"{variable.name}/{slot_name}")
+                entry.add_slot(slot_name, slot, initializer)
+                self._weights.append(slot)
+            if slot_name not in self._slot_names:
+                self._slot_names.append(slot_name)
+            return slots[slot_name]
 
     def get_slot(self, var: Any, slot_name: str) -> Variable:
         """The slot of this name beside a variable.
@@ -134,7 +137,8 @@ class Weights(Belongings, Stateful):
 
     def get_weights(self) -> list[Any]:
         """Copies of the values of `weights`."""
-        return [weight.numpy() for weight in self._weights]
+        with self._lock.step():
+            return [weight.numpy() for weight in self._weights]
 
     def set_weights(self, weights: Sequence[Any]) -> None:
         """Write values into `weights`.
@@ -159,8 +163,9 @@ class Weights(Belongings, Stateful):
                     f"Optimizer weight shape {weight.shape} not compatible with provided weight "
                     f"shape {array.shape}."
                 )
-        for weight, array in zip(self._weights, arrays, strict=True):
-            weight.assign(array)
+        with self._lock.step():
+            for weight, array in zip(self._weights, arrays, strict=True):
+                weight.assign(array)
 
     # ----- by name -------------------------------------------------------------------------------
 
@@ -170,6 +175,5 @@ class Weights(Belongings, Stateful):
         rest = {weight.name: weight for weight in self._weights if id(weight) not in own}
         return {"iterations": self.iterations, **rest}
 
-    def _variable_slots(self) -> Iterator[tuple[Variable, Mapping[str, Variable]]]:
-        for entry in self._variables:
-            yield entry.variable, entry.slots
+    def _memory(self) -> list[NDArray[Any]]:
+        return [*super()._memory(), *(weight.value for weight in list(self._weights))]

@@ -183,7 +183,7 @@ class Optimizer(Weights, Hyperparameters):
         numbers.pop("decay", None)  # what counts is in the config
         return numbers
 
-    def _make_slots(self, variables: Sequence[Any]) -> None:
+    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
         entries = self._met(variables, f"{self._name}.load_state_dict")
         self._create_all_weights([entry.variable for entry in entries])
 
@@ -372,22 +372,23 @@ class Optimizer(Weights, Hyperparameters):
         op = f"{self._name}.apply_gradients"
         given = _gradients.accepted(op, _gradients.pairs_of(op, grads_and_vars), lists=True)
         given, places = _gradients.present(given)
-        with self._undone_if_refused():
-            variables = [
-                entry.variable for entry in self._met([var for _, var in given], op, places)
-            ]
-            self._create_all_weights(variables)
-            if not given:
-                return None
-            apply_state = self._prepare(variables)
-            pairs = [(grad, var) for (grad, _), var in zip(given, variables, strict=True)]
-            if experimental_aggregate_gradients:
-                pairs = self._transform_unaggregated_gradients(pairs)
-                pairs = self._aggregate_gradients(pairs)
-            pairs = _gradients.accepted(op, self._transform_gradients(pairs), lists=True)
-            refuse_sparse_constraints(pairs)
-        self._apply(pairs, apply_state)
-        return self.iterations.assign_add(1)
+        with self._lock.step():
+            with self._undone_if_refused():
+                variables = [
+                    entry.variable for entry in self._met([var for _, var in given], op, places)
+                ]
+                self._create_all_weights(variables)
+                if not given:
+                    return None
+                apply_state = self._prepare(variables)
+                pairs = [(grad, var) for (grad, _), var in zip(given, variables, strict=True)]
+                if experimental_aggregate_gradients:
+                    pairs = self._transform_unaggregated_gradients(pairs)
+                    pairs = self._aggregate_gradients(pairs)
+                pairs = _gradients.accepted(op, self._transform_gradients(pairs), lists=True)
+                refuse_sparse_constraints(pairs)
+            self._apply(pairs, apply_state)
+            return self.iterations.assign_add(1)
 
     def _transform_unaggregated_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
         """Hook: what is done before aggregation."""
