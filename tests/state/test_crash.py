@@ -155,18 +155,3 @@ def test_links_stay_links(tmp_path):
     assert (tmp_path / "latest").is_symlink()
     assert slotwise.load(tmp_path / "real").arrays["a"][0] == 2
     assert sorted(os.listdir(tmp_path)) == ["latest", "real"]
-
-
-def test_manager_keeps_the_latest(tmp_path):
-    manager = slotwise.CheckpointManager(tmp_path, max_to_keep=2)
-    assert manager.latest is None and manager.restore_latest() is None
-    for step in (1, 5, 10, 9):
-        manager.save(step, variables={"x": np.full(3, step)}, extra=step)
-    assert manager.steps == [9, 10]
-    assert manager.restore_latest().extra == 10
-    assert manager.restore(9).arrays["x"].tolist() == [9, 9, 9]
-    os.rename(tmp_path / "step-10", tmp_path / ".step-10.01234567.old")
-    assert manager.restore_latest().extra == 10
-    for bad in (0, -1):
-        with pytest.raises(ValueError, match="max_to_keep"):
-            slotwise.CheckpointManager(tmp_path, max_to_keep=bad)

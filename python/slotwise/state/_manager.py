@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from slotwise._variable import Variable
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
 from slotwise.state import _atomic
+from slotwise.state._errors import StateError
 from slotwise.state._load import State, load
-from slotwise.state._save import save
+from slotwise.state._reader import Reader
+from slotwise.state._save import save_numbered
+
+_NAME = re.compile(r"step-(0|[1-9]\d*)|\.step-(0|[1-9]\d*)\.[0-9a-f]{8}\.old", re.ASCII)
+_UNREADABLE = float("inf")
 
 
 class CheckpointManager:
     """Saves checkpoints by step into a folder, and removes old ones.
 
-    A checkpoint is removed only after the new one is complete and on the disk. What a killed
-    process left is removed by the next `save`.
+    Each checkpoint is numbered: whichever was written last is the latest, whatever its step. So a
+    run that begins below the steps of another, or goes back, keeps its own. One is removed only
+    after the new one is on the disk and was read back and verified. What a killed process left is
+    removed by the next `save`. Several managers, threads and processes may use one folder.
 
     Args:
         folder: where the checkpoints are: ``step-1000`` and so on.
@@ -42,45 +54,88 @@ class CheckpointManager:
     def __init__(self, folder: str | os.PathLike[str], max_to_keep: int | None = 3) -> None:
         self.folder = Path(PATH("CheckpointManager", "folder", folder))
         self.max_to_keep = OPTIONAL_COUNT("CheckpointManager", "max_to_keep", max_to_keep)
+        self._known: dict[tuple[int, int], int] = {}  # numbers, by files and their times
 
-    def path(self, step: int) -> Path:
-        """Where the checkpoint of a step is, or would be."""
-        return self.folder / f"step-{step}"
+    def path(self, step: Any) -> Path:
+        """Where the checkpoint of a step is, or would be.
+
+        Args:
+            step: an integer of 0 or more: also of NumPy, a Variable as ``opt.iterations``, or a
+                float without a fraction.
+        """
+        return self.folder / f"step-{_integer('path', step)}"
 
     @property
     def steps(self) -> list[int]:
         """The steps of which there are checkpoints, in ascending order."""
         names = os.listdir(self.folder) if self.folder.is_dir() else []
-        found = [re.fullmatch(r"step-(\d+)|\.step-(\d+)\.[0-9a-f]{8}\.old", n) for n in names]
-        return sorted({int(m[1] or m[2]) for m in found if m})
+        return sorted({int(m[1] or m[2]) for name in names if (m := _NAME.fullmatch(name))})
 
     @property
     def latest(self) -> int | None:
-        """The last of `steps`, or None."""
-        return max(self.steps, default=None)
+        """The step whose checkpoint was written last, or None.
 
-    def save(self, step: int, **arguments: Any) -> Path:
-        """Save, then remove what is more than ``max_to_keep``, earliest steps first.
+        Those that older versions wrote have no numbers: they come first, by their steps.
+        """
+        return next(reversed(self._by_age()), None)
+
+    def _by_age(self) -> list[int]:
+        """All steps, the one written last at the end."""
+        return [step for _, step in sorted((key, step) for step, key in self._keys().items())]
+
+    def _keys(self) -> dict[int, tuple[float, int]]:
+        """Of each step the number of the checkpoint, and when it was written.
+
+        Two that were begun at once have one number; the times count then, and between those without
+        a number, the steps. One that cannot be read comes last, so that nobody takes another for
+        the latest.
+        """
+        before, self._known = self._known, {}
+        found: dict[int, tuple[float, int]] = {}
+        for step in self.steps:
+            place = _atomic.current(self.path(step))
+            try:
+                status = place.stat()
+                file = status.st_ino, status.st_mtime_ns
+                self._known[file] = before[file] if file in before else _number(place)
+            except FileNotFoundError:  # removed just now
+                continue
+            except StateError:
+                found[step] = _UNREADABLE, 0
+                continue
+            number = self._known[file]
+            found[step] = number, status.st_mtime_ns if number else 0
+        return found
+
+    def save(self, step: Any, **arguments: Any) -> Path:
+        """Save, then remove what is more than ``max_to_keep``, earliest written first.
+
+        What was written is read back, mostly from memory, before it takes its place.
 
         Args:
-            step: a number, 0 or more.
-            arguments: those of `slotwise.save`.
+            step: as of `path`.
+            arguments: those of `slotwise.save`; ``verify`` is True.
 
         Returns:
             The path of the checkpoint.
+
+        Raises:
+            TypeError, ValueError: ``step`` is no integer, or below 0.
+            Others as of `slotwise.save`. All earlier checkpoints are still there.
         """
-        if step < 0:
-            raise ValueError(f"CheckpointManager.save: step: expected >= 0, got {step}")
-        path = self.path(step)
+        number = _integer("save", step)
+        path = self.path(number)
         _atomic.clean(self.folder, r"step-\d+")
-        save(path, **arguments)
+        numbers = [each for each, _ in self._keys().values() if each < _UNREADABLE]
+        save_numbered(path, int(max(numbers, default=0)) + 1, **{**arguments, "verify": True})
         if self.max_to_keep is not None:
-            others = [old for old in self.steps if old != step]
+            others = [old for old in self._by_age() if old != number]
             for old in others[: max(0, len(others) + 1 - self.max_to_keep)]:
-                _atomic.discard(self.path(old))
+                with suppress(FileNotFoundError):  # another manager was faster
+                    _atomic.discard(self.path(old))
         return path
 
-    def restore(self, step: int, **arguments: Any) -> State:
+    def restore(self, step: Any, **arguments: Any) -> State:
         """Load the checkpoint of a step.
 
         Args:
@@ -97,4 +152,46 @@ class CheckpointManager:
         Args:
             arguments: those of `slotwise.load`.
         """
-        return None if self.latest is None else self.restore(self.latest, **arguments)
+        while (step := self.latest) is not None:
+            try:
+                return self.restore(step, **arguments)
+            except (StateError, FileNotFoundError):
+                if step in self.steps:
+                    raise
+                # Another manager removed it, since it has a later one.
+        return None
+
+
+def _number(place: Path) -> int:
+    """Of a checkpoint in a folder; those that older versions wrote have 0.
+
+    Raises:
+        StateError: it cannot be read.
+    """
+    with Reader(place) as reader:
+        number = reader.metadata.get("sequence", 0)
+    if type(number) is not int:
+        raise StateError(f"{place}: the header is damaged: sequence: expected an integer")
+    return number
+
+
+def _integer(method: str, step: Any) -> int:
+    """A step as a number.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    value = step.value if isinstance(step, Variable) else step
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    what = f"CheckpointManager.{method}: step: expected an integer of 0 or more, got"
+    if isinstance(value, float):
+        if not value.is_integer():
+            raise ValueError(f"{what} {value!r}")
+        value = int(value)
+    if isinstance(value, (bool, np.ndarray)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{what} {type(step).__name__} {step!r}")
+    number = operator.index(value)
+    if number < 0:
+        raise ValueError(f"{what} {number}")
+    return number
