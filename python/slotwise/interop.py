@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from slotwise._identity import memory_of
 from slotwise._variable import Variable
-from slotwise.optimizers._state_dict import Names, Stateful, array_of, named
+from slotwise.optimizers._named import Names, array_of, named
+from slotwise.optimizers._state import Entry
 
 __all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torch_state_dict"]
 
@@ -44,17 +45,19 @@ def load_keras_weights(
         [7, [1.0, 2.0]]
     """
     optimizer = _inner(optimizer)
-    optimizer._make_slots([*named(variables).values()])
-    given = optimizer._compatible_weights([np.asarray(array) for array in arrays])
-    weights = optimizer.variables()
-    if len(given) != len(weights):
-        what = "load_keras_weights: arrays: expected a list of length"
-        raise ValueError(f"{what} {len(weights)}, got one of length {len(given)}")
-    for number, (weight, array) in enumerate(zip(weights, given, strict=True)):
-        if weight.dtype != array.dtype:
-            what = f"load_keras_weights: arrays[{number}], '{weight.name}'"
-            raise TypeError(f"{what}: expected {weight.dtype}, got {array.dtype}")
-    optimizer.set_weights(given)
+    own = [*named("load_keras_weights", variables).values()]
+    with optimizer._lock.step(), optimizer._undone_if_refused():
+        optimizer._make_slots(own)
+        given = optimizer._compatible_weights([np.asarray(array) for array in arrays])
+        weights = optimizer.variables()
+        if len(given) != len(weights):
+            what = "load_keras_weights: arrays: expected a list of length"
+            raise ValueError(f"{what} {len(weights)}, got one of length {len(given)}")
+        for number, (weight, array) in enumerate(zip(weights, given, strict=True)):
+            if weight.dtype != array.dtype:
+                what = f"load_keras_weights: arrays[{number}], '{weight.name}'"
+                raise TypeError(f"{what}: expected {weight.dtype}, got {array.dtype}")
+        optimizer.set_weights(given)
 
 
 def keras_weights(optimizer: Any) -> list[NDArray[Any]]:
@@ -85,9 +88,10 @@ class _Form:
     numbers: Mapping[str, str] = field(default_factory=dict)  # from ours to the group's
     rate: int = 0  # the sign of the learning rate that our momentum holds as a factor
     is_decoupled: bool = False  # whether PyTorch's weights decay beside the gradients
+    is_counted: bool = False  # whether the count of steps matters, which PyTorch has by parameter
 
 
-_ADAM = _Form({"m": "exp_avg", "v": "exp_avg_sq", "vhat": "max_exp_avg_sq"})
+_ADAM = _Form({"m": "exp_avg", "v": "exp_avg_sq", "vhat": "max_exp_avg_sq"}, is_counted=True)
 _MOMENTUM = {"momentum": "momentum"}
 _FORMS = {
     "Adam": _ADAM,
@@ -122,22 +126,27 @@ def _form(optimizer: Any) -> _Form:
     raise TypeError(f"load_torch_state_dict: optimizer: expected one of {[*_FORMS]}, got {got}")
 
 
-def _slots(optimizer: Any, names: Sequence[Any]) -> list[Mapping[str, Variable]]:
-    """The slots of each variable that are in use and that PyTorch has, too, by our names."""
+def _slots(optimizer: Any, entry: Entry | None) -> dict[str, Variable]:
+    """The slots of a variable that are in use and that PyTorch has, too, by our names."""
     form = _form(optimizer)
     used = {n for n, theirs in form.slots.items() if theirs != _RATED or optimizer._momentum}
-    found = {
-        memory_of(v.value): {name: slot for name, slot in slots.items() if name in used}
-        for v, slots in optimizer._variable_slots()
-    }
-    return [found.get(memory_of(array_of(variable)), {}) for variable in names]
+    return {} if entry is None else {n: slot for n, slot in entry.slots.items() if n in used}
 
 
-def _variables(optimizer: Stateful, names: Sequence[Any]) -> list[Any]:
-    met = {v.name: v for v, _ in optimizer._variable_slots()}
+def _entries(optimizer: Any, variables: Iterable[Any]) -> list[Entry | None]:
+    """What the optimizer keeps for each."""
+    met = {entry.memory: entry for entry in optimizer._entries()}
+    return [None if v is None else met.get(memory_of(array_of(v))) for v in variables]
+
+
+def _variables(op: str, optimizer: Any, names: Sequence[Any]) -> list[Any]:
+    met = {entry.variable.name: entry.variable for entry in optimizer._entries()}
     for name in names:
         if isinstance(name, str) and name not in met:
-            raise ValueError(f"load_torch_state_dict: names: expected {[*met]}, got {name!r}")
+            raise ValueError(f"{op}: names: expected {[*met]}, got {name!r}")
+        if not isinstance(name, (str, Variable, np.ndarray, type(None))):
+            got = type(name).__name__
+            raise TypeError(f"{op}: names: expected Variables, arrays, names or None, got {got}")
     return [met[name] if isinstance(name, str) else name for name in names]
 
 
@@ -187,7 +196,9 @@ def load_torch_state_dict(
         optimizer: the optimizer of the same name.
         state_dict: what ``state_dict()`` of PyTorch's returned; all groups have the same options.
         names: the variables in the order of PyTorch's parameters: Variables, arrays, or names of
-            Variables that the optimizer has met.
+            Variables that the optimizer has met; None for a parameter that is left out. Those that
+            have no state in PyTorch begin anew; of Adam and AdamW, where each parameter has its own
+            count of steps there and all have one here, they must be left out.
 
     Raises:
         TypeError: another optimizer, another dtype.
@@ -212,30 +223,63 @@ def load_torch_state_dict(
         {key: value for key, value in state_dict["state"].get(n, {}).items() if value is not None}
         for n in group["params"]
     ]
-    variables = _variables(optimizer, names)
-    optimizer._make_slots(variables)
-    planned, steps = [], set()
-    for number, (slots, state) in enumerate(zip(_slots(optimizer, variables), states, strict=True)):
-        steps |= {int(state.pop(_COUNT))} if _COUNT in state else set()
-        theirs = {form.slots[ours]: slot for ours, slot in slots.items()} if state else {}
-        if theirs.keys() != state.keys():
-            what = f"load_torch_state_dict: parameter {number}"
-            raise ValueError(f"{what}: expected {sorted(theirs)}, got {sorted(state)}")
-        for key, slot in theirs.items():
-            value = _array(state[key])
-            _check_fits(f"load_torch_state_dict: parameter {number}, {key!r}", value, slot)
-            factor = form.rate * numbers["learning_rate"] if key == _RATED else 1
-            planned.append((slot, _scaled(value, factor)))
-    if len(steps) > 1:
-        raise ValueError(f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}")
-    for slot, value in planned:
-        slot.assign(value)
-    for step in steps:
-        optimizer.iterations.assign(step)
-    for name, own in optimizer._hyperparameters().items():
-        if name in numbers:  # which a np.float64 stays: it is not rounded to float32
-            rate = numbers[name]
-            setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
+    variables = _variables("load_torch_state_dict", optimizer, names)
+    with optimizer._lock.step(), optimizer._undone_if_refused():
+        optimizer._make_slots([variable for variable in variables if variable is not None])
+        planned: list[tuple[Variable, Any]] = []
+        steps: set[int] = set()
+        for number, (entry, state) in enumerate(
+            zip(_entries(optimizer, variables), states, strict=True)
+        ):
+            if variables[number] is None:
+                continue
+            if _COUNT in state:
+                steps.add(int(state.pop(_COUNT)))
+            elif form.is_counted:
+                steps.add(0)
+            planned += _planned(optimizer, number, entry, state, numbers["learning_rate"])
+        if len(steps) > 1:
+            raise ValueError(
+                f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}; a "
+                "parameter without state has made 0 (None in names leaves a parameter out)"
+            )
+        for slot, value in planned:
+            slot.assign(value)
+        for step in steps:
+            optimizer.iterations.assign(step)
+        for name, own in optimizer._hyperparameters().items():
+            if name in numbers:  # which a np.float64 stays: it is not rounded to float32
+                rate = numbers[name]
+                setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
+        optimizer._state_was_written()
+
+
+def _planned(
+    optimizer: Any, number: int, entry: Entry | None, state: Mapping[str, Any], rate: float
+) -> list[tuple[Variable, Any]]:
+    """The slots of a parameter, and what to write into them."""
+    form, slots = _form(optimizer), _slots(optimizer, entry)
+    what = f"load_torch_state_dict: parameter {number}"
+    if not state:
+        return [(slot, _first_value(what, entry, name)) for name, slot in slots.items()]
+    theirs = {form.slots[ours]: slot for ours, slot in slots.items()}
+    if theirs.keys() != state.keys():
+        raise ValueError(f"{what}: expected {sorted(theirs)}, got {sorted(state)}")
+    planned = []
+    for key, slot in theirs.items():
+        value = _array(state[key])
+        _check_fits(f"{what}, {key!r}", value, slot)
+        planned.append((slot, _scaled(value, form.rate * rate if key == _RATED else 1)))
+    return planned
+
+
+def _first_value(what: str, entry: Entry | None, name: str) -> NDArray[Any]:
+    """What a slot begins with, in its shape."""
+    assert entry is not None
+    if name not in entry.starts:
+        raise ValueError(f"{what}: expected state, as it is not known what '{name}' begins with")
+    slot = entry.slots[name]
+    return np.broadcast_to(np.asarray(entry.first_value(name), slot.dtype), slot.shape)
 
 
 def torch_state_dict(
@@ -269,8 +313,9 @@ def torch_state_dict(
         options["lr"] = rates["learning_rate"]
     rate = float(options.get("lr", group["lr"]))
     states: dict[int, dict[str, Any]] = {}
-    slots_of = _slots(optimizer, _variables(optimizer, names))
-    for number, slots in zip(group["params"], slots_of, strict=True):
+    known = _entries(optimizer, _variables("torch_state_dict", optimizer, names))
+    for number, entry in zip(group["params"], known, strict=True):
+        slots = _slots(optimizer, entry)
         if not slots:
             continue
         states[number] = {_COUNT: _tensor(np.float32(optimizer.iterations))}
