@@ -133,7 +133,8 @@ def replacing(path: Path, is_folder: bool) -> Iterator[Path]:
             sync(path.parent)
         finally:
             if old is not None:
-                _hand_over(old, path, _index.files(old) | _index.files(path), taken)
+                with suppress(FileNotFoundError):  # another saver of the path has done it
+                    _hand_over(old, path, _index.files(old) | _index.files(path), taken)
                 discard(old, path)
 
 
@@ -246,7 +247,8 @@ def _hand_over(old: Path, new: Path, but: Container[str], taken: Container[int] 
             if entry.is_dir(follow_symlinks=False) and place.is_dir():
                 _hand_over(source, place, (), taken)
             elif not os.path.lexists(place) if taken is None else entry.inode() not in taken:
-                os.replace(source, place)
+                with suppress(FileNotFoundError):  # another saver has moved it
+                    os.replace(source, place)
                 sync(new)
 
 

@@ -90,9 +90,17 @@ class CheckpointManager:
         a number, the steps. One that cannot be read comes last, so that nobody takes another for
         the latest.
         """
+        while steps := self.steps:
+            if found := self._keys_of(steps):
+                return found
+            # Other managers removed all of them, since there are later ones.
+        return {}
+
+    def _keys_of(self, steps: list[int]) -> dict[int, tuple[float, int]]:
+        """Of those steps that are still there."""
         before, self._known = self._known, {}
         found: dict[int, tuple[float, int]] = {}
-        for step in self.steps:
+        for step in steps:
             place = _atomic.current(self.path(step))
             try:
                 status = place.stat()
@@ -101,7 +109,8 @@ class CheckpointManager:
             except FileNotFoundError:  # removed just now
                 continue
             except StateError:
-                found[step] = _UNREADABLE, 0
+                if place.exists():
+                    found[step] = _UNREADABLE, 0
                 continue
             number = self._known[file]
             found[step] = number, status.st_mtime_ns if number else 0
