@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -14,25 +14,35 @@ from slotwise._identity import memory_of
 from slotwise._variable import Variable
 from slotwise.optimizers._named import Names, array_of, named
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers.current import Optimizer, _keras3
 
 __all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torch_state_dict"]
 
 
 def load_keras_weights(
-    optimizer: Any, arrays: Sequence[Any], variables: Names | Iterable[Any] | None = None
+    optimizer: Any,
+    arrays: Sequence[Any],
+    variables: Names | Iterable[Any] | None = None,
+    *,
+    keras: Literal[2, 3] | None = None,
 ) -> None:
-    """Take over the values that ``optimizer.variables`` of the same optimizer in tf_keras has.
+    """Take over the values that ``optimizer.variables`` of the same optimizer in Keras has.
 
-    In the legacy API, ``get_weights`` returns them. Neither the learning rate is among them nor,
-    in the current API, the product that Nadam hides: it stays as it is, as in Keras.
+    In the legacy API, ``get_weights`` returns them. Keras 2 (tf_keras) has the count of
+    iterations, averages, then slots; neither the learning rate is among them nor, in the current
+    API, the product that Nadam hides: they stay as they are. Keras 3 (``tf.keras`` since
+    TensorFlow 2.16) has both, and the sums of gradients.
 
     Args:
         optimizer: one of `slotwise.optimizers`.
-        arrays: the list: the count of iterations, then averages, then slots in Keras's order.
+        arrays: the list, in Keras's order.
         variables: in the order of Keras's, if the optimizer has made no step yet.
+        keras: which Keras it is from, 2 or 3. By default, the one that numbers, shapes and dtypes
+            fit; where both would do, that is an error.
 
     Raises:
-        ValueError: another number of arrays, another shape. Nothing was written.
+        ValueError: another number of arrays, another shape; a list that may be from either Keras.
+            Nothing was written.
         TypeError: another dtype.
 
     Example:
@@ -43,36 +53,90 @@ def load_keras_weights(
         >>> slotwise.interop.load_keras_weights(opt, arrays, [var])
         >>> [x.numpy().tolist() for x in opt.variables]
         [7, [1.0, 2.0]]
+        >>> arrays.insert(1, np.array(0.5, np.float32))                    # Keras 3's has the rate
+        >>> slotwise.interop.load_keras_weights(opt, arrays, [var])
+        >>> float(opt.learning_rate)
+        0.5
     """
     optimizer = _inner(optimizer)
     own = [*named("load_keras_weights", variables).values()]
     with optimizer._lock.step(), optimizer._undone_if_refused():
         optimizer._make_slots(own)
         given = optimizer._compatible_weights([np.asarray(array) for array in arrays])
-        weights = optimizer.variables()
-        if len(given) != len(weights):
-            what = "load_keras_weights: arrays: expected a list of length"
-            raise ValueError(f"{what} {len(weights)}, got one of length {len(given)}")
-        for number, (weight, array) in enumerate(zip(weights, given, strict=True)):
-            if weight.dtype != array.dtype:
-                what = f"load_keras_weights: arrays[{number}], '{weight.name}'"
-                raise TypeError(f"{what}: expected {weight.dtype}, got {array.dtype}")
-        optimizer.set_weights(given)
+        which = _keras_of(optimizer, given) if keras is None else keras
+        weights = _weights("load_keras_weights", optimizer, which)
+        _check("load_keras_weights", weights, given)
+        for weight, array in zip(weights, given, strict=True):
+            if weight.variable is not None:
+                weight.variable.assign(array)
+        if which == 3:
+            optimizer._after_keras3()
+        optimizer._state_was_written()
 
 
-def keras_weights(optimizer: Any) -> list[NDArray[Any]]:
-    """What ``set_weights`` of the same optimizer in tf_keras takes.
+def keras_weights(optimizer: Any, *, keras: Literal[2, 3] = 2) -> list[NDArray[Any]]:
+    """What ``set_weights`` of the same optimizer in Keras takes.
 
     Args:
         optimizer: one of `slotwise.optimizers`.
+        keras: which Keras is to take it: 2 (tf_keras) or 3 (``tf.keras`` since TensorFlow 2.16).
+
+    Raises:
+        ValueError: Keras 3 has no such optimizer.
 
     Example:
         >>> import slotwise
-        >>> opt = slotwise.optimizers.SGD()
+        >>> opt = slotwise.optimizers.SGD(0.5)
         >>> int(opt.iterations), slotwise.interop.keras_weights(opt)
         (0, [array(0)])
+        >>> slotwise.interop.keras_weights(opt, keras=3)
+        [array(0), array(0.5, dtype=float32)]
     """
-    return [np.asarray(weight.numpy()) for weight in _inner(optimizer).variables()]
+    return [weight.value for weight in _weights("keras_weights", _inner(optimizer), keras)]
+
+
+def _weights(what: str, optimizer: Any, keras: int) -> list[_keras3.Weight]:
+    """What the list of weights of an optimizer in Keras has."""
+    if keras not in (2, 3):
+        raise ValueError(f"{what}: keras: expected 2 or 3, got {keras!r}")
+    if isinstance(optimizer, Optimizer):
+        return _keras3.weights_of(optimizer, keras)
+    if keras == 3:
+        got = f"legacy.{type(optimizer).__name__}"
+        raise ValueError(f"{what}: optimizer: expected one that Keras 3 has, got {got}")
+    return [_keras3.weight(each, each.dtype) for each in optimizer.variables()]
+
+
+def _keras_of(optimizer: Any, arrays: Sequence[NDArray[Any]]) -> int:
+    """Which Keras a list of weights is from; if from none, the one to compare it with."""
+    what = "load_keras_weights"
+    if not isinstance(optimizer, Optimizer):
+        return 2
+    layouts = {keras: _weights(what, optimizer, keras) for keras in (2, 3)}
+    found = [keras for keras, weights in layouts.items() if _keras3.fit(weights, arrays)]
+    meanings = {tuple(id(weight.variable) for weight in layouts[keras]) for keras in found}
+    if len(meanings) > 1:
+        raise ValueError(f"{what}: expected keras=2 or keras=3, since the arrays fit both layouts")
+    lengths = {len(weights): keras for keras, weights in reversed(layouts.items())}
+    if not found and len(arrays) not in lengths:
+        expected = " (Keras 2) or ".join(map(str, sorted(lengths))) + " (Keras 3)"
+        raise ValueError(
+            f"{what}: arrays: expected a list of length {expected}, got one of length {len(arrays)}"
+        )
+    return found[0] if found else lengths[len(arrays)]
+
+
+def _check(what: str, weights: Sequence[_keras3.Weight], arrays: Sequence[NDArray[Any]]) -> None:
+    if len(arrays) != len(weights):
+        expected = f"arrays: expected a list of length {len(weights)}"
+        raise ValueError(f"{what}: {expected}, got one of length {len(arrays)}")
+    for number, (weight, array) in enumerate(zip(weights, arrays, strict=True)):
+        where = f"{what}: arrays[{number}], '{weight.name}'"
+        if array.dtype not in weight.dtypes:
+            expected = " or ".join(map(str, weight.dtypes))
+            raise TypeError(f"{where}: expected {expected}, got {array.dtype}")
+        if array.shape != weight.shape:
+            raise ValueError(f"{where}: expected shape {weight.shape}, got {array.shape}")
 
 
 def _inner(optimizer: Any) -> Any:
@@ -246,7 +310,7 @@ def load_torch_state_dict(
         for slot, value in planned:
             slot.assign(value)
         for step in steps:
-            optimizer.iterations.assign(step)
+            optimizer._set_step_count(step)
         for name, own in optimizer._hyperparameters().items():
             if name in numbers:  # which a np.float64 stays: it is not rounded to float32
                 rate = numbers[name]

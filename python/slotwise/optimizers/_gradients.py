@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ from slotwise.optimizers._state import array_of, described, listed
 
 Pair: TypeAlias = tuple[Any, Any]
 Places: TypeAlias = Sequence[int]  # of pairs in the list that the user passed
+
+_FLOATS = tuple(map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)))
 
 _log = logging.getLogger("slotwise")
 
@@ -191,6 +194,21 @@ def with_values(gradient: Any, values: Any) -> Any:
     if isinstance(gradient, IndexedSlices):
         return IndexedSlices(values, gradient.indices, gradient.dense_shape)
     return values
+
+
+def divided(gradient: Any, by: Any) -> Any:
+    """A gradient divided by a NumPy number; of 16-bit ones in float64, so that it is rounded once.
+
+    What is no gradient stays as it is: it is refused where it is used.
+    """
+    gradient = plain(gradient)
+    values = np.asarray(values_of(gradient))
+    if values.dtype not in _FLOATS:
+        return gradient
+    wide = np.float64 if values.dtype.itemsize <= 2 else values.dtype
+    with np.errstate(all="ignore"):
+        quotient = values.astype(wide, copy=False) / by.astype(wide)
+        return with_values(gradient, np.asarray(quotient, values.dtype))
 
 
 def clip(pairs: Sequence[Pair], clipvalue: Any, clipnorm: Any, global_clipnorm: Any) -> list[Pair]:

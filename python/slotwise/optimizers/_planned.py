@@ -31,8 +31,8 @@ class Planned:
 
     # ----- what each API has of its own ----------------------------------------------------------
 
-    @property
-    def iterations(self) -> Variable:
+    def _counter(self) -> Variable:
+        """What counts the steps, or the calls that are part of one."""
         raise NotImplementedError
 
     def _step_count(self) -> int:
@@ -119,7 +119,8 @@ class Planned:
         steps = self._steps(plan, pairs, clips, *around)
         numbers = self._changed_numbers(plan)
         if counts:
-            numbers += ((self.iterations.value, self._step_count() + 1),)
+            counter = self._counter().value
+            numbers += ((counter, int(counter) + 1),)
         try:
             _core.apply_all(steps, numbers, only_check)
         except (TypeError, ValueError):

@@ -34,26 +34,43 @@ def is_optimizer(value: Any) -> bool:
     return isinstance(value, (*_KINDS["legacy"], *_KINDS["current"]))
 
 
-def serialize(optimizer: Any, use_legacy_format: bool = False) -> dict[str, Any] | None:
+def serialize(
+    optimizer: Any, use_legacy_format: bool = False, *, keras: Literal[2, 3] = 2
+) -> dict[str, Any] | None:
     """An optimizer's class and config as plain data, for JSON; not its state.
 
     Args:
         optimizer: the optimizer; None gives None.
         use_legacy_format: whether to write Keras's older format, ``class_name`` and ``config``.
+        keras: which Keras is to read it: 2, which is tf_keras (and slotwise, in either case), or 3.
 
     Raises:
         TypeError: no optimizer.
+        ValueError: Keras 3 has none that computes the same.
 
     Example:
         >>> from slotwise import optimizers
         >>> optimizers.serialize(optimizers.legacy.SGD(0.5), use_legacy_format=True)["config"]
         {'name': 'SGD', 'learning_rate': 0.5, 'decay': 0.0, 'momentum': 0.0, 'nesterov': False}
+        >>> data = optimizers.serialize(optimizers.Lion(0.5), keras=3)
+        >>> "is_legacy_optimizer" in data["config"], data["config"]["loss_scale_factor"]
+        (False, None)
     """
     if optimizer is None:
         return None
     if not is_optimizer(optimizer):
         got = type(optimizer).__name__
         raise TypeError(f"serialize: optimizer: expected an optimizer, got {got}")
+    if keras not in (2, 3):
+        raise ValueError(f"serialize: keras: expected 2 or 3, got {keras!r}")
+    if keras == 3:
+        if use_legacy_format or not hasattr(optimizer, "_keras3_config"):
+            got = "use_legacy_format" if use_legacy_format else type(optimizer).__name__
+            raise ValueError(
+                "serialize: keras=3: expected an optimizer of the current API that is not wrapped, "
+                f"in the present format, got {got}"
+            )
+        return _serialization.serialize(optimizer, config=optimizer._keras3_config())
     data = _serialization.serialize(optimizer, use_legacy_format)
     if use_legacy_format and type(optimizer) in _FAMILIES["current"].values():
         data["class_name"] = _CUSTOM + data["class_name"]
@@ -70,8 +87,9 @@ def deserialize(
     """The optimizer that `serialize` wrote, in either format, without its state.
 
     Which API a name is looked up in goes by the optimizer's config: by its
-    ``is_legacy_optimizer``, or the legacy one if it has none; if it is empty, by
-    ``use_legacy_optimizer``. A name that only the other API has means that.
+    ``is_legacy_optimizer``; if it has none, it is the current one of ``use_ema`` (Keras 3's), or
+    the legacy one; if it is empty, by ``use_legacy_optimizer``. A name that only the other API has
+    means that.
 
     Args:
         config: what `serialize` returned; not changed. Names of classes may be in any case.
@@ -95,7 +113,9 @@ def deserialize(
     if kwargs:
         raise TypeError(f"Invalid keyword arguments: {kwargs}")
     settings = config["config"]
-    is_legacy = settings.get("is_legacy_optimizer", True) if settings else use_legacy_optimizer
+    is_legacy = use_legacy_optimizer
+    if settings:
+        is_legacy = settings.get("is_legacy_optimizer", "use_ema" not in settings)
     family: Family = "legacy" if is_legacy else "current"
     return _deserialize(config, custom_objects, {**_FAMILIES[_OTHER[family]], **_FAMILIES[family]})
 
@@ -154,6 +174,7 @@ _NOT_IN_LEGACY = (
     "jit_compile",
     "is_legacy_optimizer",
     "sparse_decay",
+    "ema_variant",
 )
 
 

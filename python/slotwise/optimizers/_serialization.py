@@ -67,10 +67,13 @@ def plain(value: Any, use_legacy_format: bool = False) -> Any:
 
 
 def serialize(
-    obj: Any, use_legacy_format: bool = False, notes_doubles: bool = False
+    obj: Any,
+    use_legacy_format: bool = False,
+    notes_doubles: bool = False,
+    config: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The class and config of an object, and beside them which of its numbers are float64."""
-    config = obj.get_config()
+    config = obj.get_config() if config is None else config
     data = _serialized(obj, plain(config, use_legacy_format), use_legacy_format)
     doubles = [key for key, value in config.items() if notes_doubles and _is_double(value)]
     return {**data, DOUBLES: doubles} if doubles else data

@@ -111,6 +111,11 @@ class LossScaleOptimizer(Copied, Stateful):
             raise ValueError(
                 f'"inner_optimizer" is already wrapped by a LossScaleOptimizer: {inner_optimizer}'
             )
+        if getattr(inner_optimizer, "loss_scale_factor", None) is not None:
+            raise ValueError(
+                f"{owner}: inner_optimizer: expected one without loss_scale_factor, got "
+                f"{inner_optimizer.loss_scale_factor}: gradients would be unscaled twice"
+            )
         if not dynamic and initial_scale is None:
             raise ValueError('"initial_scale" must be specified if "dynamic" is False')
         if not dynamic and dynamic_growth_steps is not None:
@@ -205,7 +210,7 @@ class LossScaleOptimizer(Copied, Stateful):
         """
         self._unscaled = True
         scale = self.loss_scale
-        return [None if grad is None else _divided(grad, scale) for grad in grads]
+        return [None if grad is None else _gradients.divided(grad, scale) for grad in grads]
 
     def get_gradients(self, loss: Any, params: Any) -> list[Any]:
         """As legacy `Optimizer.get_gradients`, with the loss scaled and its gradients scaled back.
@@ -298,7 +303,7 @@ class LossScaleOptimizer(Copied, Stateful):
             if is_finite:
                 apply()
             else:
-                self.inner_optimizer.iterations.assign_add(1)
+                self.inner_optimizer._count_skipped()
             if self._dynamic:
                 self._adapt(is_finite)
 
@@ -362,8 +367,17 @@ class LossScaleOptimizer(Copied, Stateful):
         Args:
             config: what `get_config` returned; not changed.
             custom_objects: classes of your own, by name.
+
+        Raises:
+            ValueError: a config of Keras 3's, which skips steps otherwise.
         """
         arguments = dict(config)
+        if "name" in arguments:
+            raise ValueError(
+                "LossScaleOptimizer.from_config: expected a config of Keras 2, got one of Keras "
+                "3, whose LossScaleOptimizer does not count the steps that it leaves out, and lets "
+                "the scale fall below 1. Make one around the optimizer of config['inner_optimizer']"
+            )
         if "loss_scale" in arguments:
             arguments.update(_from_old_layout(arguments.pop("loss_scale")))
             arguments["inner_optimizer"] = arguments.pop("optimizer")
@@ -520,16 +534,6 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
 
     def _delegated(self) -> Collection[str]:
         return _DELEGATED_IN_CURRENT
-
-
-def _divided(grad: Any, scale: Any) -> Any:
-    """A gradient divided by a scale; float16 ones in float64, so that they are rounded once."""
-    grad = _gradients.plain(grad)
-    values = np.asarray(_gradients.values_of(grad))
-    wide = np.float64 if values.dtype.itemsize <= 2 else values.dtype
-    with np.errstate(all="ignore"):
-        divided = values.astype(wide, copy=False) / scale.astype(wide)
-        return _gradients.with_values(grad, np.asarray(divided, values.dtype))
 
 
 _SCALING = """

@@ -18,6 +18,7 @@ from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
 from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry, constrain
+from slotwise.optimizers.current._keras3 import Weight, weight
 from slotwise.optimizers.current.optimizer import PARAMETERS, Optimizer
 
 _DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # the default first
@@ -73,6 +74,7 @@ class Described(Optimizer, Planned):
                 f"sparse={self.sparse!r}, got {sparse_decay!r}"
             )
         self.sparse_decay = sparse_decay or decays[0]
+        self._check_accumulation()
         self._plans = Plans()
         self._slots: dict[Entry, dict[str, Variable]] = {}  # by their roles
 
@@ -92,6 +94,18 @@ class Described(Optimizer, Planned):
             self._slots[entries[i]][slot.role] = self._add_beside(
                 entries[i], slot.name, shape, self._initial(slot.initial)
             )
+
+    def _weights_in_keras(self, keras: int) -> list[Weight]:
+        held = [*self._averages.values(), *self._accumulators.values()]
+        return [weight(each, each.dtype) for each in held] + self._slots_in_keras(keras)
+
+    def _slots_in_keras(self, keras: int) -> list[Weight]:
+        """The slots of all variables in Keras's order, as if all had been met at first."""
+        entries = [*self._index_dict]
+        shapes = [entry.variable.shape for entry in entries]
+        order = self.description.slots_of(self, shapes)
+        slots = [self._slot_beside(entries[i], slot.role) for i, slot, _ in order]
+        return [weight(slot, slot.dtype) for slot in slots]
 
     def _initial(self, parameter: str | None) -> Any:
         if parameter is None:
@@ -133,7 +147,7 @@ class Described(Optimizer, Planned):
         **kwargs: Any,
     ) -> Variable:
         pairs = _gradients.pairs_of(self._op, grads_and_vars)
-        if not self._does_more:
+        if not self._does_more and self._is_plain():
             with self._lock.step():
                 if self._ran_latest(pairs):
                     return self._iterations
@@ -181,15 +195,25 @@ class Described(Optimizer, Planned):
         if self.use_ema:
             if not plan.has_averages:
                 self._average_of(self._entry_of(plan.variables[0], self._op))
-            average = (float(self.ema_momentum), self._overwrites())
+            average = (self._momentum_of_average(), self._overwrites())
         is_last = not plan.repeats
         around = decay, average, self._around
         self._run(plan, pairs, self._clips(), *around, counts=is_last, only_check=plan.repeats)
+
+    def _check_accumulation(self) -> None:
+        if self._accumulation is not None and self.sparse == "lazy":
+            raise ValueError(
+                f"{type(self).__name__}: gradient_accumulation_steps: expected None with "
+                f"sparse='lazy', got {self._accumulation}: the mean of gradients has all rows"
+            )
 
     @property
     def _around(self) -> str:
         """The rows that decay, and whose average follows, as the extension calls them."""
         return "rows" if self.sparse_decay == "touched" else "whole"
+
+    def _others(self, entries: Iterable[Entry]) -> list[Entry]:
+        return [] if self.sparse_decay == "touched" else super()._others(entries)
 
     def _rows_around(self, gradient: Any) -> Any:
         is_of_rows = isinstance(gradient, IndexedSlices) and self.sparse_decay == "touched"

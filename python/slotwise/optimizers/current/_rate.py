@@ -18,13 +18,10 @@ from slotwise.optimizers._schedule import is_schedule
 class LearningRate(Locked, Checked):
     """Keeps the learning rate; an optimizer's constructor sets it by `_build_learning_rate`."""
 
+    _iterations: Variable  # of calls, which schedules go by
     _learning_rate: Any = None  # a Variable or a schedule
     _current_learning_rate: Variable | None = None  # of a schedule
     _given_learning_rate: float | None = None  # before it was rounded
-
-    @property
-    def iterations(self) -> Variable:
-        raise NotImplementedError
 
     def _build_learning_rate(self, learning_rate: Any) -> Any:
         """What an optimizer keeps as ``_learning_rate``: a variable, or the schedule.
@@ -45,7 +42,7 @@ class LearningRate(Locked, Checked):
         return Variable(np.array(number, np.float32), trainable=False, name="learning_rate")
 
     def _scheduled(self, schedule: Any) -> Variable:
-        value = scheduled(type(self).__name__, schedule, self.iterations.value[()])
+        value = scheduled(type(self).__name__, schedule, self._iterations.value[()])
         array = np.array(value, np.float64 if isinstance(value, np.float64) else np.float32)
         return Variable(array, trainable=False, name="current_learning_rate")
 

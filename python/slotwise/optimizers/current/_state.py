@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from slotwise._variable import Variable
+from slotwise.optimizers._plan import Plans
 from slotwise.optimizers._state import (
     Belongings,
     Entry,
@@ -20,6 +21,7 @@ from slotwise.optimizers._state import (
     listed,
 )
 from slotwise.optimizers._state_dict import Stateful
+from slotwise.optimizers.current import _keras3
 
 _log = logging.getLogger("slotwise")
 
@@ -34,10 +36,13 @@ class CallableList(list[Variable]):
 class State(Belongings, Stateful):
     """Keeps the variables that belong to an optimizer."""
 
-    _growing: ClassVar[tuple[str, ...]] = ("_averages", "_held", "_index_dict", "_own")
+    _growing: ClassVar[tuple[str, ...]] = (
+        *("_accumulators", "_averages", "_held", "_index_dict", "_own"),
+    )
     _extends: ClassVar[bool] = False  # `build` makes the state of further variables, too
     name: str
     use_ema: bool
+    _accumulation: int | None
 
     def __init__(self) -> None:
         self._variables = Variables()
@@ -46,17 +51,28 @@ class State(Belongings, Stateful):
         self._held: list[Variable] = [self._iterations]
         self._own: list[Variable] = []  # those that are beside none that is trained
         self._averages: dict[Entry, Variable] = {}
+        self._accumulators: dict[Entry, Variable] = {}  # of gradients
+        self._adding = Plans()
         self._index_dict: dict[Entry, int] = {}
         self._built = False
 
     @property
-    def iterations(self) -> Variable:
-        """How many times gradients were applied: an int64 variable, the first of `variables`."""
-        return self._iterations
+    def iterations(self) -> Any:
+        """How many times gradients were applied: an int64 variable, the first of `variables`.
+
+        With ``gradient_accumulation_steps``, how many updates there were: a number. The first of
+        `variables` counts the calls of `apply_gradients`.
+        """
+        return self._iterations if self._accumulation is None else np.int64(self._step_count())
 
     @iterations.setter
     def iterations(self, value: Any) -> None:
         """A number is written into the variable; a variable takes its place."""
+        if self._accumulation is not None:
+            raise ValueError(
+                f"{type(self).__name__}.iterations: expected to be left as it is with "
+                "gradient_accumulation_steps; variables[0] has the count of calls"
+            )
         count = count_of(type(self).__name__, value)
         if not isinstance(count, Variable):
             with self._lock.step():
@@ -72,10 +88,21 @@ class State(Belongings, Stateful):
         self._iterations = count
 
     def _step_count(self) -> int:
-        return int(self._iterations.value)
+        return int(self._iterations.value) // (self._accumulation or 1)
+
+    def _set_step_count(self, count: int) -> None:
+        self._iterations.assign(count * (self._accumulation or 1))
+
+    def _count_skipped(self) -> None:
+        """Count a step that was left out; the calls of an update are those that were not."""
+        if self._accumulation is None:
+            self._iterations.assign_add(1)
 
     def _counted(self) -> int:
-        return self._step_count()
+        return int(self._iterations.value)
+
+    def _counter(self) -> Variable:
+        return self._iterations
 
     def build(self, var_list: Sequence[Any]) -> None:
         """Make the state for these variables; the first step does it, if you do not.
@@ -120,6 +147,9 @@ class State(Belongings, Stateful):
             self._index_dict.setdefault(entry, len(self._index_dict))
             if entry not in self._averages and (self.use_ema or self._averages):
                 self._averages[entry] = self._add_beside(entry, "average", None, entry.variable)
+        for entry in entries if self._accumulation is not None else ():
+            if entry not in self._accumulators:
+                self._accumulators[entry] = self._add_beside(entry, "gradient_accumulator", None, 0)
 
     def _can_extend(self) -> bool:
         """Whether `build` is one that is known to make the state of further variables."""
@@ -255,7 +285,8 @@ class State(Belongings, Stateful):
             weights: arrays of the same shapes; converted to the variables' dtypes.
 
         Raises:
-            ValueError: the optimizer is not built, or a shape differs. Nothing was written.
+            ValueError: the optimizer is not built, a shape differs, or it is a list of Keras 3's,
+                which has the learning rate, too. Nothing was written.
         """
         if not self._built:
             raise ValueError(
@@ -263,7 +294,23 @@ class State(Belongings, Stateful):
                 "Please call `optimizer.build(trainable_variables)` to create the optimizer "
                 "weights before calling `set_weights()`."
             )
+        if len(weights) > len(self._held):
+            self._refuse_keras3("set_weights", weights)
         self._write(weights)
+
+    def _refuse_keras3(self, method: str, weights: Iterable[Any]) -> None:
+        if _keras3.fit(_keras3.weights_of(self, 3), [*map(np.asarray, weights)]):
+            raise ValueError(
+                f"{self.name}.{method}: expected what `variables` has, in its order, got what "
+                "Keras 3's has, with the learning rate: use slotwise.interop.load_keras_weights"
+            )
+
+    def _weights_in_keras(self, keras: int) -> list[_keras3.Weight]:
+        """What Keras's `variables` has after the count and the rate, in its order."""
+        return [_keras3.weight(variable, variable.dtype) for variable in self._held[1:]]
+
+    def _after_keras3(self) -> None:
+        """Called after values of Keras 3's `variables` were written."""
 
     def _write(self, weights: Iterable[Any]) -> None:
         pairs = list(zip(self._held, map(np.asarray, weights), strict=False))
@@ -289,9 +336,10 @@ class State(Belongings, Stateful):
         If there is another number of them, that is logged, and nothing done.
 
         Raises:
-            ValueError: a shape differs. Nothing was written.
+            ValueError: a shape differs, or Keras 3 saved it. Nothing was written.
         """
         if len(store) != len(self._held):
+            self._refuse_keras3("load_own_variables", store.values())
             _log.warning(
                 "Skipping variable loading for optimizer '%s', because it has %d variables whereas "
                 "the saved optimizer has %d variables. ",

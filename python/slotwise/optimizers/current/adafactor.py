@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from slotwise.optimizers._descriptions import adafactor
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._keras3 import Weight
 
 
 class Adafactor(Described):
@@ -32,7 +35,8 @@ class Adafactor(Described):
         clip_threshold: the largest root mean square of x.
         relative_step: kept in the config; as in Keras, rho is capped either way.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+            ema_overwrite_frequency, jit_compile, loss_scale_factor,
+            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
         name: what errors call the optimizer.
         sparse: ``"keras"``; steps depend on the whole variable.
         sparse_decay: ``"whole"``.
@@ -57,3 +61,14 @@ class Adafactor(Described):
 
     description = adafactor.CURRENT
     __init__ = constructor(adafactor.CURRENT, COMMON)
+
+    def _slots_in_keras(self, keras: int) -> list[Weight]:
+        """Keras 3 has numbers in place of ``r`` and ``c`` below rank 2."""
+        slots = super()._slots_in_keras(keras)
+        unfactored = {id(own["v"]) for own in self._slots.values() if "r" not in own}
+        unused = Weight("unused", (), (np.dtype(np.int32), np.dtype(np.float32)), None)
+        found: list[Weight] = []
+        for slot in slots:
+            found += [unused] * 2 if keras == 3 and id(slot.variable) in unfactored else []
+            found.append(slot)
+        return found

@@ -27,7 +27,8 @@ class Adam(Described):
         adaptive_epsilon: whether epsilon is multiplied by sqrt(1 - beta_2^t); not in the config.
         amsgrad: whether to scale by the largest v so far.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+            ema_overwrite_frequency, jit_compile, loss_scale_factor,
+            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
         name: what errors call the optimizer.
         sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
             `slotwise.support_matrix`.

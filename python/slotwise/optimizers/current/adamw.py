@@ -30,7 +30,8 @@ class AdamW(Described):
         epsilon: keeps the denominator from 0.
         amsgrad: whether to scale by the largest v so far.
         clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
-            jit_compile, kwargs: see `Optimizer`.
+            jit_compile, loss_scale_factor, gradient_accumulation_steps, ema_variant, kwargs: see
+            `Optimizer`.
         name: what errors call the optimizer.
         sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
             `slotwise.support_matrix`.

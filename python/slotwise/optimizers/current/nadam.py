@@ -16,6 +16,7 @@ from slotwise.optimizers._plan import Plan
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._keras3 import Weight, weight
 
 
 class Nadam(Described):
@@ -38,7 +39,8 @@ class Nadam(Described):
         beta_2: decay of v.
         epsilon: keeps the denominator from 0.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+            ema_overwrite_frequency, jit_compile, loss_scale_factor,
+            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
         name: what errors call the optimizer.
         sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
             `slotwise.support_matrix`.
@@ -111,3 +113,16 @@ class Nadam(Described):
         assert self._u_product_counter is not None
         product, counter = self._next
         return ((self._u_product.value, float(product)), (self._u_product_counter.value, counter))
+
+    def _slots_in_keras(self, keras: int) -> list[Weight]:
+        """Keras 3 has U among its variables."""
+        slots = super()._slots_in_keras(keras)
+        if keras == 2 or self._u_product is None:
+            return slots
+        theirs = next(iter(self._index_dict)).variable.dtype
+        return [*slots, weight(self._u_product, theirs, self._u_product.dtype)]
+
+    def _after_keras3(self) -> None:
+        """There, U goes by `iterations`."""
+        if self._u_product_counter is not None:
+            self._u_product_counter.assign(self._step_count() + 1)

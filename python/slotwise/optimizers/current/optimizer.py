@@ -22,11 +22,13 @@ from slotwise.optimizers._kinds import (
     VARIABLES,
     Kind,
     Number,
+    OneOf,
 )
 from slotwise.optimizers._loss import gradients, recorded
 from slotwise.optimizers._planned import NO_CLIPS
-from slotwise.optimizers._state import Variables, constrain, listed
-from slotwise.optimizers.current import _around
+from slotwise.optimizers._state import Entry, Variables, constrain, listed
+from slotwise.optimizers.current import _around, _keras3
+from slotwise.optimizers.current._accumulation import Accumulation
 from slotwise.optimizers.current._rate import LearningRate
 from slotwise.optimizers.current._state import State
 
@@ -34,6 +36,8 @@ _log = logging.getLogger("slotwise")
 
 _OF_LEGACY = ("decay", "gradient_aggregator", "gradient_transformers")
 _CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")  # the first that is above 0 is the one
+
+EMA_VARIANTS = ("keras2", "keras3")  # whose averages; see `Optimizer`
 
 # Of all constructors.
 PARAMETERS = (
@@ -62,7 +66,23 @@ PARAMETERS = (
         ),
     ),
     Parameter("jit_compile", True, FLAG),
+    Parameter("loss_scale_factor", None, Number(above=0, optional=True), keyword_only=True),
+    Parameter(
+        "gradient_accumulation_steps",
+        None,
+        Number(
+            at_least=2,
+            optional=True,
+            whole=True,
+            words="`{name}` must be an integer >= 2. Received: {name}={value}",
+        ),
+        keyword_only=True,
+    ),
+    Parameter("ema_variant", EMA_VARIANTS[0], OneOf(EMA_VARIANTS), keyword_only=True),
 )
+
+# What Keras 2 does not have: only in configs where it differs from the default.
+_BEYOND = {p.name: p.default for p in PARAMETERS if p.keyword_only}
 
 # What all configs begin with.
 SETTINGS = (
@@ -77,7 +97,7 @@ SETTINGS = (
 )
 
 
-class Optimizer(State, LearningRate):
+class Optimizer(State, LearningRate, Accumulation):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: keep the rate by ``_build_learning_rate`` in the
@@ -88,6 +108,7 @@ class Optimizer(State, LearningRate):
     A step clips the gradients, lets the weights decay, updates them, lets the averages follow, and
     constrains the weights:
 
+        grad = grad / loss_scale_factor                                    if that is set
         var -= var * weight_decay * learning_rate
         (the update)
         average = ema_momentum * average + (1 - ema_momentum) * var        with use_ema
@@ -108,6 +129,16 @@ class Optimizer(State, LearningRate):
         ema_overwrite_frequency: after every so many steps, variables get the value of their
             averages; None or 0 for never.
         jit_compile: accepted for compatibility.
+        loss_scale_factor: what the loss was multiplied by before its gradients were taken
+            (`scale_loss` does it, and `minimize`): they are divided by it first. None for nothing.
+        gradient_accumulation_steps: how many calls of `apply_gradients` make one update, by the
+            mean of their gradients; at least 2, or None. The other calls add to
+            ``gradient_accumulator``, a slot of each variable. A gradient that is missing counts as
+            0. `iterations` counts updates; schedules go by the calls; averages follow in each call.
+            Clipping and weight decay are part of the update. Sparse gradients become dense ones.
+        ema_variant: ``"keras2"``: averages begin at the variables' values before the first step,
+            and follow where there is a gradient; or ``"keras3"``: they begin at the values after
+            the first step, and follow (and are written into variables) in each step.
         kwargs: ``lr`` is ignored, with a warning; ``mesh`` and ``is_legacy_optimizer`` are ignored.
 
     Raises:
@@ -162,6 +193,10 @@ class Optimizer(State, LearningRate):
         ema_momentum: float = 0.99,
         ema_overwrite_frequency: int | None = None,
         jit_compile: bool = True,
+        *,
+        loss_scale_factor: float | None = None,
+        gradient_accumulation_steps: int | None = None,
+        ema_variant: str = EMA_VARIANTS[0],
         **kwargs: Any,
     ) -> None:
         self._check_keywords(kwargs)
@@ -176,6 +211,9 @@ class Optimizer(State, LearningRate):
         self.ema_overwrite_frequency = ema_overwrite_frequency
         FLAG(type(self).__name__, "jit_compile", jit_compile)
         self.jit_compile = False  # as in Keras without a GPU
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.ema_variant = ema_variant
         if self.clipnorm is not None and self.global_clipnorm is not None:
             raise ValueError(
                 "At most one of `clipnorm` and `global_clipnorm` can be set. Received: "
@@ -282,6 +320,15 @@ class Optimizer(State, LearningRate):
             return False
         return not any(re.search(name, variable.name) for name in self._not_decaying_names)
 
+    def _momentum_of_average(self) -> float:
+        is_first = self.ema_variant == "keras3" and self._step_count() == 0
+        return 0.0 if is_first else float(self.ema_momentum)
+
+    def _others(self, entries: Iterable[Entry]) -> list[Entry]:
+        """What is to follow beside these."""
+        given = set(entries) if self.ema_variant == "keras3" else self._index_dict.keys()
+        return [entry for entry in self._index_dict if entry not in given]
+
     def _overwrites(self) -> bool:
         """Whether variables get the value of their averages in this step."""
         frequency = self.ema_overwrite_frequency
@@ -341,7 +388,12 @@ class Optimizer(State, LearningRate):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as a dict of plain data."""
         settings = {name: getattr(self, name) for name in SETTINGS}
-        return {"name": self.name, **settings, "is_legacy_optimizer": False}
+        beyond = {name: getattr(self, name) for name in _BEYOND}
+        beyond = {name: value for name, value in beyond.items() if value != _BEYOND[name]}
+        return {"name": self.name, **settings, "is_legacy_optimizer": False, **beyond}
+
+    def _keras3_config(self) -> dict[str, Any]:
+        return _keras3.config_of(self)
 
     @classmethod
     def from_config(
@@ -350,7 +402,8 @@ class Optimizer(State, LearningRate):
         """The optimizer with these constructor's arguments.
 
         Args:
-            config: what `get_config` returned; not changed.
+            config: what `get_config` returned, here or in Keras 2 or 3; not changed. With
+                Keras 3's, averages are Keras 3's, too (``ema_variant``).
             custom_objects: classes of schedules of your own, by name.
 
         Example:
@@ -359,7 +412,7 @@ class Optimizer(State, LearningRate):
             >>> optimizers.SGD.from_config(config).get_config() == config
             True
         """
-        arguments = dict(config)
+        arguments = _keras3.arguments(config)
         schedules.deserialize_in(arguments, custom_objects)
         return cls(**arguments)
 
@@ -391,6 +444,8 @@ class Optimizer(State, LearningRate):
     ) -> list[Pair]:
         """Pairs of the gradients of a loss and the variables, for `apply_gradients`.
 
+        With ``loss_scale_factor``, they are those of the scaled loss.
+
         Args:
             loss, var_list, tape: as of `minimize`.
 
@@ -401,7 +456,7 @@ class Optimizer(State, LearningRate):
             >>> float(grad)
             6.0
         """
-        tape, loss, variables = recorded(loss, var_list, tape, _listed, lambda value: value)
+        tape, loss, variables = recorded(loss, var_list, tape, _listed, self.scale_loss)
         return list(zip(gradients(tape, loss, variables), variables, strict=True))
 
     def aggregate_gradients(self, grads_and_vars: Iterable[Any]) -> list[Pair]:
@@ -460,7 +515,8 @@ class Optimizer(State, LearningRate):
         with self._lock.step():
             self._compute_current_learning_rate()
             if pairs:
-                for var in self._step_of(pairs):
+                step = self._step_of if self._is_plain() else self._prepared_step_of
+                for var in step(pairs):
                     constrain(var)
         return self._iterations
 
@@ -478,6 +534,35 @@ class Optimizer(State, LearningRate):
         self._update([(grad, var) for (grad, _), var in known])
         self._iterations.assign_add(1)
         return variables
+
+    def _is_plain(self) -> bool:
+        """Whether a call is an update by its own gradients, and no more."""
+        changes = self.loss_scale_factor is not None or self._accumulation is not None
+        return not changes and self.ema_variant == "keras2"
+
+    def _prepared_step_of(self, pairs: list[Pair]) -> list[Variable]:
+        """The same with what Keras 3 does beside it."""
+        op = f"{self.name}.apply_gradients"
+        how = self._momentum_of_average(), self._overwrites()
+        with self._undone_if_refused():
+            self._build_for(pairs)
+            present, places = _gradients.present(pairs)
+            known = zip(present, places, strict=True)
+            entries = [self._entry_of(var, op, place) for (_, var), place in known]
+            if self.use_ema:
+                self._average_of(entries[0])
+            due = self._due([grad for grad, _ in present], entries, places)
+            if due:
+                stepped = self._step_of([(grad, entry.variable) for grad, entry in due])
+                self._reset_accumulators()
+                following = self._others(entry for _, entry in due)
+            else:
+                stepped = [entry.variable for entry in entries]
+                following = [*entries, *self._others(entries)]
+        if self.use_ema:
+            for entry in following:
+                self._follow(entry, ..., *how)
+        return stepped
 
     def _build_for(self, pairs: list[Pair]) -> None:
         """Make the state of variables that is due: at first, and of those that are expected."""
@@ -508,14 +593,17 @@ class Optimizer(State, LearningRate):
                     _around.decay(var, self._rows_around(grad), weight_decay, self.learning_rate)
         for grad, var in pairs:
             self.update_step(grad, var)
-        if not self.use_ema:
-            return
-        averages = [self._average_of(self._entry_of(var, self.name)) for _, var in pairs]
-        for (grad, var), held in zip(pairs, averages, strict=True):
-            _around.average(held, var, self._rows_around(grad), self.ema_momentum)
-        if self._overwrites():
-            for (grad, var), held in zip(pairs, averages, strict=True):
-                _around.overwrite(var, self._rows_around(grad), held)
+        if self.use_ema:
+            how = self._momentum_of_average(), self._overwrites()
+            for grad, var in pairs:
+                self._follow(self._entry_of(var, self.name), self._rows_around(grad), *how)
+
+    def _follow(self, entry: Entry, rows: Any, momentum: float, overwrites: bool) -> None:
+        """Let the average of a variable follow."""
+        held = self._average_of(entry)
+        _around.average(held, entry.variable, rows, momentum)
+        if overwrites:
+            _around.overwrite(entry.variable, rows, held)
 
     def _rows_around(self, gradient: Any) -> Any:
         """The rows that decay, and whose average follows."""

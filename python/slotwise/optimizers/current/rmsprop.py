@@ -26,7 +26,8 @@ class RMSprop(Described):
         epsilon: added under the root.
         centered: whether to scale by the variance of gradients.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+            ema_overwrite_frequency, jit_compile, loss_scale_factor,
+            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
         name: what errors call the optimizer.
         sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
             `slotwise.support_matrix`.

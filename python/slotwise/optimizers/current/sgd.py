@@ -5,6 +5,7 @@ from __future__ import annotations
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._keras3 import Weight
 
 
 class SGD(Described):
@@ -19,7 +20,8 @@ class SGD(Described):
         momentum: in [0, 1].
         nesterov: whether to look ahead.
         weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, kwargs: see `Optimizer`.
+            ema_overwrite_frequency, jit_compile, loss_scale_factor,
+            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
         name: what errors call the optimizer.
         sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
             `slotwise.support_matrix`.
@@ -48,3 +50,7 @@ class SGD(Described):
 
     description = sgd.CURRENT
     __init__ = constructor(sgd.CURRENT, COMMON)
+
+    def _slots_in_keras(self, keras: int) -> list[Weight]:
+        """Keras 3 has none without momentum."""
+        return super()._slots_in_keras(keras) if keras == 2 or self._momentum else []

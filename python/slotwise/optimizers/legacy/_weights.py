@@ -61,6 +61,16 @@ class Weights(Belongings, Stateful):
     def _counted(self) -> int:
         return 0 if self._iterations is None else int(self._iterations)
 
+    def _counter(self) -> Variable:
+        return self.iterations
+
+    def _set_step_count(self, count: int) -> None:
+        self.iterations.assign(count)
+
+    def _count_skipped(self) -> None:
+        """Count a step that was left out."""
+        self.iterations.assign_add(1)
+
     def add_slot(
         self,
         var: Any,
