@@ -245,6 +245,14 @@ def test_many_processes_in_one_folder(tmp_path, step):
     assert manager.latest == 2000
 
 
+def test_a_link_that_leads_nowhere(tmp_path):
+    (tmp_path / "step-9").symlink_to("gone")
+    manager = CheckpointManager(tmp_path, max_to_keep=2)
+    assert manager.latest is None and manager.restore_latest() is None
+    saved(manager, 3)
+    assert manager.latest == 3
+
+
 def test_what_is_known_does_not_grow(tmp_path):
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     saved(manager, *range(10))

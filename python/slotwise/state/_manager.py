@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import os
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from slotwise.state._save import save_numbered
 
 _NAME = re.compile(r"step-(0|[1-9]\d*)|\.step-(0|[1-9]\d*)\.[0-9a-f]{8}\.old", re.ASCII)
 _UNREADABLE = float("inf")
+_TRIES = 10  # a link that leads nowhere is never found
 
 
 class CheckpointManager:
@@ -90,10 +90,10 @@ class CheckpointManager:
         a number, the steps. One that cannot be read comes last, so that nobody takes another for
         the latest.
         """
-        while steps := self.steps:
-            if found := self._keys_of(steps):
+        for _ in range(_TRIES):
+            if found := self._keys_of(self.steps):
                 return found
-            # Other managers removed all of them, since there are later ones.
+            # There are none, or other managers removed all of them, since they have later ones.
         return {}
 
     def _keys_of(self, steps: list[int]) -> dict[int, tuple[float, int]]:
@@ -140,8 +140,7 @@ class CheckpointManager:
         if self.max_to_keep is not None:
             others = [old for old in self._by_age() if old != number]
             for old in others[: max(0, len(others) + 1 - self.max_to_keep)]:
-                with suppress(FileNotFoundError):  # another manager was faster
-                    _atomic.discard(self.path(old))
+                _atomic.discard(self.path(old))
         return path
 
     def restore(self, step: Any, **arguments: Any) -> State:
