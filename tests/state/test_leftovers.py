@@ -290,6 +290,20 @@ def test_a_manager_after_a_kill_between_two_renames(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["step-2", "step-3"]
 
 
+@pytest.mark.parametrize("call", ["_be_like", "_put"])
+def test_a_step_that_another_manager_removes_meanwhile(folder, monkeypatch, call):
+    real = getattr(_atomic, call)
+
+    def late(*args: object) -> object:
+        _atomic.discard(folder)
+        return real(*args)
+
+    monkeypatch.setattr(_atomic, call, late)
+    save(folder)
+    assert slotwise.load(folder).arrays["a"][0] == 2
+    assert os.listdir(folder.parent) == [folder.name]
+
+
 def test_another_manager_may_be_faster(tmp_path):
     _atomic.discard(tmp_path / "step-1")
     assert not list(tmp_path.iterdir())

@@ -121,7 +121,7 @@ def replacing(path: Path, is_folder: bool) -> Iterator[Path]:
         taken: set[int] = set()
         try:
             yield partial
-            if path.exists():
+            with suppress(FileNotFoundError):  # there is none, or another process removed it
                 _be_like(path, partial, taken)
             sync(partial)
             _threads.check()
@@ -154,19 +154,21 @@ def _new(path: Path, is_folder: bool, locks: ExitStack) -> Path:
 
 def _put(partial: Path, path: Path) -> Path | None:
     """Rename; returns where a folder that was there before is now."""
-    if not (path.is_dir() and partial.is_dir()):
+    if not partial.is_dir():
         os.replace(partial, path)
         return None
     if exchange(partial, path):
         return partial
     old = _beside(path, OLD)
-    os.rename(path, old)
+    with suppress(FileNotFoundError):  # there is none
+        os.rename(path, old)
     try:
         os.rename(partial, path)
     except BaseException:
-        os.rename(old, path)
+        with suppress(OSError):
+            os.rename(old, path)
         raise
-    return old
+    return old if old.exists() else None
 
 
 def exchange(a: Path, b: Path) -> bool:
