@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from numpy.typing import NDArray
-
 from slotwise._identity import memory_of
 from slotwise._overlap import Spans
 
@@ -126,9 +124,8 @@ class Locked:
 _optimizers: dict[int, weakref.ref[Any]] = {}  # those that may have made a step
 
 
-def of_users(arrays: Iterable[NDArray[Any]]) -> list[Lock]:
-    """The locks of the optimizers whose steps change memory of these arrays."""
-    spans = Spans(memory_of(array) for array in arrays)
+def of_users(spans: Spans) -> list[Lock]:
+    """The locks of the optimizers whose steps change this memory."""
     return [
         optimizer._lock
         for optimizer in _existing(_optimizers)

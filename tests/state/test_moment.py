@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise import CheckpointManager, IndexedSlices, Variable, _lock, optimizers
+from slotwise._identity import memory_of
+from slotwise._overlap import Spans
 from slotwise.optimizers import legacy
 from slotwise.state import StateError, _writer
 
@@ -419,7 +421,7 @@ def test_optimizers_are_not_kept_alive():
 def test_steps_of_others_do_not_wait():
     """Only those of what is saved."""
     job, other = Job(optimizers), Job(optimizers)
-    locks = _lock.of_users([v.value for v in job.own])
+    locks = _lock.of_users(Spans(memory_of(v.value) for v in job.own))
     assert locks == [job.opt._lock]
     with _lock.held(locks):
         thread = threading.Thread(target=other.step)

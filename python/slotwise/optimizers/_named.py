@@ -189,8 +189,10 @@ def entries(op: str, group: Group, names: Names) -> Entries:
     Raises:
         ValueError: several of one name; an array without one.
     """
-    known = {memory_of(array_of(v)): (name, array_of(v)) for name, v in names.items()}
     found = Entries({}, {}, {})
+    if not group:
+        return found
+    known = {memory_of(array_of(v)): (name, array_of(v)) for name, v in names.items()}
     repeated, nameless = set(), []
     for prefix, optimizer in group.items():
         found.arrays.update((prefix + n, array_of(v)) for n, v in optimizer._own_state().items())

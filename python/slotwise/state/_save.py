@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _tracking
+from slotwise._identity import memory_of
 from slotwise._lock import held, of_users
+from slotwise._overlap import Spans
 from slotwise._tracking import TouchedRows
 from slotwise.optimizers import _named
 from slotwise.optimizers._named import Array, Group, Names, array_of
@@ -77,13 +79,14 @@ def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
     arrays = [array_of(value) for value in names.values()]
     tracked = {t for array in arrays if (t := _tracking.find(array)) is not None}
     own = {each._lock for each in group.values()} | {touched.lock for touched in tracked}
+    spans = Spans(memory_of(array) for array in arrays)
     while True:
-        locks = own.union(of_users(arrays))
+        locks = own.union(of_users(spans))
         with held(locks):
             touched, is_done = {each: each.set_aside() for each in tracked}, False
             try:
                 # Who met them meanwhile marked rows, and has perhaps not changed them yet.
-                if locks.issuperset(of_users(arrays)):
+                if locks.issuperset(of_users(spans)):
                     yield touched
                     is_done = True
                     return
@@ -99,7 +102,7 @@ def _moment(op: str, optimizer: Any, variables: Names | Iterable[Any] | None) ->
     group, names = _named.grouped(op, optimizer), _named.named(op, variables)
     own = {name: array_of(value) for name, value in names.items()}
     with excluding_steps(group, names) as touched:
-        if variables is not None:
+        if group and variables is not None:
             _named.refuse_left_out(op, group, names)
         found = _named.entries(op, group, names)
         _named.refuse_repeated(op, own.keys() & found.arrays.keys())
