@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +287,46 @@ def test_state_between_calls_is_saved(name: str, calls: int, tmp_path: Path) -> 
         make(name, use_ema=True, ema_variant="keras3").load_state_dict(
             opt.state_dict(), variables=variables()
         )
+
+
+def test_deltas_hold_the_rows_of_sums(tmp_path: Path) -> None:
+    def fresh() -> tuple[Variable, Any]:
+        return Variable(np.zeros((5, 2)), name="w"), optimizers.Adam(gradient_accumulation_steps=3)
+
+    table, opt = fresh()
+    slotwise.track(table)
+    opt.apply_gradients([(np.ones((5, 2)), table)])
+    what = {"optimizer": opt, "variables": [table]}
+    slotwise.save(tmp_path / "base", **what)
+    for ids in ([2, 4], [4, 4]):
+        grad = IndexedSlices(np.ones((2, 2)), np.array(ids), (5, 2))
+        opt.apply_gradients([(grad, table)])
+        number = str(opt.variables[0].value)
+        slotwise.save_delta(tmp_path / number, since=tmp_path / "base", **what)
+        other, again = fresh()
+        slotwise.load(
+            tmp_path / "base", deltas=[tmp_path / number], optimizer=again, variables=[other]
+        )
+        assert_equal([other, *again.variables], [table, *opt.variables])
+        slotwise.save(tmp_path / "base", **what)
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_copies_between_calls(calls: int) -> None:
+    own, opt = variables(), optimizers.Adam(0.125, gradient_accumulation_steps=2)
+    for number in range(calls):
+        step(opt, gradients(number), own)
+    copies = [copy.deepcopy((opt, own)), pickle.loads(pickle.dumps((opt, own)))]
+    for number in range(calls, 4):
+        for optimizer, vs in ((opt, own), *copies):
+            step(optimizer, gradients(number), vs)
+    for optimizer, vs in copies:
+        assert_equal([*vs, *optimizer.variables], [*own, *opt.variables])
+
+
+def test_settings_are_shown() -> None:
+    opt = optimizers.SGD(0.5, gradient_accumulation_steps=2, loss_scale_factor=8.0)
+    assert "loss_scale_factor=8.0, gradient_accumulation_steps=2" in repr(opt)
 
 
 # ----- scaled losses -----------------------------------------------------------------------------

@@ -381,15 +381,20 @@ class Optimizer(State, LearningRate, Accumulation):
     def _settings(self) -> dict[str, Any]:
         beyond = SETTINGS if self.use_ema else ("weight_decay", *_CLIPS)
         common = {name: getattr(self, name) for name in beyond if getattr(self, name)}
+        common |= self._settings_beyond_keras2()
         return {"learning_rate": self._learning_rate, **common, "name": self.name}
+
+    def _settings_beyond_keras2(self) -> dict[str, Any]:
+        """Those that are not the default."""
+        found = {name: getattr(self, name) for name in _BEYOND}
+        return {name: value for name, value in found.items() if value != _BEYOND[name]}
 
     # ----- config --------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as a dict of plain data."""
         settings = {name: getattr(self, name) for name in SETTINGS}
-        beyond = {name: getattr(self, name) for name in _BEYOND}
-        beyond = {name: value for name, value in beyond.items() if value != _BEYOND[name]}
+        beyond = self._settings_beyond_keras2()
         return {"name": self.name, **settings, "is_legacy_optimizer": False, **beyond}
 
     def _keras3_config(self) -> dict[str, Any]:
