@@ -29,7 +29,8 @@ help:
 	@echo 'make format    let ruff and clang-format rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
 	@echo 'make crash     kill a process that saves, a few hundred times'
-	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads'
+	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads,'
+	@echo '               call everything with odd arguments, 120,000 times'
 	@echo 'make bench     measure, quickly, against the peers that are installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
 	@echo 'make clean     remove everything that make made'
@@ -46,8 +47,8 @@ crash: $(VENV)/.project $(VENV)/.tools-test
 
 # Another seed: SLOTWISE_FUZZ_SEED=1 make fuzz
 fuzz: $(VENV)/.project $(VENV)/.tools-test
-	SLOTWISE_FUZZ=3000 $(VENV)/bin/python -m pytest tests/state/test_forged.py \
-		tests/state/test_interrupts.py $(ARGS)
+	SLOTWISE_FUZZ=3000 SLOTWISE_FUZZ_CALLS=120000 $(VENV)/bin/python -m pytest \
+		tests/state/test_forged.py tests/state/test_interrupts.py tests/test_fuzz_calls.py $(ARGS)
 
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)

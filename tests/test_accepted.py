@@ -281,7 +281,8 @@ MALFORMED: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "ragged ids": (
         lambda v: [(IndexedSlices(np.ones(1), [[1], [2, 3]]), v)],
         TypeError,
-        r"gradient\.indices of variable 0 of shape \(3,\): expected numbers, got list",
+        r"gradient\.indices of variable 0 of shape \(3,\): expected numbers, got \[\[1\], "
+        r"\[2, 3\]\]",
     ),
     "objects as values": (
         lambda v: [(IndexedSlices([None], [1]), v)],

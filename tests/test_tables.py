@@ -57,15 +57,15 @@ def test_shapes(make: object, shape: object, expected: tuple[int, ...]) -> None:
 @make
 @pytest.mark.parametrize("shape", [None, 1.5, "3", np.float32(3), (2, 3.0), ["2"], (2, None)])
 def test_sizes_that_are_no_integers(make: object, shape: object) -> None:
-    with pytest.raises(TypeError, match=r"^zeros: shape: expected .+, got .+") as caught:
+    with pytest.raises(TypeError, match=rf"^{make.__name__}: shape: expected .+, got .+") as caught:
         made(make, shape)
-    assert repr(shape) in str(caught.value)
+    assert str(shape) in str(caught.value)
 
 
 @make
 @pytest.mark.parametrize("shape", [-1, np.int64(-1), (2, -1), [-2, 0]])
 def test_negative_sizes(make: object, shape: object) -> None:
-    with pytest.raises(ValueError, match=r"^zeros: shape: expected sizes >= 0, got"):
+    with pytest.raises(ValueError, match=rf"^{make.__name__}: shape: expected sizes >= 0, got"):
         made(make, shape)
 
 

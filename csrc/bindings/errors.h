@@ -27,8 +27,15 @@ inline void RequireTuple(const char* op, const char* argument, size_t size,
   if (got != size) Fail(PyExc_ValueError, op, argument, expected, "one of " + std::to_string(got));
 }
 
+// As str() has it, with escapes for what UTF-8 has not; of an object that has no text, its type.
 inline std::string Text(pybind11::handle object) {
-  return pybind11::str(object).cast<std::string>();
+  const auto text = pybind11::reinterpret_steal<pybind11::object>(PyObject_Str(object.ptr()));
+  const auto bytes = pybind11::reinterpret_steal<pybind11::object>(
+      text ? PyUnicode_AsEncodedString(text.ptr(), "utf-8", "backslashreplace") : nullptr);
+  if (bytes) return PyBytes_AS_STRING(bytes.ptr());
+  if (PyErr_ExceptionMatches(PyExc_Exception) == 0) throw pybind11::error_already_set();
+  PyErr_Clear();
+  return TypeName(object);
 }
 
 }  // namespace slotwise

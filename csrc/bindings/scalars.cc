@@ -18,7 +18,13 @@ bool IsNumpyBool(py::handle object) {
 void RequireRankZero(const char* op, const char* name, py::handle object) {
   if (!py::hasattr(object, "shape")) return;
   const py::object shape = object.attr("shape");
-  if (py::len(shape) != 0) {
+  const Py_ssize_t rank = PyObject_Size(shape.ptr());
+  if (rank < 0) {
+    if (PyErr_ExceptionMatches(PyExc_TypeError) == 0) throw py::error_already_set();
+    PyErr_Clear();
+    Fail(PyExc_TypeError, op, name, "a scalar", TypeName(object) + " of no known shape");
+  }
+  if (rank != 0) {
     Fail(PyExc_ValueError, op, name, "a scalar", "an array of shape " + Text(shape));
   }
 }

@@ -4,7 +4,7 @@ import operator
 import os
 from typing import Any, SupportsIndex
 
-from slotwise import _core
+from slotwise import _arguments, _core
 
 
 def targets() -> list[str]:
@@ -53,10 +53,12 @@ def set_target(name: str | None) -> None:
             ...
         ValueError: set_target: name: expected one of [...], got 'Z80'
     """
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"set_target: name: expected a str or None, got {type(name).__name__}")
-    if name == "" or not _core.set_target(name or ""):
-        raise ValueError(f"set_target: name: expected one of {targets()}, got {name!r}")
+    if name is not None:
+        if not isinstance(name, str):
+            raise _arguments.refused("set_target", "name", "text or None", name)
+        if name not in targets():
+            raise ValueError(f"set_target: name: expected one of {targets()}, got {name!r}")
+    _core.set_target(name or "")
 
 
 def get_num_threads() -> int:

@@ -1,6 +1,5 @@
 """Tables of rows: their memory, reading rows, and merging gradients of equal ids."""
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, SupportsIndex, TypeAlias, overload
@@ -8,7 +7,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from slotwise import _core
+from slotwise import _arguments, _core
 from slotwise._variable import is_recorded, plain
 
 Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
@@ -78,13 +77,10 @@ class RowPlan(_core.RowPlan):
 
 
 def _row_count(op: str, num_rows: int) -> int:
-    try:
-        count = operator.index(num_rows)
-    except TypeError:
-        got = type(num_rows).__name__
-        raise TypeError(f"{op}: num_rows: expected an integer, got {got}") from None
+    count = _arguments.index_of(op, "num_rows", num_rows)
     if not 0 <= count < 2**63:
-        raise ValueError(f"{op}: num_rows: expected 0 <= num_rows < 2**63, got {count}")
+        got = _arguments.shown(count)
+        raise ValueError(f"{op}: num_rows: expected 0 <= num_rows < 2**63, got {got}")
     return count
 
 
@@ -158,8 +154,9 @@ def gather_pooled(
         >>> slotwise.gather_pooled(table, np.array([0, 2, 1]), [0, 2], mode="mean").tolist()
         [[3.0, 4.0], [3.0, 4.0]]
     """
-    if mode not in _POOLS:
-        raise ValueError(f"gather_pooled: mode: expected one of {[*_POOLS]}, got {mode!r}")
+    if not isinstance(mode, str) or mode not in _POOLS:
+        got = _arguments.shown(mode)
+        raise ValueError(f"gather_pooled: mode: expected one of {[*_POOLS]}, got {got}")
     if is_recorded(table):
         raise TypeError("gather_pooled: table: a GradientTape records no pooling of rows")
     table = plain(table)
@@ -168,28 +165,30 @@ def gather_pooled(
     count = ids.size
     if ids.ndim != 1:
         raise ValueError(f"gather_pooled: ids: expected rank 1, got rank {ids.ndim}")
-    bounds = np.asarray(offsets)
+    bounds = _arguments.array("gather_pooled", "offsets", offsets)
     if bounds.ndim != 1 or (bounds.size > 0 and bounds.dtype.kind not in "iu"):
         raise TypeError(
             "gather_pooled: offsets: expected a vector of integers, "
             f"got shape {bounds.shape} of dtype {bounds.dtype}"
         )
-    bounds = bounds.astype(np.int64)
-    if not include_last_offset:
+    given, bounds = bounds, bounds.astype(np.int64)
+    if not _arguments.flag_of("gather_pooled", "include_last_offset", include_last_offset):
         bounds = np.append(bounds, np.int64(count))
     if bounds.size == 0 or bounds[0] != 0 or bounds[-1] != count or (np.diff(bounds) < 0).any():
         raise ValueError(
             f"gather_pooled: offsets: expected them to ascend from 0 to at most {count}, "
-            f"got {np.asarray(offsets).tolist()}"
+            f"got {given.tolist()}"
         )
     factors = None
     if weights is not None:
         wide = table.dtype == np.float64
-        factors = np.ascontiguousarray(weights, np.float64 if wide else np.float32)
+        kind = np.float64 if wide else np.float32
+        factors = _arguments.array("gather_pooled", "weights", weights, kind)
         if factors.shape != (count,):
             raise ValueError(
                 f"gather_pooled: weights: expected shape ({count},) like ids, got {factors.shape}"
             )
+        factors = np.ascontiguousarray(factors)
     return _core.gather_pooled(table, ids, bounds, factors, _POOLS[mode])
 
 
@@ -231,8 +230,9 @@ def coalesce(
         >>> uniq.tolist(), summed.tolist()
         ([5, 2], [4.0, 2.0])
     """
+    has_inverse = _arguments.flag_of("coalesce", "return_inverse", return_inverse)
     unique, summed, plan = _core.coalesce(ids, grads, _row_count("coalesce", num_rows))
-    return (unique, summed, plan.inverse) if return_inverse else (unique, summed)
+    return (unique, summed, plan.inverse) if has_inverse else (unique, summed)
 
 
 def empty(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -243,7 +243,7 @@ def empty(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         >>> slotwise.empty((2, 3)).shape
         (2, 3)
     """
-    return zeros(shape, dtype)
+    return zeroed("empty", shape, dtype)
 
 
 def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -257,8 +257,8 @@ def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         dtype: any dtype of numbers, float32 by default.
 
     Raises:
-        TypeError: sizes that are no integers; a dtype of objects.
-        ValueError: a negative size.
+        TypeError: sizes that are no integers; a dtype of something else than numbers.
+        ValueError: a negative size; more than 64 sizes.
         MemoryError: there is not so much.
 
     Example:
@@ -266,30 +266,33 @@ def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
         >>> slotwise.zeros(3).tolist()
         [0.0, 0.0, 0.0]
     """
-    kind = np.dtype(dtype)
-    if kind.hasobject:
-        raise TypeError(f"zeros: dtype: expected a dtype of numbers, got {kind}")
-    sizes = _sizes(shape)
-    if any(size < 0 for size in sizes):
-        raise ValueError(f"zeros: shape: expected sizes >= 0, got {sizes}")
-    count = 1
+    return zeroed("zeros", shape, dtype)
+
+
+def zeroed(op: str, shape: Any, dtype: Any) -> NDArray[Any]:
+    """The same, for whatever it is that errors begin with."""
+    kind = _arguments.dtype_of(op, dtype)
+    sizes = _arguments.sizes_of(op, shape, kind.itemsize)
+    count = kind.itemsize
     for size in sizes:
         count *= size
-    memory: NDArray[Any] = _core.allocate(count * kind.itemsize)
+    try:
+        memory: NDArray[Any] = _core.allocate(count)
+    except MemoryError:
+        raise _arguments.no_memory(op, sizes) from None
     return memory.view(kind).reshape(sizes)
 
 
-def _sizes(shape: Any) -> tuple[int, ...]:
-    try:
-        return (operator.index(shape),)
-    except TypeError:  # several, then
-        pass
-    try:
-        return tuple(operator.index(size) for size in shape)
-    except TypeError:
-        raise TypeError(
-            f"zeros: shape: expected an integer or a sequence of integers, got {shape!r}"
-        ) from None
+def filled(op: str, name: str, array: NDArray[Any], value: Any) -> NDArray[Any]:
+    """An array, after a value was written into all of it."""
+    given = _arguments.array(op, name, value)
+    expected = f"a value that fits shape {array.shape}"
+    return _arguments.converted(op, name, expected, given, lambda x: _written(array, x))
+
+
+def _written(array: NDArray[Any], value: Any) -> NDArray[Any]:
+    array[...] = value
+    return array
 
 
 def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike = np.float32) -> NDArray[Any]:
@@ -300,6 +303,4 @@ def full(shape: Shape, fill_value: ArrayLike, dtype: DTypeLike = np.float32) -> 
         >>> slotwise.full(2, 0.5).tolist()
         [0.5, 0.5]
     """
-    array = zeros(shape, dtype)
-    array[...] = fill_value
-    return array
+    return filled("full", "fill_value", zeroed("full", shape, dtype), fill_value)

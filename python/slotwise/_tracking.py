@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise import _arguments
 from slotwise._identity import Memory, memory_of
 from slotwise._lock import Lock
 from slotwise._overlap import Spans
@@ -42,7 +43,10 @@ class TouchedRows:
         if rows is None:
             self._touched[:] = True
             return
-        ids = np.asarray(rows)
+        ids = _arguments.array("TouchedRows.mark", "rows", rows)
+        if ids.size and ids.dtype.kind not in "iu":
+            raise _arguments.refused("TouchedRows.mark", "rows", "integers", ids)
+        ids = ids.astype(np.int64, copy=False)
         self._touched[ids[(ids >= 0) & (ids < self._touched.size)]] = True
 
     def set_aside(self) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import DTypeLike, NDArray
 
-from slotwise import _core, _tracking
+from slotwise import _arguments, _core, _tracking
 
 
 class Recorder(Protocol):
@@ -103,7 +103,10 @@ class Variable(NDArrayOperatorsMixin):
         if constraint is not None and not callable(constraint):
             got = type(constraint).__name__
             raise TypeError(f"Variable: constraint: expected a callable or None, got {got}")
-        value = initial_value() if callable(initial_value) else initial_value
+        value = initial_value
+        if callable(value):
+            expected = "a function of no arguments"
+            value = _arguments.called("Variable", "initial_value", expected, value)
         self._array: NDArray[Any] = _held(value, dtype)
         self._name = "Variable" if name is None else name
         self._trainable = trainable
@@ -205,7 +208,7 @@ class Variable(NDArrayOperatorsMixin):
         return self
 
     def _fitting(self, method: str, value: Any) -> NDArray[Any]:
-        array = np.asarray(plain(value))
+        array = _arguments.array(f"Variable.{method}", "value", plain(value))
         if array.shape != self.shape:
             what = f"Variable.{method}: value for '{self.name}'"
             raise ValueError(f"{what}: expected shape {self.shape}, got {array.shape}")
@@ -417,17 +420,19 @@ _METHODS = frozenset(
 
 def _held(value: Any, dtype: DTypeLike | None) -> NDArray[Any]:
     """What a variable of this value holds."""
+    kind = None if dtype is None else _arguments.dtype_of("Variable", dtype)
     if isinstance(value, Variable) or is_recorded(value):
         value = np.array(plain(value))
     if _is_new(value):
-        array = np.array(value, dtype)
-        if dtype is None and not isinstance(value, np.generic) and array.dtype == np.float64:
+        array = _arguments.converted(
+            "Variable", "initial_value", "numbers", value, lambda x: np.array(x, kind)
+        )
+        if kind is None and not isinstance(value, np.generic) and array.dtype == np.float64:
             array = array.astype(np.float32)
     else:
         array = _shared(value)
-        if dtype is not None and array.dtype != np.dtype(dtype):
-            expected = np.dtype(dtype)
-            _refuse(f"dtype {expected}, got {array.dtype}")
+        if kind is not None and array.dtype != kind:
+            _refuse(f"dtype {kind}, got {array.dtype}")
         if not array.flags.writeable:
             raise ValueError(
                 "Variable: initial_value: expected a writable array, got a read-only one "

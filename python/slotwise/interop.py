@@ -10,10 +10,13 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise import _arguments
 from slotwise._identity import memory_of
 from slotwise._variable import Variable
+from slotwise.optimizers._kinds import NUMBER
 from slotwise.optimizers._named import Names, array_of, named
-from slotwise.optimizers._state import Entry
+from slotwise.optimizers._state import Entry, values_of
+from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer, _keras3
 
 __all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torch_state_dict"]
@@ -58,11 +61,12 @@ def load_keras_weights(
         >>> float(opt.learning_rate)
         0.5
     """
-    optimizer = _inner(optimizer)
+    optimizer = _inner("load_keras_weights", optimizer)
+    values = values_of("load_keras_weights", "arrays", arrays)
     own = [*named("load_keras_weights", variables).values()]
     with optimizer._lock.step(), optimizer._undone_if_refused():
         optimizer._make_slots(own)
-        given = optimizer._compatible_weights([np.asarray(array) for array in arrays])
+        given = optimizer._compatible_weights(values)
         which = _keras_of(optimizer, given) if keras is None else keras
         weights = _weights("load_keras_weights", optimizer, which)
         _check("load_keras_weights", weights, given)
@@ -92,7 +96,10 @@ def keras_weights(optimizer: Any, *, keras: Literal[2, 3] = 2) -> list[NDArray[A
         >>> slotwise.interop.keras_weights(opt, keras=3)
         [array(0), array(0.5, dtype=float32)]
     """
-    return [weight.value for weight in _weights("keras_weights", _inner(optimizer), keras)]
+    return [
+        weight.value
+        for weight in _weights("keras_weights", _inner("keras_weights", optimizer), keras)
+    ]
 
 
 def _weights(what: str, optimizer: Any, keras: int) -> list[_keras3.Weight]:
@@ -139,8 +146,10 @@ def _check(what: str, weights: Sequence[_keras3.Weight], arrays: Sequence[NDArra
             raise ValueError(f"{where}: expected shape {weight.shape}, got {array.shape}")
 
 
-def _inner(optimizer: Any) -> Any:
+def _inner(op: str, optimizer: Any) -> Any:
     """Without loss scaling, whose numbers other libraries do not have there."""
+    if not isinstance(optimizer, Stateful):
+        raise _arguments.refused(op, "optimizer", "one of slotwise.optimizers", optimizer)
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
@@ -216,8 +225,26 @@ def _variables(op: str, optimizer: Any, names: Sequence[Any]) -> list[Any]:
 
 def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[str, Any]:
     """The options, which must be the same for all, with the numbers of all parameters."""
-    groups = [dict(group) for group in state_dict["param_groups"]]
-    numbers = [number for group in groups for number in group.pop("params")]
+    state_dict = _mapping("state_dict", state_dict)
+    for key in ("state", "param_groups"):
+        if key not in state_dict:
+            raise ValueError(f"load_torch_state_dict: state_dict: expected {key!r} in it, got none")
+    groups = _arguments.items_of(
+        "load_torch_state_dict", "param_groups", "dicts", state_dict["param_groups"]
+    )
+    groups = [_mapping(f"param_groups[{i}]", group) for i, group in enumerate(groups)]
+    numbers = [
+        _arguments.index_of("load_torch_state_dict", f"params of group {i}", number)
+        for i, group in enumerate(groups)
+        for number in _arguments.items_of(
+            "load_torch_state_dict",
+            f"param_groups[{i}]['params']",
+            "numbers",
+            group.pop("params", None),
+        )
+    ]
+    if not groups:
+        raise ValueError("load_torch_state_dict: param_groups: expected one or more, got none")
     for group in groups:
         group.pop("param_names", None)
     if any(group != groups[0] for group in groups):
@@ -227,9 +254,13 @@ def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[st
         raise ValueError(f"{what}, {len(numbers)}, got {count}")
     for key in _UNKNOWN:
         own = getattr(optimizer, key, 0) or 0
-        if (groups[0].get(key) or 0) != own:
+        value = groups[0].get(key)
+        number = _arguments.converted(
+            "load_torch_state_dict", key, "a number", 0 if value is None else value, float
+        )
+        if number != own:
             what = f"load_torch_state_dict: '{key}' of the state dict"
-            raise ValueError(f"{what}: expected {own}, got {groups[0].get(key)}")
+            raise ValueError(f"{what}: expected {own}, got {value}")
     is_decoupled = _form(optimizer).is_decoupled or groups[0].get("decoupled_weight_decay")
     if groups[0].get("weight_decay") and not is_decoupled:
         what = "load_torch_state_dict: 'weight_decay' of the state dict: expected 0 or AdamW's"
@@ -241,8 +272,16 @@ def _numbers(form: _Form, group: Mapping[str, Any]) -> dict[str, float]:
     """Our hyperparameters, as a group has them."""
     found = {ours: group[theirs] for ours, theirs in form.numbers.items() if theirs in group}
     if "betas" in group:
-        found["beta_1"], found["beta_2"] = group["betas"]
-    return {"learning_rate": float(group["lr"]), **found}
+        betas = _arguments.items_of("load_torch_state_dict", "betas", "numbers", group["betas"])
+        if len(betas) != 2:
+            raise ValueError(f"load_torch_state_dict: betas: expected two, got {len(betas)}")
+        found["beta_1"], found["beta_2"] = betas
+    found["learning_rate"] = group.get("lr")
+    return {name: float(NUMBER("load_torch_state_dict", name, x)) for name, x in found.items()}
+
+
+def _mapping(name: str, value: Any) -> dict[Any, Any]:
+    return _arguments.mapping_of("load_torch_state_dict", name, value)
 
 
 def load_torch_state_dict(
@@ -279,12 +318,18 @@ def load_torch_state_dict(
         >>> opt.state_dict()["w/m"].tolist(), float(opt.learning_rate)
         ([-0.5, -1.0], 0.5)
     """
-    optimizer = _inner(optimizer)
+    optimizer = _inner("load_torch_state_dict", optimizer)
     form = _form(optimizer)
+    names = _arguments.items_of("load_torch_state_dict", "names", "variables or names", names)
     group = _group(optimizer, state_dict, len(names))
     numbers = _numbers(form, group)
+    given = _mapping("state_dict['state']", state_dict["state"])
     states = [
-        {key: value for key, value in state_dict["state"].get(n, {}).items() if value is not None}
+        {
+            key: value
+            for key, value in _mapping(f"state_dict['state'][{n}]", given.get(n, {})).items()
+            if value is not None
+        }
         for n in group["params"]
     ]
     variables = _variables("load_torch_state_dict", optimizer, names)
@@ -298,7 +343,10 @@ def load_torch_state_dict(
             if variables[number] is None:
                 continue
             if _COUNT in state:
-                steps.add(int(state.pop(_COUNT)))
+                name, count = f"parameter {number}, {_COUNT!r}", state.pop(_COUNT)
+                steps.add(
+                    _arguments.converted("load_torch_state_dict", name, "a number", count, int)
+                )
             elif form.is_counted:
                 steps.add(0)
             planned += _planned(optimizer, number, entry, state, numbers["learning_rate"])
@@ -307,11 +355,14 @@ def load_torch_state_dict(
                 f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}; a "
                 "parameter without state has made 0 (None in names leaves a parameter out)"
             )
+        own_numbers = optimizer._hyperparameters()
+        for name in numbers.keys() & own_numbers.keys() & optimizer._kinds.keys():
+            optimizer._kinds[name](type(optimizer).__name__, name, numbers[name])
         for slot, value in planned:
             slot.assign(value)
         for step in steps:
             optimizer._set_step_count(step)
-        for name, own in optimizer._hyperparameters().items():
+        for name, own in own_numbers.items():
             if name in numbers:  # which a np.float64 stays: it is not rounded to float32
                 rate = numbers[name]
                 setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
@@ -331,7 +382,7 @@ def _planned(
         raise ValueError(f"{what}: expected {sorted(theirs)}, got {sorted(state)}")
     planned = []
     for key, slot in theirs.items():
-        value = _array(state[key])
+        value = _array(f"parameter {number}, {key!r}", state[key])
         _check_fits(f"{what}, {key!r}", value, slot)
         planned.append((slot, _scaled(value, form.rate * rate if key == _RATED else 1)))
     return planned
@@ -364,8 +415,9 @@ def torch_state_dict(
         >>> slotwise.interop.torch_state_dict(opt, [], template)["param_groups"][0]["lr"]
         0.5
     """
-    optimizer = _inner(optimizer)
+    optimizer = _inner("torch_state_dict", optimizer)
     form = _form(optimizer)
+    names = _arguments.items_of("torch_state_dict", "names", "variables or names", names)
     group = _group(optimizer, template, len(names))
     rates = {name: float(array_of(x)) for name, x in optimizer._hyperparameters().items()}
     options: dict[str, Any] = {
@@ -406,14 +458,15 @@ def _scaled(value: NDArray[Any], factor: float) -> NDArray[Any]:
     return (wide * factor).astype(value.dtype) if factor != 1 else value.copy()
 
 
-def _array(tensor: Any) -> NDArray[Any]:
+def _array(name: str, tensor: Any) -> NDArray[Any]:
     """A PyTorch tensor on the CPU, or what NumPy understands, as an array."""
     if str(getattr(tensor, "dtype", "")) == "torch.bfloat16":
         import torch
 
         bits: NDArray[Any] = tensor.detach().view(torch.int16).numpy()
         return bits.view(ml_dtypes.bfloat16)
-    return np.asarray(tensor.detach() if hasattr(tensor, "detach") else tensor)
+    given = tensor.detach() if hasattr(tensor, "detach") else tensor
+    return _arguments.array("load_torch_state_dict", name, given)
 
 
 def _tensor(value: Any) -> Any:

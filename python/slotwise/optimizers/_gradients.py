@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _core, _tracking
+from slotwise import _arguments, _core, _tracking
 from slotwise._tables import IndexedSlices, RowPlan
 from slotwise._variable import Variable
 from slotwise.optimizers._state import array_of, described, listed
@@ -83,9 +83,9 @@ def _is_coo(gradient: Any) -> bool:
     return has_all and bool(getattr(gradient, "is_sparse", True))
 
 
-def plain(gradient: Any) -> Any:
+def plain(gradient: Any, op: str = "gradient") -> Any:
     """A gradient of any kind, without its variable: lists are of float32, as TensorFlow's."""
-    return _Gradient("gradient", None, None, np.dtype(np.float32), True).plain(gradient)
+    return _Gradient(op, None, None, np.dtype(np.float32), True).plain(gradient)
 
 
 class _Gradient:
@@ -117,7 +117,7 @@ class _Gradient:
             return IndexedSlices(self._values(grad._values()), ids[0], tuple(grad.shape))
         values, ids, shape = self._values(grad.values), self._ids(grad.indices), None
         if getattr(grad, "dense_shape", None) is not None:
-            shape = tuple(int(size) for size in np.asarray(grad.dense_shape))
+            shape = _arguments.sizes_of(self.op, grad.dense_shape, what=self._part(".dense_shape"))
         is_same = isinstance(grad, IndexedSlices) and values is grad.values and ids is grad.indices
         return grad if is_same else IndexedSlices(values, ids, shape)
 
@@ -133,27 +133,22 @@ class _Gradient:
     def _held(self, array: Any, part: str) -> Any:
         if isinstance(array, Variable):
             return array.value
-        return _core.as_array(self.op, f"gradient{part} of {self._what}", array)
+        return _core.as_array(self.op, self._part(part), array)
 
     def _numbers(self, values: Any, part: str) -> NDArray[Any]:
         array = self._array(values, part)
-        if array.size and array.dtype.kind not in "iuf" and array.dtype.name != "bfloat16":
+        if array.size and not (_arguments.is_numeric(array.dtype) and array.dtype.kind not in "bc"):
             raise self._error("numbers", f"{array.dtype}", part)
         return array.astype(self.dtype, copy=False)
 
     def _array(self, values: Any, part: str) -> NDArray[Any]:
-        try:
-            return np.asarray(values)
-        except (TypeError, ValueError) as error:
-            raise self._error("numbers", f"{type(values).__name__} ({error})", part) from None
+        return _arguments.converted(self.op, self._part(part), "numbers", values, np.asarray)
 
-    @property
-    def _what(self) -> str:
-        return described(self.var, self.place)
+    def _part(self, part: str) -> str:
+        return f"gradient{part} of {described(self.var, self.place)}"
 
     def _error(self, expected: str, got: str, part: str = "") -> Exception:
-        what = f"gradient{part} of {self._what}"
-        return TypeError(f"{self.op}: {what}: expected {expected}, got {got}")
+        return TypeError(f"{self.op}: {self._part(part)}: expected {expected}, got {got}")
 
 
 # ----- what is missing ---------------------------------------------------------------------------
@@ -223,8 +218,17 @@ def clip(pairs: Sequence[Pair], clipvalue: Any, clipnorm: Any, global_clipnorm: 
     return [(with_values(grad, new), var) for (grad, var), new in zip(pairs, clipped, strict=True)]
 
 
-def all_finite(pairs: Iterable[Pair]) -> bool:
-    return all(bool(np.isfinite(values_of(grad)).all()) for grad, _ in pairs)
+def all_finite(op: str, pairs: Iterable[Pair]) -> bool:
+    return all(_is_finite(op, grad, var, place) for place, (grad, var) in enumerate(pairs))
+
+
+def _is_finite(op: str, grad: Any, var: Any, place: int) -> bool:
+    def check(values: Any) -> bool:
+        return bool(np.isfinite(values).all())
+
+    name = f"gradient of {described(var, place)}"
+    values = _arguments.array(op, name, values_of(grad))
+    return _arguments.converted(op, name, "numbers", values, check)
 
 
 def mark_touched(pairs: Iterable[Pair], only_rows: bool) -> None:

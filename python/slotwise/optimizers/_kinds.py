@@ -12,12 +12,13 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from slotwise import _arguments
 from slotwise._variable import Variable
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._schedule import LearningRateSchedule, is_schedule
@@ -139,7 +140,7 @@ class Hyper(Kind):
     def _check_function(self, owner: str, name: str, value: Any) -> None:
         if isinstance(value, type):
             self._refuse(owner, name, value)
-        if not _takes_nothing(value):
+        if not _arguments.takes(value):
             raise TypeError(
                 f"{owner}: {name}: expected {self.expected}, got {shown(value)} that takes "
                 "arguments; to have a rate by the step, derive from "
@@ -232,7 +233,8 @@ class Listed(Kind):
             self._refuse(owner, name, value)
         if isinstance(value, (np.ndarray, Variable)) and np.ndim(value) != 1:
             self._refuse(owner, name, value, ValueError)
-        return [self.item(owner, f"{name}[{i}]", item) for i, item in enumerate(value)]
+        items: Iterable[Any] = _arguments.converted(owner, name, self.expected, value, iter)
+        return [self.item(owner, f"{name}[{i}]", item) for i, item in enumerate(items)]
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,8 @@ class Path(Kind):
         path = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
         if not isinstance(path, str):
             self._refuse(owner, name, value)
+        if "\0" in path:
+            raise ValueError(f"{owner}: {name}: expected a path, got one with a null character")
         return path
 
 
@@ -318,17 +322,11 @@ def shown(value: Any) -> str:
     """A value that does not fit, as errors say it."""
     if isinstance(value, str):
         return f"{value!r}{_meant(value)}"
-    if value is None or isinstance(value, (bool, np.bool_, int, float, complex, np.number)):
-        return str(value)
-    if isinstance(value, type):
-        return f"the class {value.__name__}"
     if is_schedule(value):
         return f"the schedule {type(value).__name__}"
-    if _has_rank(value):
-        return f"an array of shape {np.shape(value)}"
     if inspect.isroutine(value):
         return "a function"
-    return type(value).__name__
+    return _arguments.shown(value)
 
 
 def _meant(text: str) -> str:
@@ -368,16 +366,6 @@ def _as_number(value: Any) -> Any:
         return float(value)
     except (TypeError, ValueError, OverflowError):  # a large fraction, say
         return None
-
-
-def _takes_nothing(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind()
-    except TypeError:
-        return False
-    except ValueError:  # it has no signature
-        return True
-    return True
 
 
 def _own_schedule(value: Any) -> Any:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from slotwise import _arguments
 from slotwise._autodiff import GradientTape, stop_gradient
 from slotwise._variable import Variable, settled
+
+
+def own_or_new(tape: Any) -> GradientTape:
+    """A tape of the caller's, or a new one for None."""
+    if tape is not None and not isinstance(tape, GradientTape):
+        raise _arguments.refused("minimize", "tape", "a slotwise.GradientTape or None", tape)
+    return GradientTape() if tape is None else tape
+
+
+def value_of(loss: Callable[[], Any]) -> Any:
+    """What a loss that is a function returns."""
+    return _arguments.called("minimize", "loss", "a function of no arguments", loss)
 
 
 def recorded(
@@ -30,15 +43,17 @@ def recorded(
             f"`tape` is required when a `Tensor` loss is passed. Received: loss={loss}, "
             f"tape={tape}."
         )
-    tape = GradientTape() if tape is None else tape
+    tape = own_or_new(tape)
     variables = None if callable(var_list) else _checked(listed(var_list))
     with tape:
         if callable(loss):
             if variables is not None:
                 tape.watch(variables)
-            loss = loss()
+            loss = value_of(loss)
         if variables is None:
-            variables = _checked(listed(var_list()))
+            expected = "a list of variables or a function of no arguments"
+            given = _arguments.called("minimize", "var_list", expected, var_list)
+            variables = _checked(listed(given))
         loss = transform(loss)
     return tape, loss, variables
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _tracking
+from slotwise import _arguments, _tracking
 from slotwise._identity import memory_of
 from slotwise._overlap import Spans
 from slotwise._variable import Variable
@@ -37,13 +37,14 @@ def named(op: str, variables: Names | Iterable[Any] | None) -> dict[str, Any]:
     if isinstance(variables, Mapping):
         found = dict(variables)
         for name, value in found.items():
+            _arguments.text_of(op, "keys of variables", name)
             if not isinstance(value, (Variable, np.ndarray)):
                 got = type(value).__name__
                 what = f"{op}: variables: '{name}'"
                 raise TypeError(f"{what}: expected a Variable or an array, got {got}")
     else:
         found, repeated = {}, set()
-        for variable in variables:
+        for variable in _arguments.items_of(op, "variables", "Variables", variables):
             if not isinstance(variable, Variable):
                 got = type(variable).__name__
                 what = f"{op}: variables"
@@ -125,10 +126,18 @@ def match(given: Mapping[str, Kind], targets: Mapping[str, Array]) -> Report:
     return report
 
 
+def _are_equal(saved: Any, own: Any) -> bool:
+    try:
+        return bool(saved == own)
+    except (TypeError, ValueError, MemoryError):  # arrays, of which a config has none
+        return False
+
+
 def differences(saved: Any, own: Any, live: Iterable[str], where: str = "") -> dict[str, str]:
     """What differs between configs, but for keys that state itself restores."""
     if not (isinstance(saved, Mapping) and isinstance(own, Mapping)):
-        return {} if saved == own else {where: f"the state has {saved!r}, the optimizer {own!r}"}
+        difference = f"the state has {saved!r}, the optimizer {own!r}"
+        return {} if _are_equal(saved, own) else {where: difference}
     found: dict[str, str] = {}
     for key in {**saved, **own}:
         if key not in _NOT_COMPARED and key not in live:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from slotwise import _arguments
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._schedule import is_schedule
 
@@ -112,10 +113,11 @@ def deserialize(
     """
     if kwargs:
         raise TypeError(f"Invalid keyword arguments: {kwargs}")
-    settings = config["config"]
+    settings = _serialization.checked("optimizer", config)["config"]
     is_legacy = use_legacy_optimizer
     if settings:
-        is_legacy = settings.get("is_legacy_optimizer", "use_ema" not in settings)
+        given = settings.get("is_legacy_optimizer", "use_ema" not in settings)
+        is_legacy = _arguments.flag_of("deserialize", "is_legacy_optimizer", given)
     family: Family = "legacy" if is_legacy else "current"
     return _deserialize(config, custom_objects, {**_FAMILIES[_OTHER[family]], **_FAMILIES[family]})
 
@@ -163,7 +165,7 @@ def get(identifier: Any, use_legacy_optimizer: bool = False) -> Any:
         identifier = {"class_name": identifier, "config": {}}
     if isinstance(identifier, dict):
         return deserialize(identifier, use_legacy_optimizer=use_legacy_optimizer)
-    raise ValueError(f"Could not interpret optimizer identifier: {identifier}")
+    raise ValueError(f"Could not interpret optimizer identifier: {_arguments.shown(identifier)}")
 
 
 _NOT_IN_LEGACY = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slotwise import _arguments
 from slotwise.optimizers import _serialization
 
 
@@ -38,7 +39,13 @@ class LearningRateSchedule:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> LearningRateSchedule:
         """The schedule with these constructor's arguments."""
-        return cls(**_serialization.revived(config))
+        arguments = _serialization.revived(
+            _arguments.named_of(f"{cls.__name__}.from_config", "config", config)
+        )
+        if not _arguments.takes(cls, **arguments):
+            expected = "the arguments of the constructor"
+            raise _arguments.refused(f"{cls.__name__}.from_config", "config", expected, [*config])
+        return cls(**arguments)
 
 
 def is_schedule(value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from slotwise import _arguments
 from slotwise._variable import Variable
 
 _log = logging.getLogger("slotwise")
@@ -134,17 +135,36 @@ def find(
     return None
 
 
+def checked(noun: str, config: Any) -> Mapping[str, Any]:
+    """What `serialize` wrote, if it is that by its form.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not (isinstance(config, Mapping) and config.keys() >= {"class_name", "config"}):
+        raise ValueError(
+            f"{noun}: expected a dict with the keys class_name and config, got "
+            f"{[*config] if isinstance(config, Mapping) else type(config).__name__}"
+        )
+    name, settings = config["class_name"], config["config"]
+    if not isinstance(name, str):
+        raise ValueError(f"{noun}: class_name: expected text, got {_arguments.shown(name)}")
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ValueError(f"{noun}: config: expected a dict, got {_arguments.shown(settings)}")
+    return config
+
+
+def _doubles(value: Any) -> Any:
+    return [*map(np.float64, value)] if isinstance(value, list) else np.float64(value)
+
+
 def deserialize(
     config: Mapping[str, Any],
     built_in: Mapping[str, type[Any]],
     custom_objects: Mapping[str, type[Any]] | None,
     noun: str,
 ) -> Any:
-    if not (isinstance(config, Mapping) and config.keys() >= {"class_name", "config"}):
-        raise ValueError(
-            f"{noun}: expected a dict with the keys class_name and config, got "
-            f"{[*config] if isinstance(config, Mapping) else type(config).__name__}"
-        )
+    config = checked(noun, config)
     name = config["class_name"]
     if config["config"] is None:
         raise ValueError(
@@ -159,9 +179,10 @@ def deserialize(
             "custom_objects, and that this object is among them."
         )
     arguments = dict(config["config"])
-    for key in config.get(DOUBLES, ()):
-        value = arguments[key]
-        arguments[key] = [*map(np.float64, value)] if isinstance(value, list) else np.float64(value)
+    for key in _arguments.items_of(name, DOUBLES, "keys of the config", config.get(DOUBLES, ())):
+        arguments[key] = _arguments.converted(
+            name, f"{DOUBLES} {key!r}", "numbers", arguments.get(key), _doubles
+        )
     with custom_object_scope(dict(custom_objects or {})):
         if custom_objects and "custom_objects" in inspect.signature(cls.from_config).parameters:
             return cls.from_config(arguments, custom_objects=custom_objects)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _tables
+from slotwise import _arguments, _tables
 from slotwise._identity import Memory, memory_of
 from slotwise._variable import Variable
 
@@ -22,19 +22,24 @@ _INITIALIZERS = {"zeros": 0.0, "zero": 0.0, "ones": 1.0, "one": 1.0}
 _NO_NAME = "Variable"  # what variables are called that were given no name
 
 
-def initial(initializer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+def initial(op: str, initializer: Any, shape: Any, dtype: Any) -> NDArray[Any]:
     """An array by the name of an initializer, a function of shape and dtype, or a value."""
+    kind = _arguments.dtype_of(op, dtype)
+    sizes = _arguments.sizes_of(op, shape, kind.itemsize)
     if isinstance(initializer, str):
         if initializer not in _INITIALIZERS:
             expected = " or ".join(repr(name) for name in _INITIALIZERS)
-            raise ValueError(f"initializer: expected {expected}, got {initializer!r}")
+            raise ValueError(f"{op}: initializer: expected {expected}, got {initializer!r}")
         initializer = _INITIALIZERS[initializer]
     if callable(initializer):
         # Held as it is: the slot may lie where the function put it, in a memory map, say.
-        return np.asarray(initializer(shape, dtype=dtype), dtype)
-    array = _tables.zeros(shape, dtype)
-    if not (np.ndim(initializer) == 0 and initializer == 0):  # memory that is not touched is free
-        array[...] = initializer
+        expected = "a function of shape and dtype"
+        made = _arguments.called(op, "initializer", expected, initializer, sizes, dtype=kind)
+        return _arguments.array(op, "what initializer returned", made, kind)
+    value = _arguments.array(op, "initializer", initializer)
+    array = _tables.zeroed(op, sizes, kind)
+    if value.ndim or value != 0:  # memory that is not touched is free
+        _tables.filled(op, "initializer", array, value)
     return array
 
 
@@ -452,11 +457,17 @@ def listed(op: str, name: str, what: str, given: Any) -> list[Any]:
     else:
         try:
             items = iter(given)
-        except TypeError:
+        except (TypeError, AttributeError):
             items = None
     if items is None:
         raise TypeError(f"{op}: {name}: expected a list of {what}, got {type(given).__name__}")
     return list(items)
+
+
+def values_of(op: str, name: str, given: Any) -> list[NDArray[Any]]:
+    """The arrays of a list of weights."""
+    items = _arguments.items_of(op, name, "arrays", given)
+    return [_arguments.array(op, f"{name}[{i}]", item) for i, item in enumerate(items)]
 
 
 def constrain(var: Variable) -> None:

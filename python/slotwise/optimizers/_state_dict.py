@@ -6,9 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-
-from slotwise import _tracking
+from slotwise import _arguments, _tracking
 from slotwise._lock import Locked, held
 from slotwise._variable import Variable
 from slotwise.optimizers import _named
@@ -129,10 +127,12 @@ class Stateful(Locked):
             (1, True)
         """
         op, group, names = "load_state_dict", {"": self}, _named.named("load_state_dict", variables)
+        is_strict = _arguments.flag_of(op, "strict", strict)
+        state = _arguments.named_of(op, "state", state)
         given = {name: value for name, value in state.items() if name != CONFIG}
         for name, value in given.items():
             _named.refuse_masked(f"{op}: state: '{name}'", value)
-        values = {name: np.asarray(value) for name, value in given.items()}
+        values = {name: _arguments.array(op, f"state['{name}']", x) for name, x in given.items()}
         with held([self._lock]), self._undone_if_refused():
             prepared = _named.prepare(op, group, values, names)
             targets = prepared.arrays
@@ -140,7 +140,7 @@ class Stateful(Locked):
             report = _named.match(kinds, targets)
             report.config = _named.compare_config(op, group, state.get(CONFIG))
             report.fresh = [*prepared.fresh]
-            if strict and report:
+            if is_strict and report:
                 raise ValueError(f"{op}: {report}")
             for name, array in targets.items():
                 if name in values and name not in report.mismatched:

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from slotwise import _arguments
 from slotwise._autodiff import GradientTape
 from slotwise._lock import Lock
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry, _serialization
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
-from slotwise.optimizers._state import Copied, Entry
+from slotwise.optimizers._loss import own_or_new, value_of
+from slotwise.optimizers._state import Copied, Entry, listed
 from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
@@ -181,11 +183,18 @@ class LossScaleOptimizer(Copied, Stateful):
         function: Callable[[], Any] = loss
 
         def scaled() -> Any:
-            return self._times_scale(function())
+            return self._times_scale(value_of(function))
 
         return scaled
 
     def _times_scale(self, loss: Any) -> Any:
+        op = f"{type(self).__name__}.get_scaled_loss"
+        dtype = getattr(loss, "dtype", None)
+        if isinstance(dtype, np.dtype) and not _arguments.is_numeric(dtype):
+            raise _arguments.refused(op, "loss", "a number", loss)
+        return _arguments.converted(op, "loss", "a number", loss, self._scaled_up)
+
+    def _scaled_up(self, loss: Any) -> Any:
         dtype, scale = getattr(loss, "dtype", None), self.loss_scale
         if not isinstance(dtype, np.dtype):  # a number, or of another library
             return loss * float(scale)
@@ -208,9 +217,14 @@ class LossScaleOptimizer(Copied, Stateful):
             >>> opt.get_unscaled_gradients([np.array([2.0]), None])
             [array([0.5]), None]
         """
+        op = f"{type(self).__name__}.get_unscaled_gradients"
+        given, scale = listed(op, "grads", "gradients", grads), self.loss_scale
+        found = [
+            None if grad is None else _unscaled(op, f"grads[{place}]", grad, scale)
+            for place, grad in enumerate(given)
+        ]
         self._unscaled = True
-        scale = self.loss_scale
-        return [None if grad is None else _gradients.divided(grad, scale) for grad in grads]
+        return found
 
     def get_gradients(self, loss: Any, params: Any) -> list[Any]:
         """As legacy `Optimizer.get_gradients`, with the loss scaled and its gradients scaled back.
@@ -259,7 +273,7 @@ class LossScaleOptimizer(Copied, Stateful):
         compute: Callable[[Any, GradientTape], list[Pair]],
     ) -> list[Pair]:
         """Pairs of the gradients of a loss, which was scaled, scaled back."""
-        tape = GradientTape() if tape is None else tape
+        tape = own_or_new(tape)
         with tape:
             loss = self.get_scaled_loss(loss)
         with np.errstate(over="ignore", invalid="ignore"):  # by which a scale is found too large
@@ -281,7 +295,7 @@ class LossScaleOptimizer(Copied, Stateful):
             grads_and_vars, name, experimental_aggregate_gradients: see there.
         """
         inner = self.inner_optimizer
-        pairs = self._present(grads_and_vars)
+        pairs = _gradients.present(self._accepted(grads_and_vars))[0]
         if experimental_aggregate_gradients:
             pairs = inner._aggregate_gradients(inner._transform_unaggregated_gradients(pairs))
         self._apply(
@@ -289,16 +303,16 @@ class LossScaleOptimizer(Copied, Stateful):
             lambda: inner.apply_gradients(pairs, name=name, experimental_aggregate_gradients=False),
         )
 
-    def _present(self, pairs: Iterable[Any]) -> list[Pair]:
-        """The pairs that have a gradient."""
+    def _accepted(self, pairs: Any) -> list[Pair]:
         _warn_of_missing_calls(self._scaled, self._unscaled)
         op = f"{type(self).__name__}.apply_gradients"
         given = _gradients.pairs_of(op, pairs)
-        return _gradients.present(_gradients.accepted(op, given, self._inner._takes_lists))[0]
+        return _gradients.accepted(op, given, self._inner._takes_lists)
 
     def _apply(self, pairs: list[Pair], apply: Callable[[], Any]) -> None:
         """Apply gradients if they are finite, and adapt the scale."""
-        is_finite = not self._dynamic or _gradients.all_finite(pairs)
+        op = f"{type(self).__name__}.apply_gradients"
+        is_finite = not self._dynamic or _gradients.all_finite(op, pairs)
         with self._lock.step():
             if is_finite:
                 apply()
@@ -371,7 +385,7 @@ class LossScaleOptimizer(Copied, Stateful):
         Raises:
             ValueError: a config of Keras 3's, which skips steps otherwise.
         """
-        arguments = dict(config)
+        arguments = _arguments.named_of(f"{cls.__name__}.from_config", "config", config)
         if "name" in arguments:
             raise ValueError(
                 "LossScaleOptimizer.from_config: expected a config of Keras 2, got one of Keras "
@@ -518,10 +532,10 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
             ValueError: no pairs.
         """
         inner = self.inner_optimizer
-        given = _gradients.pairs_of(f"{type(self).__name__}.apply_gradients", grads_and_vars)
+        given = self._accepted(grads_and_vars)
         if not given:
             raise ValueError("grads_and_vars: expected pairs, got an empty list")
-        pairs = self._present(given)
+        pairs = _gradients.present(given)[0]
         aggregates = kwargs.get("experimental_aggregate_gradients", True)
         with inner._undone_if_refused():
             if not inner._built:
@@ -534,6 +548,12 @@ class LossScaleOptimizerV3(LossScaleOptimizer):
 
     def _delegated(self) -> Collection[str]:
         return _DELEGATED_IN_CURRENT
+
+
+def _unscaled(op: str, name: str, grad: Any, scale: Any) -> Any:
+    grad = _gradients.plain(grad, op)
+    _arguments.array(op, name, _gradients.values_of(grad))
+    return _arguments.converted(op, name, "numbers", grad, lambda x: _gradients.divided(x, scale))
 
 
 _SCALING = """

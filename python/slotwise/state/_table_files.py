@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from typing import Any, Literal
@@ -9,9 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from slotwise._tables import Shape, _sizes
+from slotwise import _arguments
+from slotwise._tables import Shape, filled
+from slotwise.optimizers._kinds import PATH, OneOf
 
 _ADVICE = {"random": mmap.MADV_RANDOM, "sequential": mmap.MADV_SEQUENTIAL}
+_MODE, _ADVISED = OneOf(("r", "r+", "w+")), OneOf((*_ADVICE,))
 _BLOCK = 8 << 20
 
 
@@ -51,20 +55,21 @@ def open_table(
         >>> slotwise.open_table(path, (1000, 4), mode="r")[7].tolist()
         [-0.5, -0.5, -0.5, -0.5]
     """
-    if mode not in ("r", "r+", "w+"):
-        raise ValueError(f"open_table: mode: expected 'r', 'r+' or 'w+', got {mode!r}")
-    if advice not in _ADVICE:
-        raise ValueError(f"open_table: advice: expected one of {[*_ADVICE]}, got {advice!r}")
-    kind, sizes = np.dtype(dtype), _sizes(shape)
-    expected = kind.itemsize * int(np.prod(sizes, dtype=np.int64))
-    if mode != "w+" and (size := os.path.getsize(path)) != expected:
-        what = f"open_table: {os.fspath(path)}: shape {sizes} of {kind}"
+    _MODE("open_table", "mode", mode)
+    _ADVISED("open_table", "advice", advice)
+    name = PATH("open_table", "path", path)
+    kind = _arguments.dtype_of("open_table", dtype)
+    sizes = _arguments.sizes_of("open_table", shape, kind.itemsize)
+    value = _arguments.array("open_table", "fill_value", fill_value)
+    expected = kind.itemsize * math.prod(sizes)
+    if mode != "w+" and (size := os.path.getsize(name)) != expected:
+        what = f"open_table: {name}: shape {sizes} of {kind}"
         raise ValueError(f"{what}: expected {expected} bytes, got {size}")
-    table: np.memmap[Any, np.dtype[Any]] = np.memmap(path, kind, mode, shape=sizes)
+    table: np.memmap[Any, np.dtype[Any]] = np.memmap(name, kind, mode, shape=sizes)
     table._mmap.madvise(_ADVICE[advice])  # type: ignore[attr-defined]
-    if mode == "w+" and fill_value != 0:
+    if mode == "w+" and (value.ndim or value != 0):
         flat = table.reshape(-1)
         step = _BLOCK // kind.itemsize
         for begin in range(0, flat.size, step):
-            flat[begin : begin + step] = fill_value
+            filled("open_table", "fill_value", flat[begin : begin + step], value)
     return table

@@ -6,7 +6,7 @@ from typing import Any
 
 from slotwise import _tracking
 from slotwise._tracking import TouchedRows
-from slotwise.optimizers._named import array_of
+from slotwise.optimizers._state import array_of
 
 
 def track(variable: Any) -> TouchedRows:
@@ -36,7 +36,7 @@ def track(variable: Any) -> TouchedRows:
         >>> touched.rows.tolist()
         [3, 7]
     """
-    array = array_of(variable)
+    array = array_of("track", variable)
     if not array.ndim:
         raise ValueError("track: variable: expected rank 1 or more, got a number")
     return _tracking.start(array)
@@ -54,4 +54,4 @@ def untrack(variable: Any) -> None:
         >>> _ = slotwise.track(emb)
         >>> slotwise.untrack(emb)
     """
-    _tracking.stop(array_of(variable))
+    _tracking.stop(array_of("untrack", variable))

@@ -224,7 +224,10 @@ class Described(Optimizer, Planned):
     ) -> list[tuple[Any, ...]]:
         if self.description.needs_dense_shape and self.sparse == "keras":
             for (grad, _), var in zip(pairs, plan.variables, strict=True):
-                if _gradients.is_slices(grad) and _gradients.plain(grad).dense_shape is None:
+                if (
+                    _gradients.is_slices(grad)
+                    and _gradients.plain(grad, self._op).dense_shape is None
+                ):
                     raise ValueError(
                         "Tensor conversion requested for IndexedSlices for variable "
                         f"'{var.name}' without dense_shape: {grad}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from slotwise import _arguments
 from slotwise._variable import Variable
 from slotwise.optimizers._plan import Plans
 from slotwise.optimizers._state import (
@@ -19,6 +20,7 @@ from slotwise.optimizers._state import (
     described,
     initial,
     listed,
+    values_of,
 )
 from slotwise.optimizers._state_dict import Stateful
 from slotwise.optimizers.current import _keras3
@@ -231,8 +233,11 @@ class State(Belongings, Stateful):
             >>> opt.add_variable((2,), initializer="ones", name="scale").numpy()
             array([1., 1.], dtype=float32)
         """
-        kind = np.dtype(np.float32 if dtype is None else dtype)
-        array = initial(initializer, tuple(shape or ()), kind)
+        op = f"{self.name}.add_variable"
+        if name is not None:
+            name = _arguments.text_of(op, "name", name)
+        size = () if shape is None else shape
+        array = initial(op, initializer, size, np.float32 if dtype is None else dtype)
         variable = Variable(array, trainable=False, name=name)
         self._own.append(variable)
         return self._hold(variable)
@@ -259,16 +264,23 @@ class State(Belongings, Stateful):
             'best/w'
         """
         op = f"{self.name}.add_variable_from_reference"
-        (entry,) = self._met([model_variable], op)
-        return self._add_beside(entry, variable_name, shape, initial_value)
+        variable_name = _arguments.text_of(op, "variable_name", variable_name)
+        with self._undone_if_refused():
+            (entry,) = self._met([model_variable], op)
+            return self._add_beside(entry, variable_name, shape, initial_value, op)
 
     def _add_beside(
-        self, entry: Entry, variable_name: str, shape: Sequence[int] | None, initial_value: Any
+        self,
+        entry: Entry,
+        variable_name: str,
+        shape: Sequence[int] | None,
+        initial_value: Any,
+        op: str | None = None,
     ) -> Variable:
-        model = entry.variable
-        size = model.shape if shape is None else tuple(shape)
-        value = 0.0 if initial_value is None else np.asarray(initial_value)
-        array = initial(value, size, model.dtype)
+        model, op = entry.variable, op or f"{self.name}.build"
+        size = model.shape if shape is None else shape
+        value = 0.0 if initial_value is None else initial_value
+        array = initial(op, _arguments.array(op, "initial_value", value), size, model.dtype)
         variable = Variable(array, trainable=False, name=f"{variable_name}/{model.name}")
         start = model if initial_value is model else value
         entry.add_slot(_free_name(entry.slots, variable_name), variable, start)
@@ -294,12 +306,17 @@ class State(Belongings, Stateful):
                 "Please call `optimizer.build(trainable_variables)` to create the optimizer "
                 "weights before calling `set_weights()`."
             )
-        if len(weights) > len(self._held):
-            self._refuse_keras3("set_weights", weights)
-        self._write(weights)
+        op = f"{self.name}.set_weights"
+        given = _arguments.items_of(op, "weights", "arrays", weights)
+        values = values_of(op, "weights", given[: len(self._held)])
+        if len(given) > len(self._held):
+            self._refuse_keras3(
+                "set_weights", _arguments.converted(op, "weights", "arrays", given, _arrays)
+            )
+        self._write(values)
 
-    def _refuse_keras3(self, method: str, weights: Iterable[Any]) -> None:
-        if _keras3.fit(_keras3.weights_of(self, 3), [*map(np.asarray, weights)]):
+    def _refuse_keras3(self, method: str, weights: Sequence[NDArray[Any]]) -> None:
+        if _keras3.fit(_keras3.weights_of(self, 3), weights):
             raise ValueError(
                 f"{self.name}.{method}: expected what `variables` has, in its order, got what "
                 "Keras 3's has, with the learning rate: use slotwise.interop.load_keras_weights"
@@ -312,8 +329,8 @@ class State(Belongings, Stateful):
     def _after_keras3(self) -> None:
         """Called after values of Keras 3's `variables` were written."""
 
-    def _write(self, weights: Iterable[Any]) -> None:
-        pairs = list(zip(self._held, map(np.asarray, weights), strict=False))
+    def _write(self, weights: Sequence[NDArray[Any]]) -> None:
+        pairs = list(zip(self._held, weights, strict=False))
         for variable, array in pairs:
             if variable.shape != array.shape:
                 raise ValueError(
@@ -327,6 +344,8 @@ class State(Belongings, Stateful):
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         """Put copies of the values of `variables` into a dict, under "0", "1", ..."""
+        if not isinstance(store, MutableMapping):
+            raise _arguments.refused(f"{self.name}.save_own_variables", "store", "a dict", store)
         with self._lock.step():
             store.update((str(i), variable.numpy()) for i, variable in enumerate(self._held))
 
@@ -338,17 +357,28 @@ class State(Belongings, Stateful):
         Raises:
             ValueError: a shape differs, or Keras 3 saved it. Nothing was written.
         """
-        if len(store) != len(self._held):
-            self._refuse_keras3("load_own_variables", store.values())
+        op = f"{self.name}.load_own_variables"
+        count = _arguments.converted(op, "store", "a dict of arrays", store, len)
+        if count != len(self._held):
+            every = _arguments.converted(
+                op, "store", "a dict of arrays", store, lambda x: [*x.values()]
+            )
+            self._refuse_keras3("load_own_variables", values_of(op, "store", every))
             _log.warning(
                 "Skipping variable loading for optimizer '%s', because it has %d variables whereas "
                 "the saved optimizer has %d variables. ",
                 self.name,
                 len(self._held),
-                len(store),
+                count,
             )
             return
-        self._write(store[str(i)] for i in range(len(self._held)))
+        names = [str(i) for i in range(len(self._held))]
+        values = _arguments.converted(
+            op, "store", f"a dict with the keys {names}", store, lambda x: [x[n] for n in names]
+        )
+        self._write(
+            [_arguments.array(op, f"store['{n}']", x) for n, x in zip(names, values, strict=True)]
+        )
 
     # ----- by name -------------------------------------------------------------------------------
 
@@ -365,9 +395,16 @@ class State(Belongings, Stateful):
         if self._can_extend():
             if variables:
                 self.build(variables)
-            self._expected.add(others, f"{self.name}.load_state_dict")
+            expected = Variables()  # another one, as the former comes back if this is refused
+            expected.keep(self._expected.located())
+            expected.add(others, f"{self.name}.load_state_dict")
+            self._expected = expected
         elif variables and not self._built:
             self.build([*variables, *others])
+
+
+def _arrays(values: Sequence[Any]) -> list[NDArray[Any]]:
+    return [*map(np.asarray, values)]
 
 
 def _free_name(taken: Mapping[str, Any], name: str) -> str:

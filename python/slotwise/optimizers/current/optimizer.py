@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from slotwise import _arguments
 from slotwise._autodiff import GradientTape
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
@@ -275,9 +276,9 @@ class Optimizer(State, LearningRate, Accumulation):
         what = f"{type(self).__name__}.exclude_from_weight_decay"
         names = PATTERNS(what, "var_names", var_names)
         variables = VARIABLES(what, "var_list", var_list)
-        self._not_decaying = Variables()
-        self._not_decaying.add(list(variables), what)
-        self._not_decaying_names = names
+        excluded = Variables()
+        excluded.add(list(variables), what)
+        self._not_decaying, self._not_decaying_names = excluded, names
 
     def build(self, var_list: Sequence[Any]) -> None:
         is_first, op = not self._built, f"{self.name}.build"
@@ -417,7 +418,9 @@ class Optimizer(State, LearningRate, Accumulation):
             >>> optimizers.SGD.from_config(config).get_config() == config
             True
         """
-        arguments = _keras3.arguments(config)
+        arguments = _keras3.arguments(
+            _arguments.named_of(f"{cls.__name__}.from_config", "config", config)
+        )
         schedules.deserialize_in(arguments, custom_objects)
         return cls(**arguments)
 

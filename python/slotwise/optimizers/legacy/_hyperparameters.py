@@ -42,7 +42,7 @@ class Hyperparameters(Locked, Checked):
             if is_function(value):
                 raise TypeError(f"{owner}: {name}: expected a number, got a callable")
             with self._lock.step():
-                previous.assign(value)
+                previous.assign(float(value) if isinstance(value, int) else value)
         else:
             self._hyper[name] = value
         self._given[name] = value

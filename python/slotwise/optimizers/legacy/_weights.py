@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from slotwise import _arguments
 from slotwise._variable import Variable
 from slotwise.optimizers._state import (
     Belongings,
@@ -15,6 +16,7 @@ from slotwise.optimizers._state import (
     count_of,
     described,
     initial,
+    values_of,
 )
 from slotwise.optimizers._state_dict import Stateful
 
@@ -93,12 +95,13 @@ class Weights(Belongings, Stateful):
             'w/best'
         """
         op = f"{self._name}.add_slot"
-        with self._lock.step():
+        slot_name = _arguments.text_of(op, "slot_name", slot_name)
+        with self._lock.step(), self._undone_if_refused():
             entry = self._variables.find(var, op) or self._met([var], op)[0]
             slots, variable = entry.slots, entry.variable
             if slot_name not in slots:
-                size = variable.shape if shape is None else tuple(shape)
-                array = initial(initializer, size, variable.dtype)
+                size = variable.shape if shape is None else shape
+                array = initial(op, initializer, size, variable.dtype)
                 slot = Variable(array, trainable=False, name=f"{variable.name}/{slot_name}")
                 entry.add_slot(slot_name, slot, initializer)
                 self._weights.append(slot)
@@ -113,6 +116,7 @@ class Weights(Belongings, Stateful):
             KeyError: there is none.
         """
         op = f"{self._name}.get_slot"
+        slot_name = _arguments.text_of(op, "slot_name", slot_name)
         entry = self._variables.find(var, op)
         slots = {} if entry is None else entry.slots
         if slot_name not in slots:
@@ -133,7 +137,9 @@ class Weights(Belongings, Stateful):
         **ignored: Any,
     ) -> Variable:
         """A variable for an optimizer's own use; it is not among `weights`."""
-        array = initial(initializer, tuple(shape), np.dtype(dtype or np.float32))
+        op = f"{self._name}.add_weight"
+        name = _arguments.text_of(op, "name", name)
+        array = initial(op, initializer, shape, np.float32 if dtype is None else dtype)
         return Variable(array, trainable=trainable is not False, name=name)
 
     @property
@@ -159,22 +165,21 @@ class Weights(Belongings, Stateful):
         Raises:
             ValueError: another number of arrays, or another shape. Nothing was written.
         """
-        given = self._compatible_weights(list(weights))
+        given = self._compatible_weights(values_of(f"{self._name}.set_weights", "weights", weights))
         if len(given) != len(self._weights):
             raise ValueError(
                 f"You called `set_weights(weights)` on optimizer {self._name} with a  weight list "
                 f"of length {len(given)}, but the optimizer was expecting {len(self._weights)} "
                 f"weights. Provided weights: {str(given)[:50]}..."
             )
-        arrays = [np.asarray(value) for value in given]
-        for weight, array in zip(self._weights, arrays, strict=True):
+        for weight, array in zip(self._weights, given, strict=True):
             if weight.shape != array.shape:
                 raise ValueError(
                     f"Optimizer weight shape {weight.shape} not compatible with provided weight "
                     f"shape {array.shape}."
                 )
         with self._lock.step():
-            for weight, array in zip(self._weights, arrays, strict=True):
+            for weight, array in zip(self._weights, given, strict=True):
                 weight.assign(array)
 
     # ----- by name -------------------------------------------------------------------------------

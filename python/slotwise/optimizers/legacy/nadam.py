@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
+from slotwise import _arguments
 from slotwise._variable import Variable
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
@@ -77,7 +78,7 @@ class Nadam(Described):
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, type[Any]] | None = None
     ) -> Any:
-        arguments = dict(config)
+        arguments = _arguments.named_of(f"{cls.__name__}.from_config", "config", config)
         if "decay" in arguments:
             arguments.setdefault("schedule_decay", arguments.pop("decay"))
         return super().from_config(arguments, custom_objects)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slotwise import _autodiff
+from slotwise import _arguments, _autodiff
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable, is_float
 from slotwise.optimizers import _gradients, schedules
@@ -90,6 +90,7 @@ class Optimizer(Weights, Hyperparameters):
         "gradient_aggregator": FUNCTION,
         "gradient_transformers": FUNCTIONS,
     }
+    _growing = (*Weights._growing, "_hyper")
     _takes_lists = True
     _HAS_AGGREGATE_GRAD = True  # apply_gradients has experimental_aggregate_gradients
     _frames_to_caller = 3  # of a constructor that calls this class's
@@ -217,7 +218,7 @@ class Optimizer(Weights, Hyperparameters):
             >>> legacy.SGD.from_config(config).get_config() == config
             True
         """
-        arguments = dict(config)
+        arguments = _arguments.named_of(f"{cls.__name__}.from_config", "config", config)
         if "lr" in arguments:
             arguments["learning_rate"] = arguments.pop("lr")
         schedules.deserialize_in(arguments, custom_objects)

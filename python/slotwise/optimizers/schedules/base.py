@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from slotwise import _arguments
 from slotwise.optimizers._kinds import Checked
 from slotwise.optimizers._schedule import LearningRateSchedule
 
@@ -21,6 +22,19 @@ class ConfiguredSchedule(Checked, LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, as a dict."""
         return {key: getattr(self, key) for key in self._kinds}
+
+    def _at(self, step: Any, dtype: type[Float]) -> Float:
+        """A step as the type that is computed in."""
+        if type(step) is int:
+            return dtype(step)
+        name = type(self).__name__
+        return dtype(_arguments.converted(name, "step", "a number", step, _number_of))
+
+
+def _number_of(value: Any) -> Any:
+    if np.ndim(value) or isinstance(value, str):
+        raise TypeError
+    return float(value)
 
 
 def number(value: Any) -> Float:

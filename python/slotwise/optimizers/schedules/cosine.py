@@ -73,7 +73,7 @@ class CosineDecay(ConfiguredSchedule):
     def __call__(self, step: Any) -> Float:
         initial = number(self.initial_learning_rate)
         dtype = type(initial)
-        at, steps = dtype(step), dtype(self.decay_steps)
+        at, steps = self._at(step, dtype), dtype(self.decay_steps)
         if self.warmup_target is None:
             return initial * self._fall(min(at, steps) / steps)
         target, warmup = dtype(self.warmup_target), dtype(self.warmup_steps)
@@ -147,7 +147,7 @@ class CosineDecayRestarts(ConfiguredSchedule):
         initial = number(self.initial_learning_rate)
         dtype = type(initial)
         t_mul, alpha = dtype(self.t_mul), dtype(self.alpha)
-        done = dtype(step) / dtype(self.first_decay_steps)
+        done = self._at(step, dtype) / dtype(self.first_decay_steps)
         if t_mul == 1:
             period = np.floor(done)
             x = done - period

@@ -64,5 +64,5 @@ class ExponentialDecay(ConfiguredSchedule):
         return initial * dtype(self.decay_rate) ** self._periods(step, dtype)
 
     def _periods(self, step: Any, dtype: type[Float]) -> Float:
-        periods = dtype(step) / dtype(self.decay_steps)
+        periods = self._at(step, dtype) / dtype(self.decay_steps)
         return np.floor(periods) if self.staircase else periods

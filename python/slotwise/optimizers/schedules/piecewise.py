@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import numpy as np
+
 from slotwise.optimizers._kinds import NUMBERS, TEXT, Kind
 from slotwise.optimizers.schedules.base import ConfiguredSchedule, Float, number
 
@@ -59,4 +61,5 @@ class PiecewiseConstantDecay(ConfiguredSchedule):
             )
 
     def __call__(self, step: Any) -> Float:
-        return number(self.values[sum(boundary < step for boundary in self.boundaries)])
+        at = self._at(step, np.float64)
+        return number(self.values[sum(boundary < at for boundary in self.boundaries)])

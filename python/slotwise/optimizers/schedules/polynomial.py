@@ -69,7 +69,8 @@ class PolynomialDecay(ConfiguredSchedule):
     def __call__(self, step: Any) -> Float:
         initial = number(self.initial_learning_rate)
         dtype = type(initial)
-        end, at, steps = dtype(self.end_learning_rate), dtype(step), dtype(self.decay_steps)
+        end, steps = dtype(self.end_learning_rate), dtype(self.decay_steps)
+        at = self._at(step, dtype)
         if self.cycle:
             steps = steps * (dtype(1) if at == 0 else np.ceil(at / steps))
         else:
