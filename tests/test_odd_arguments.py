@@ -69,7 +69,6 @@ def test_weights_that_are_no_list(api: Any, weights: Any) -> None:
         {"initializer": lambda: 1},
         {"slot_name": 5},
     ],
-    ids=str,
 )
 def test_slots_that_are_refused_are_not_made(arguments: dict[str, Any]) -> None:
     opt, var = legacy.SGD(0.1), slotwise.Variable(np.ones(2, np.float32), name="w")
