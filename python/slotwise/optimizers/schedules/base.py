@@ -11,6 +11,7 @@ from slotwise.optimizers._kinds import Checked
 from slotwise.optimizers._schedule import LearningRateSchedule
 
 Float: TypeAlias = Any  # a NumPy float32 or float64
+_PLAIN = (float, np.float32, np.float64)
 
 
 class ConfiguredSchedule(Checked, LearningRateSchedule):
@@ -25,7 +26,7 @@ class ConfiguredSchedule(Checked, LearningRateSchedule):
 
     def _at(self, step: Any, dtype: type[Float]) -> Float:
         """A step as the type that is computed in."""
-        if type(step) is int:
+        if type(step) in _PLAIN:
             return dtype(step)
         name = type(self).__name__
         return dtype(_arguments.converted(name, "step", "a number", step, _number_of))
