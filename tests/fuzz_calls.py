@@ -704,6 +704,29 @@ def files(rng: Rng) -> Call:
     return Call("open_table", slotwise.open_table, call, but=("shape",))
 
 
+@calls(1)
+def checkpoints(rng: Rng) -> Call:
+    opt, given = built(rng)
+    names = by_name(given)
+    which = rng.randrange(4)
+    if which == 0:
+        call = {"path": FOLDER / "checkpoint", "optimizer": opt, "variables": names}
+        call |= {"extra": {"a": 1}, "max_shard_size": 1 << 20}
+        return Call("save", slotwise.save, call, [opt, given])
+    if which == 1:
+        manager = slotwise.CheckpointManager(FOLDER / "manager", 1)
+        call = {"step": 3, "optimizer": opt, "variables": names}
+        return Call("CheckpointManager.save", manager.save, call, [opt, given])
+    saved = FOLDER / "saved"
+    if not saved.exists():
+        slotwise.save(saved, variables={"w": table(), "b": table()[0].copy()})
+    if which == 2:
+        call = {"path": saved, "name": "w", "rows": slice(1, 3), "mmap": False, "verify": True}
+        return Call("load_array", slotwise.load_array, {**call, "deltas": ()})
+    call = {"path": saved, "variables": {"w": given[0]}, "strict": False, "rename": {"x": "y"}}
+    return Call("load", slotwise.load, {**call, "verify": "before", "mmap": False}, [opt, given])
+
+
 # ----- what is asserted --------------------------------------------------------------------------
 
 _CACHES = {"_plans", "_by_memory", "_by_array", "_base", "memory", "is_claimed", "_is_restored"}

@@ -41,6 +41,7 @@ def test_jax_is_read_only() -> None:
     assert (var.value.tolist(), array.tolist()) == ([2.0] * 3, [1.0] * 3)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # TensorFlow's
 def test_tensorflow_is_not_shared() -> None:
     tf = pytest.importorskip("tensorflow")
     for value in (tf.ones(3), tf.Variable(tf.ones(3))):

@@ -101,7 +101,7 @@ def test_one_tensor_of_base_and_deltas(tmp_path):
         slotwise.load_array(paths[0], "emb@rows", deltas=paths[1:])
     with pytest.raises(StateError, match="expected a delta since"):
         slotwise.load_array(paths[0], "emb", deltas=paths[2:])
-    with pytest.raises(ValueError, match="mmap: expected no deltas"):
+    with pytest.raises(ValueError, match="mmap: expected False with deltas"):
         slotwise.load_array(paths[0], "emb", mmap=True, deltas=paths[1:])
 
 

@@ -10,7 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from slotwise import _tracking
+from slotwise._arguments import converted, flag_of, items_of, named_of, shown, text_of
 from slotwise.optimizers import _named
+from slotwise.optimizers._kinds import PATH
 from slotwise.optimizers._named import Array, Group, Kind, Names, Prepared, Report, array_of
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
@@ -95,14 +97,22 @@ def load(
         >>> w, str(state.report)
         (array([1., 1., 1.]), 'unexpected: b')
     """
-    if verify not in ("before", "during", False):
-        raise ValueError(f"load: verify: expected 'before', 'during' or False, got {verify!r}")
+    path, deltas = _paths("load", path, deltas)
+    rename = {} if rename is None else named_of("load", "rename", rename)
+    for new in rename.values():
+        text_of("load", "values of rename", new)
+    strict, mmap = flag_of("load", "strict", strict), flag_of("load", "mmap", mmap)
+    progress = None if progress is None else flag_of("load", "progress", progress)
+    if not isinstance(verify, (str, bool)) or verify not in ("before", "during", False):
+        raise ValueError(f"load: verify: expected 'before', 'during' or False, got {shown(verify)}")
     if mmap and (deltas or optimizer is not None or variables is not None):
-        raise ValueError("load: mmap: expected neither variables, an optimizer nor deltas")
+        raise ValueError(
+            "load: mmap: expected False with variables, an optimizer or deltas, got True"
+        )
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
         last = layers[-1].metadata
-        content = _Content(layers, rename or {})
+        content = _Content(layers, rename)
         if isinstance(optimizer, str):
             if optimizer != "saved":
                 raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
@@ -168,13 +178,24 @@ def load_array(
         >>> slotwise.load_array(folder, "emb", rows=slice(1, 2), mmap=True)
         array([[0., 1., 0.]], dtype=float32)
     """
+    path, deltas = _paths("load_array", path, deltas)
+    text_of("load_array", "name", name)
+    if isinstance(rows, slice):
+        converted("load_array", "rows", "a slice of integers", rows, lambda rows: rows.indices(0))
+    mmap = flag_of("load_array", "mmap", mmap)
+    verify = flag_of("load_array", "verify", verify)
     if mmap and deltas:
-        raise ValueError("load_array: mmap: expected no deltas")
+        raise ValueError("load_array: mmap: expected False with deltas, got True")
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
         if deltas:
             return _Content(layers, {}).read(name, rows, verify)
         return layers[0].read(name, rows, mmap, verify)
+
+
+def _paths(op: str, path: Any, deltas: Any) -> tuple[str, list[str]]:
+    found = enumerate(items_of(op, "deltas", "paths", deltas))
+    return PATH(op, "path", path), [PATH(op, f"deltas[{n}]", each) for n, each in found]
 
 
 class _Content:

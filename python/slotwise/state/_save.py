@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _tracking
+from slotwise._arguments import flag_of, shown
 from slotwise._identity import memory_of
 from slotwise._lock import held, of_users
 from slotwise._overlap import Spans
 from slotwise._tracking import TouchedRows
 from slotwise.optimizers import _named
+from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._named import Array, Group, Names, array_of
 from slotwise.optimizers._serialization import plain
 from slotwise.state import _format, _writer
@@ -183,12 +185,13 @@ def save_numbered(
     progress: bool | None = None,
 ) -> str:
     """The same, numbered among those in a folder."""
+    path, size = PATH("save", "path", path), COUNT("save", "max_shard_size", max_shard_size)
     identity = secrets.token_hex(16)
     with _moment("save", optimizer, variables) as found:
         metadata = _metadata(identity, found, extra)
         if sequence is not None:
             metadata["sequence"] = sequence
-        _write(path, _whole(found), metadata, max_shard_size, verify, progress)
+        _write(path, _whole(found), metadata, size, verify, progress)
         found.count_from(identity)
     return identity
 
@@ -235,6 +238,8 @@ def save_delta(
         >>> bool((state.arrays["emb"] == emb.value).all())
         True
     """
+    path = PATH("save_delta", "path", path)
+    size = COUNT("save_delta", "max_shard_size", max_shard_size)
     parent, identity = _identity(since), secrets.token_hex(16)
     with _moment("save_delta", optimizer, variables) as found:
         sources = _whole(found)
@@ -255,7 +260,7 @@ def save_delta(
                 if touched.rows.size:
                     raise changed(name)
 
-        _write(path, sources, metadata, max_shard_size, verify, progress, check)
+        _write(path, sources, metadata, size, verify, progress, check)
         found.count_from(identity)
     return identity
 
@@ -290,7 +295,7 @@ def _use_rows(
 
 
 def _identity(since: Path_) -> str:
-    text = os.fspath(since)
+    text = PATH("save_delta", "since", since)
     if re.fullmatch("[0-9a-f]{32}", text) and not os.path.exists(text):
         return text
     with Reader(text) as reader:
@@ -303,8 +308,10 @@ def _identity(since: Path_) -> str:
 def _metadata(identity: str, found: Snapshot, extra: Any) -> dict[str, Any]:
     try:
         json.dumps(extra := plain(extra))
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"save: extra: expected what JSON can hold: {error}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(
+            f"save: extra: expected what JSON can hold, got {shown(extra)}: {error}"
+        ) from None
     return {
         "version": _format.VERSION,
         "id": identity,
@@ -325,8 +332,8 @@ def _write(
     progress: bool | None,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    if max_shard_size < 1:
-        raise ValueError(f"save: max_shard_size: expected at least 1, got {max_shard_size}")
+    verify = flag_of("save", "verify", verify)
+    progress = None if progress is None else flag_of("save", "progress", progress)
     if "__metadata__" in sources:
         raise ValueError("save: variables: expected other names than '__metadata__'")
 
