@@ -805,6 +805,7 @@ OURS = re.compile(r"(?s)^(?P<owner>[\w.'\"` -]+?)(\.\w+)*: .*expected .+got .*")
 
 # Sentences that are Keras's, word by word, and ours that say another thing than expected and got.
 SENTENCES = (
+    r"^.*: (there is no checkpoint|the file is missing)",  # a StateError begins with the file
     r"^`tape` is required when a `Tensor` loss is passed",
     r"^No gradients provided for any variable: ",
     r"^Invalid type .* for .*, expected: a float",

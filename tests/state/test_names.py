@@ -273,7 +273,7 @@ def test_arrays_that_cannot_be_written(tmp_path):
         slotwise.load(tmp_path / "x", variables={"w": w})
     with pytest.raises(ValueError, match="verify: expected"):
         slotwise.load(tmp_path / "x", verify="after")
-    with pytest.raises(ValueError, match="mmap: expected neither"):
+    with pytest.raises(ValueError, match="mmap: expected False with variables"):
         slotwise.load(tmp_path / "x", variables={}, mmap=True)
     with pytest.raises(ValueError, match="optimizer: expected 'saved'"):
         slotwise.load(tmp_path / "x", optimizer="adam")
