@@ -428,3 +428,41 @@ def test_steps_of_others_do_not_wait():
         thread.start()
         thread.join(30)
         assert not thread.is_alive()
+
+
+@NAMES
+def test_many_savers_of_one_path(tmp_path, name):
+    """Each leaves a whole one."""
+    path, errors = tmp_path / name, []
+
+    def work(number):
+        try:
+            for _ in range(10):
+                slotwise.save(path, variables={"x": np.full(1000, number)}, extra=number)
+                found = slotwise.load(path)
+                assert (found.arrays["x"] == found.extra).all()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors, errors
+    assert os.listdir(tmp_path) == [name]
+
+
+@APIS
+def test_numbers_that_are_assigned_beside_saves(tmp_path, api):
+    """As a schedule by hand does, before each step."""
+    job, numbers = Job(api), iter(range(1, 10**9))
+
+    def assign():
+        job.opt.learning_rate = 1 / next(numbers)
+        job.opt.iterations = next(numbers)
+        time.sleep(0.001)
+
+    with running(assign):
+        for _ in range(10):
+            slotwise.save(tmp_path / "x", optimizer=job.opt, variables=job.own)
