@@ -150,6 +150,8 @@ class Growing:
 
 
 class Liar(np.ndarray):
+    """An array whose attribute says another shape than it has, as a subclass may."""
+
     shape = property(lambda self: (50,))  # type: ignore[assignment]
 
 

@@ -202,6 +202,7 @@ def test_an_interrupted_update_counts_no_gradient_twice() -> None:
     var = Variable(np.zeros(2), name="w")
     opt = optimizers.SGD(1.0, gradient_accumulation_steps=2)
     opt.apply_gradients([(np.ones(2), var)])
+    # An interrupt that comes after the update, before the sums are set to 0: it is left out here.
     opt._reset_accumulators = lambda: None  # type: ignore[method-assign]
     opt.apply_gradients([(np.ones(2), var)])
     del opt._reset_accumulators
@@ -533,6 +534,7 @@ def test_what_keras_3_has_not_is_not_written() -> None:
         with pytest.raises(ValueError, match=f"serialize: .*{what}"):
             optimizers.serialize(opt, keras=3)
     with pytest.raises(ValueError, match="keras: expected 2 or 3, got 4"):
+        # (What a type checker refuses, callers without one may pass; below, too.)
         optimizers.serialize(optimizers.Adam(), keras=4)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="use_legacy_format"):
         optimizers.serialize(optimizers.Adam(), True, keras=3)

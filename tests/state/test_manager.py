@@ -6,12 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 
 import ml_dtypes
 import numpy as np
 import pytest
 import slotwise
+from at_once import in_threads
 from slotwise import CheckpointManager, Variable, optimizers
 from slotwise.optimizers import legacy
 from slotwise.state import StateError, _manager
@@ -207,11 +207,7 @@ def test_many_threads_in_one_folder(tmp_path, same):
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 6)
     assert not errors, errors
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     saved(manager, 2000)

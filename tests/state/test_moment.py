@@ -12,6 +12,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import slotwise
+from at_once import in_threads
 from slotwise import CheckpointManager, IndexedSlices, Variable, _lock, optimizers
 from slotwise._identity import memory_of
 from slotwise._overlap import Spans
@@ -444,11 +445,7 @@ def test_many_savers_of_one_path(tmp_path, name):
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 6)
     assert not errors, errors
     assert os.listdir(tmp_path) == [name]
 
