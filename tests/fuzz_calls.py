@@ -836,6 +836,9 @@ SENTENCES = (
     r"^[\w.]+\.get_slot: .* has no slot .*, but \[",
     r"^load_state_dict: .*: the state has .*, the optimizer ",
     r"^load_state_dict: (missing|unexpected): ",
+    r"^load: .*: (missing|unexpected): ",
+    r"^.*: there is no '.*', but ",  # load_array
+    r"^.*: a header of \d+ bytes does not fit \d+: damaged",
 )
 
 

@@ -86,9 +86,11 @@ class Op:
 
     def may_deviate(self, arrays: Mapping[str, Array], theirs: Mapping[str, Array]) -> Array:
         """Where TensorFlow made NaN although all that a gradient's contribution is computed of is
-        finite. (To var and mom it is only added.)"""
+        finite. (To var and mom it is only added; RMSProp's ms may have overflowed.)"""
         inputs = [x for name, x in arrays.items() if name not in ("var", "mom")]
         finite = np.all([np.isfinite(x) for x in inputs], axis=0)
+        if "ms" in arrays:
+            finite |= np.isposinf(arrays["ms"]) & np.isfinite(arrays[self.gradient])
         made_nan = np.any([np.isnan(x) for x in theirs.values()], axis=0)
         return np.asarray(finite & made_nan)
 

@@ -302,10 +302,17 @@ def ada_max(
     return var - quotient(lr, 1 - beta1_power) * quotient(m, v + epsilon), m, v
 
 
+def mean_square(ms: Vec, grad: Vec, rho: Vec) -> Vec:
+    """One that has overflowed stays infinite."""
+    change = grad * grad - ms
+    lowest = np.finfo(change.data.dtype).min
+    return ms + select(change < lowest, lowest, change) * (1 - rho)
+
+
 def rms_prop(
     var: Vec, ms: Vec, mom: Vec, lr: Vec, rho: Vec, momentum: Vec, epsilon: Vec, grad: Vec
 ) -> Outputs:
-    ms = ms + (grad * grad - ms) * (1 - rho)
+    ms = mean_square(ms, grad, rho)
     mom = mom * momentum + quotient(grad * lr, np.sqrt(ms + epsilon))
     return var - mom, ms, mom
 
@@ -321,7 +328,7 @@ def centered_rms_prop(
     epsilon: Vec,
     grad: Vec,
 ) -> Outputs:
-    ms = ms + (grad * grad - ms) * (1 - rho)
+    ms = mean_square(ms, grad, rho)
     mg = mg + (grad - mg) * (1 - rho)
     denominator = (ms - mg * mg) + epsilon
     negative = (denominator < 0) & (np.abs(mg) < np.inf)  # by rounding; an infinite mean stays one

@@ -680,3 +680,14 @@ def test_aggregation_is_a_hook() -> None:
     assert var.value[0] == 0.25
     opt.apply_gradients([(np.ones(3), var)], experimental_aggregate_gradients=False)
     assert var.value[0] == 0.0
+
+
+@pytest.mark.parametrize("centered", [False, True])
+def test_a_spike_in_float16_does_not_destroy_weights(centered: bool) -> None:
+    """The mean of squares overflows; Keras's is infinite then, too, and its weight rests."""
+    var = Variable(np.ones(3, np.float16), name="w")
+    opt = optimizers.RMSprop(0.01, momentum=0.9, centered=centered)
+    for g in (1.0, 30000.0, -2.0, 60000.0, 0.5, 0.0):
+        opt.apply_gradients([(np.array([g, 1.0, -g], np.float16), var)])
+    assert np.isfinite(var.value).all()
+    assert np.isposinf(opt.variables[1].value).tolist() == [True, False, True]

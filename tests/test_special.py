@@ -250,6 +250,20 @@ DEVIATIONS = (
         {"var": 1.5, "mg": 0.0, "ms": 0.0, "mom": 0.5},
     ),
     Deviation(
+        "ApplyRMSProp",
+        "ms overflowed",
+        {"var": 2.0, "ms": np.inf, "mom": 1.0, "grad": 3.0},
+        {"momentum": 0.5},
+        {"var": 1.5, "ms": np.inf, "mom": 0.5},
+    ),
+    Deviation(
+        "ApplyCenteredRMSProp",
+        "ms overflowed",
+        {"var": 2.0, "mg": 3.0, "ms": np.inf, "mom": 1.0, "grad": 3.0},
+        {"momentum": 0.5},
+        {"var": 1.5, "mg": 3.0, "ms": np.inf, "mom": 0.5},
+    ),
+    Deviation(
         "ApplyCenteredRMSProp",
         "negative variance",
         {"var": 2.0, "mg": 2.0, "ms": 1.0, "mom": 1.0, "grad": 0.0},

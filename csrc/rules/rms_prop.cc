@@ -1,7 +1,7 @@
 // ApplyRMSProp (Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
 // 6e):
 //
-//   ms  += (g^2 - ms) * (1 - rho)
+//   ms  += (g^2 - ms) * (1 - rho)                       unless ms is infinite
 //   mom  = mom * momentum + g * lr / sqrt(ms + epsilon)
 //   var -= mom
 //
@@ -34,6 +34,13 @@ struct RMSPropCoefficients {
   T lr, one_minus_rho, momentum, epsilon;
 };
 
+// ms + (g^2 - ms) * (1 - rho). A mean that has overflowed stays infinite, which makes the
+// gradient's term 0; inf - inf would make NaN of the weight for good.
+template <class T, class V>
+HWY_INLINE V MeanSquare(const RMSPropCoefficients<T>& c, V g, V ms) {
+  return ms + AtLeast(g * g - ms, std::numeric_limits<T>::lowest()) * c.one_minus_rho;
+}
+
 struct RMSProp : Rule<RMSProp> {
   static constexpr RuleSpec kSpec = {
       "RMSProp", {"ms", "mom"}, "grad", {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}}, {}};
@@ -43,7 +50,7 @@ struct RMSProp : Rule<RMSProp> {
 
   template <class T, class V>
   static HWY_INLINE void Step(const RMSPropCoefficients<T>& c, V g, V& var, V& ms, V& mom) {
-    ms = ms + (g * g - ms) * c.one_minus_rho;
+    ms = MeanSquare(c, g, ms);
     mom = mom * c.momentum + Quotient(g * c.lr, Sqrt(ms + c.epsilon));
     var = var - mom;
   }
@@ -61,7 +68,7 @@ struct CenteredRMSProp : Rule<CenteredRMSProp> {
 
   template <class T, class V>
   static HWY_INLINE void Step(const RMSPropCoefficients<T>& c, V g, V& var, V& mg, V& ms, V& mom) {
-    ms = ms + (g * g - ms) * c.one_minus_rho;
+    ms = MeanSquare(c, g, ms);
     mg = mg + (g - mg) * c.one_minus_rho;
     const V variance = (ms - mg * mg) + c.epsilon;
     // Rounding can make the variance negative; such a gradient has no scale: no update.

@@ -49,6 +49,17 @@ HWY_INLINE hn::VFromD<D> Narrow(D d, V v) {
 #endif
 }
 
+// The larger one of x and a bound; NaN stays NaN.
+template <class V>
+HWY_INLINE V AtLeast(V x, Lane<V> bound) {
+  const V least = hn::Set(hn::DFromV<V>(), bound);
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  return hn::Max(least, x);  // one instruction, whose result is its second operand if that is NaN
+#else
+  return hn::IfThenElse(hn::Lt(x, least), least, x);
+#endif
+}
+
 template <class V>
 using MaskOf = decltype(hn::Lt(V(), V()));
 

@@ -197,6 +197,7 @@ def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]
 def _refuse_others(path: Path, is_folder: bool) -> None:
     """What is there must be a checkpoint: its files will be gone."""
     if is_folder and path.exists() and not (path / INDEX).is_file():
-        raise FileExistsError(f"save: {path}: expected a checkpoint or nothing, which to replace")
+        got = "other files" if path.is_dir() else "a file"
+        raise FileExistsError(f"save: {path}: expected a checkpoint or nothing, got {got}")
     if not is_folder and path.is_dir():
         raise IsADirectoryError(f"save: {path}: expected a file or nothing, got a folder")
