@@ -34,6 +34,10 @@ def coalesce(
 def clip(
     gradients: list[Any], clipvalue: Any, clipnorm: Any, global_clipnorm: Any
 ) -> list[NDArray[Any]]: ...
+def decay_weights(op: str, var: Any, rows: Any, decay: tuple[Any, Any]) -> None: ...
+def average_weights(
+    op: str, average: Any, var: Any, rows: Any, settings: tuple[Any, bool]
+) -> None: ...
 def apply_all(
     steps: list[tuple[Any, ...]],
     after: tuple[tuple[NDArray[Any], Any], ...] = (),

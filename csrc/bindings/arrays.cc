@@ -20,13 +20,7 @@ std::string DTypeText(PyArrayObject* array) {
 }
 
 DType DTypeOf(const char* op, const char* name, PyArrayObject* array) {
-  const int number = PyArray_TYPE(array);
-  if (PyArray_ISNOTSWAPPED(array)) {
-    if (number == NPY_FLOAT) return DType::kF32;
-    if (number == NPY_DOUBLE) return DType::kF64;
-    if (number == NPY_HALF) return DType::kF16;
-    if (number == npy_bfloat16) return DType::kBF16;
-  }
+  if (const auto dtype = FloatTypeOf(array)) return *dtype;
   Fail(PyExc_TypeError, op, name,
        "dtype float16, bfloat16, float32 or float64 in native byte order", DTypeText(array));
 }
@@ -34,6 +28,16 @@ DType DTypeOf(const char* op, const char* name, PyArrayObject* array) {
 std::string ShapeText(py::handle array) { return Text(array.attr("shape")); }
 
 }  // namespace
+
+std::optional<DType> FloatTypeOf(PyArrayObject* array) {
+  if (!PyArray_ISNOTSWAPPED(array)) return std::nullopt;
+  const int number = PyArray_TYPE(array);
+  if (number == NPY_FLOAT) return DType::kF32;
+  if (number == NPY_DOUBLE) return DType::kF64;
+  if (number == NPY_HALF) return DType::kF16;
+  if (number == npy_bfloat16) return DType::kBF16;
+  return std::nullopt;
+}
 
 void ImportNumpy() {
   if (_import_array() < 0) throw py::error_already_set();
@@ -92,6 +96,12 @@ std::pair<const char*, const char*> NamedArray::Extent() const {
     (reach < 0 ? first : last) += reach;
   }
   return {first, last + PyArray_ITEMSIZE(array())};
+}
+
+std::vector<npy_intp> NamedArray::ShapeOfRows(size_t rows) const {
+  std::vector<npy_intp> shape(PyArray_DIMS(array()), PyArray_DIMS(array()) + rank());
+  shape[0] = static_cast<npy_intp>(rows);
+  return shape;
 }
 
 void NamedArray::RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const {
@@ -196,6 +206,14 @@ std::string IntegerArray::ElementName(size_t position) const {
     position /= extent;
   }
   return std::string(name_) + (index.empty() ? "" : "[" + index + "]");
+}
+
+void IntegerArray::FailOutside(size_t position, int64_t rows) const {
+  const std::string text = std::string(op_) + ": " + ElementName(position) + " = " +
+                           std::to_string(ids()[position]) + " is not in [0, " +
+                           std::to_string(rows) + ")";
+  PyErr_SetString(PyExc_ValueError, text.c_str());
+  throw py::error_already_set();
 }
 
 }  // namespace slotwise

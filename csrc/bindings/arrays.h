@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ class NamedArray {
   size_t count() const { return static_cast<size_t>(PyArray_SIZE(array())); }
   int rank() const { return PyArray_NDIM(array()); }
   int64_t dim(int d) const { return PyArray_DIM(array(), d); }
+  // With another number of rows.
+  std::vector<npy_intp> ShapeOfRows(size_t rows) const;
   bool Has(int flags) const { return (PyArray_FLAGS(array()) & flags) == flags; }
 
   // First and one-past-last address; equal if the array is empty.
@@ -105,6 +108,9 @@ class ArrayArgument : public NamedArray {
   DType dtype_;
 };
 
+// The dtype of an array of numbers that rules are computed on; none of another.
+std::optional<DType> FloatTypeOf(PyArrayObject* array);
+
 // int32 or int64, contiguous (copied if it is not).
 class IntegerArray : public NamedArray {
  public:
@@ -114,6 +120,9 @@ class IntegerArray : public NamedArray {
 
   // "indices[1,0]" for a position in C order.
   std::string ElementName(size_t position) const;
+
+  // Raises: the id at this position is not one of so many rows.
+  [[noreturn]] void FailOutside(size_t position, int64_t rows) const;
 };
 
 // Imports NumPy's C API and finds ml_dtypes.bfloat16; once, when the module is imported.

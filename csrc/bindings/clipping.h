@@ -5,7 +5,7 @@
 
 #include <vector>
 
-#include "core/gradients.h"
+#include "passes/gradients.h"
 
 namespace slotwise {
 

@@ -31,7 +31,7 @@ void Apply(const BoundOp& op, PyObject* const* args) {
   if (tensor.count == 0) return;
 
   const DenseFunction function = op.rule->dense[TargetIndex()];
-  const Unattended unattended(var, var.bytes() * (2 + slot_count), settings.use_locking);
+  const WithoutGil without_gil(var, var.bytes() * (2 + slot_count), settings.use_locking);
   function(call);
 }
 

@@ -8,7 +8,11 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindRowPlan(module);
   slotwise::BindDenseOps(module);
   slotwise::BindSparseOps(module);
-  slotwise::BindTables(module);
+  slotwise::BindScatter(module);
+  slotwise::BindGather(module);
+  slotwise::BindCoalesce(module);
+  slotwise::BindMemory(module);
+  slotwise::BindDecayAverage(module);
   slotwise::BindUpdatePlan(module);
   slotwise::BindClip(module);
   slotwise::BindRuntime(module);

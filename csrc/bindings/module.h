@@ -6,11 +6,15 @@
 namespace slotwise {
 
 void BindClip(pybind11::module_& module);
+void BindCoalesce(pybind11::module_& module);
+void BindDecayAverage(pybind11::module_& module);
 void BindDenseOps(pybind11::module_& module);
+void BindGather(pybind11::module_& module);
+void BindMemory(pybind11::module_& module);
 void BindRowPlan(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);
 void BindSparseOps(pybind11::module_& module);
-void BindTables(pybind11::module_& module);
+void BindScatter(pybind11::module_& module);
 void BindUpdatePlan(pybind11::module_& module);
 
 }  // namespace slotwise

@@ -94,13 +94,13 @@ struct Settings {
 };
 
 // Calls shorter than this keep the GIL: letting go of it costs more than the update.
-constexpr size_t kMinBytesUnattended = size_t{64} << 10;
+constexpr size_t kMinBytesWithoutGil = size_t{64} << 10;
 
 // Lets other Python threads run during a call that is long enough to bother, and holds the lock.
-class Unattended {
+class WithoutGil {
  public:
-  Unattended(const ArrayArgument& var, size_t bytes_touched, bool use_locking) {
-    if (use_locking || bytes_touched >= kMinBytesUnattended) release_.emplace();
+  WithoutGil(const ArrayArgument& var, size_t bytes_touched, bool use_locking) {
+    if (use_locking || bytes_touched >= kMinBytesWithoutGil) release_.emplace();
     if (use_locking) lock_.emplace(var.data(), var.bytes());
   }
 

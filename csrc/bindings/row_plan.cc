@@ -126,12 +126,7 @@ RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, 
     groups_ = &own_.emplace(ids.ids(), num_rows);
   }
   if (bounds == Bounds::kRaise && groups_->first_outside()) {
-    const size_t at = *groups_->first_outside();
-    const std::string text = std::string(op) + ": " + ids.ElementName(at) + " = " +
-                             std::to_string(ids.ids()[at]) + " is not in [0, " +
-                             std::to_string(num_rows) + ")";
-    PyErr_SetString(PyExc_ValueError, text.c_str());
-    throw py::error_already_set();
+    ids.FailOutside(*groups_->first_outside(), num_rows);
   }
 }
 

@@ -34,9 +34,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   if (rows.ids()) operands.RequireApart(*rows.ids());
 
   ArrayArgument grad = operands.grad();
-  std::vector<npy_intp> shape(PyArray_DIMS(var.array()), PyArray_DIMS(var.array()) + var.rank());
-  shape[0] = static_cast<npy_intp>(rows.count());
-  grad.RequireShape(shape, ", a row for each of indices");
+  grad.RequireShape(var.ShapeOfRows(rows.count()), ", a row for each of indices");
   operands.RequireApart(grad);
   grad.MakeRowsContiguous();
 
@@ -53,7 +51,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   call.attrs = settings.attrs.data();
   if (call.groups.groups > 0 && call.width > 0) {
     const SparseFunction function = op.rule->sparse[TargetIndex()];
-    const Unattended unattended(var, grad.bytes() * (2 + slot_count), settings.use_locking);
+    const WithoutGil without_gil(var, grad.bytes() * (2 + slot_count), settings.use_locking);
     function(call);
   }
   if (bounds == Bounds::kSkip) return PyLong_FromSize_t(rows.groups().skipped());

@@ -4,12 +4,12 @@
 #include <cstring>
 #include <memory>
 
-#include "bindings/around_argument.h"
+#include "bindings/decay_average.h"
 #include "bindings/assignments.h"
 #include "bindings/errors.h"
 #include "bindings/scalars.h"
-#include "core/gradients.h"
-#include "core/tables.h"
+#include "passes/gradients.h"
+#include "tables/tables.h"
 #include "core/targets.h"
 
 namespace py = pybind11;
@@ -62,7 +62,7 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
     const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
     TakeGradient(i, PyTuple_GET_ITEM(pair, 0));
   }
-  PrepareAround(decay, average);
+  PrepareDecayAverage(decay, average);
   PrepareRule(hypers, attrs);
   PrepareClipping(clipping);
   PrepareCalls();
@@ -100,12 +100,10 @@ void UpdateStep::TakeSlices(size_t i, const py::object& values_object, const py:
   SparseItem& item = sparse_.emplace_back(i, values, plan_.op(), entry.ids_name, ids, var.dim(0));
   item.rows.RequireRankOne();
   item.rows.RequireNoneSkipped();
-  std::vector<npy_intp> shape(PyArray_DIMS(var.array()), PyArray_DIMS(var.array()) + var.rank());
-  shape[0] = static_cast<npy_intp>(item.rows.count());
-  item.values.RequireShape(shape, ", a row for each of indices");
+  item.values.RequireShape(var.ShapeOfRows(item.rows.count()), ", a row for each of indices");
   if (IsWritten(item.values)) item.values.Copy();
   item.values.MakeRowsContiguous();
-  bytes_ += kMinBytesUnattended;
+  bytes_ += kMinBytesWithoutGil;
 }
 
 bool UpdateStep::IsWritten(const NamedArray& gradient) const {
@@ -114,8 +112,8 @@ bool UpdateStep::IsWritten(const NamedArray& gradient) const {
                      [&](const UpdatePlan* plan) { return plan->written().Overlaps(extent); });
 }
 
-void UpdateStep::PrepareAround(const py::object& decay, const py::object& average) {
-  const AroundArgument argument(plan_.op(), decay, average);
+void UpdateStep::PrepareDecayAverage(const py::object& decay, const py::object& average) {
+  const DecayAverageArgument argument(plan_.op(), decay, average);
   if (argument.decays() && !plan_.has_decays()) {
     Fail(PyExc_ValueError, plan_.op(), "decay", "None, as the plan has no decays", "numbers");
   }
@@ -129,7 +127,7 @@ void UpdateStep::PrepareAround(const py::object& decay, const py::object& averag
       entry.RequireAverageUnchanged();
       bytes_ += var.bytes();
     }
-    arounds_.push_back(
+    decay_averages_.push_back(
         argument.For(var.dtype(), entry.decays, entry.average ? entry.average->data() : nullptr));
   }
 }
@@ -209,7 +207,7 @@ void UpdateStep::AddDense(size_t first, size_t last) {
       arrays.GetSlots(tensor.slots);
       tensor.grad = dense_[i].grad.strided();
       tensor.transform = transforms_.empty() ? nullptr : &transforms_[i];
-      tensor.around = AroundOf(dense_[i].entry);
+      tensor.decay_average = DecayAverageOf(dense_[i].entry);
       elements += tensor.count;
     }
     if (elements == 0) {
@@ -226,7 +224,7 @@ void UpdateStep::ReserveFor(SparseItem& item) {
   if (plan_.rule().sparse == nullptr) {
     whole_bytes_ = std::max(whole_bytes_, var.bytes());
   } else if (untouched_ != Untouched::kKeep ||
-             (around_untouched_ && AroundOf(item.entry) != nullptr)) {
+             (around_untouched_ && DecayAverageOf(item.entry) != nullptr)) {
     item.touched.emplace(static_cast<size_t>(var.dim(0)), item.rows.groups().view());
   }
 }
@@ -235,7 +233,7 @@ void UpdateStep::ReserveFor(SparseItem& item) {
 
 void UpdateStep::Run() const {
   std::optional<py::gil_scoped_release> release;
-  if (bytes_ >= kMinBytesUnattended) release.emplace();
+  if (bytes_ >= kMinBytesWithoutGil) release.emplace();
   for (const Call& call : calls_) {
     if (call.is_sparse) {
       RunSparse(call.first);
@@ -262,7 +260,7 @@ void UpdateStep::RunSparse(size_t i) const {
   call.sum = true;
   call.hypers = hypers_.Of(call.dtype);
   call.attrs = attrs_.data();
-  call.around = AroundOf(item.entry);
+  call.decay_average = DecayAverageOf(item.entry);
   if (!transforms_.empty()) {
     ReadGradient(call.dtype, item.values.strided(), &transforms_[dense_.size() + i], 0,
                  item.values.count(), clipped_);
@@ -285,7 +283,7 @@ void UpdateStep::Sweep(const SparseCall& call, const SparseItem& item) const {
   sweep.untouched = untouched_;
   sweep.hypers = call.hypers;
   sweep.attrs = call.attrs;
-  sweep.around = around_untouched_ ? call.around : nullptr;
+  sweep.decay_average = around_untouched_ ? call.decay_average : nullptr;
   plan_.rule().sweep[TargetIndex()](sweep);
 }
 
@@ -293,14 +291,14 @@ void UpdateStep::Sweep(const SparseCall& call, const SparseItem& item) const {
 // order, other rows 0.
 void UpdateStep::UpdateWhole(const ArrayArgument& var, const SparseCall& call) const {
   SparseCall sum = call;
-  sum.around = nullptr;
+  sum.decay_average = nullptr;
   sum.var = std::memset(whole_, 0, var.bytes());
   ScatterFloats(Scatter::kAdd, sum);
   DenseTensor tensor{};
   tensor.count = var.count();
   tensor.var = call.var;
   std::copy_n(call.slots, kMaxSlots, tensor.slots);
-  tensor.around = call.around;
+  tensor.decay_average = call.decay_average;
   tensor.grad = var.strided();
   tensor.grad.data = sum.var;
   plan_.rule().dense[TargetIndex()](DenseCall{call.dtype, 1, &tensor, call.hypers, call.attrs});

@@ -21,9 +21,10 @@ namespace slotwise {
 class UpdateStep {
  public:
   // Gradients, arrays or IndexedSlices, are in `pairs`, which match the plan. `hypers` are
-  // NumbersByType, `decay` and `average` an AroundArgument. `scope` and `around` say which rows the
-  // rule updates, and which are decayed and averaged, where a gradient is sparse. `together` are
-  // the plans of all the steps that are run together: what they write is not read afterwards.
+  // NumbersByType, `decay` and `average` a DecayAverageArgument. `scope` and `around` say which
+  // rows the rule updates, and which are decayed and averaged, where a gradient is sparse.
+  // `together` are the plans of all the steps that are run together: what they write is not read
+  // afterwards.
   UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
              const pybind11::list& pairs, const pybind11::object& hypers,
              const pybind11::object& attrs, const Clipping& clipping, const std::string& scope,
@@ -66,7 +67,7 @@ class UpdateStep {
   void TakeSlices(size_t i, const pybind11::object& values, const pybind11::object& ids);
   // Whether a gradient lies in memory that is written: it has to be read before.
   bool IsWritten(const NamedArray& gradient) const;
-  void PrepareAround(const pybind11::object& decay, const pybind11::object& average);
+  void PrepareDecayAverage(const pybind11::object& decay, const pybind11::object& average);
   void PrepareRule(const pybind11::object& hypers, const pybind11::object& attrs);
   void PrepareClipping(const Clipping& clipping);
   void PrepareCalls();
@@ -79,8 +80,9 @@ class UpdateStep {
   void UpdateWhole(const ArrayArgument& var, const SparseCall& call) const;
 
   // What is done around the update of an entry; null: nothing.
-  const Around* AroundOf(size_t entry) const {
-    return arounds_.empty() || !arounds_[entry].any() ? nullptr : &arounds_[entry];
+  const DecayAndAverage* DecayAverageOf(size_t entry) const {
+    return decay_averages_.empty() || !decay_averages_[entry].any() ? nullptr
+                                                                    : &decay_averages_[entry];
   }
 
   const UpdatePlan& plan_;
@@ -89,8 +91,8 @@ class UpdateStep {
   const bool around_untouched_;
   std::vector<DenseItem> dense_;
   std::deque<SparseItem> sparse_;
-  std::vector<GradTransform> transforms_;  // of dense_, then of sparse_; empty: none
-  std::vector<Around> arounds_;            // of entries; empty: none
+  std::vector<GradTransform> transforms_;        // of dense_, then of sparse_; empty: none
+  std::vector<DecayAndAverage> decay_averages_;  // of entries; empty: none
   NumbersByType hypers_;
   std::array<bool, kMaxAttrs> attrs_{};
   std::vector<DenseTensor> tensors_;

@@ -21,8 +21,6 @@ class GroupTasks {
   }
 
  private:
-  static constexpr size_t kMinBytesPerThread = 64 << 10;
-
   size_t UnitsBefore(size_t group) const { return groups_.offsets[group] + group * group_cost_; }
 
   size_t FirstGroupFrom(size_t unit) const {

@@ -41,7 +41,7 @@ struct GradTransform {
 };
 
 // What is done to a variable around its update, in the type that is computed in.
-struct Around {
+struct DecayAndAverage {
   bool decays = false;      // before: w = w - (w * decay) * rate
   bool overwrites = false;  // at last: w = average
   double decay = 0;
@@ -60,8 +60,8 @@ struct DenseTensor {
   void* var;
   void* slots[kMaxSlots];
   StridedArray grad;
-  const GradTransform* transform;  // null: none
-  const Around* around;            // null: nothing
+  const GradTransform* transform;        // null: none
+  const DecayAndAverage* decay_average;  // null: nothing
 };
 
 // One dense update of a list of tensors, all of one dtype, that share no memory.
@@ -102,7 +102,7 @@ struct SparseCall {
   bool sum;  // sum the gradients of a row first
   const double* hypers;
   const bool* attrs;
-  const Around* around;  // of these rows only; null: nothing
+  const DecayAndAverage* decay_average;  // of these rows only; null: nothing
 };
 
 // What is updated, by a zero gradient, in the rows that a sparse gradient leaves out.
@@ -124,7 +124,7 @@ struct SweepCall {
   Untouched untouched;   // what the rule updates in the others
   const double* hypers;
   const bool* attrs;
-  const Around* around;  // of the same rows; null: nothing
+  const DecayAndAverage* decay_average;  // of the same rows; null: nothing
 };
 
 }  // namespace slotwise

@@ -18,8 +18,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/adafactor.cc"
 #include "hwy/foreach_target.h"
-#include "simd/factored-inl.h"
-#include "simd/rule-inl.h"
+#include "drivers/factored-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

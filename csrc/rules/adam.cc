@@ -22,7 +22,7 @@
 #define HWY_TARGET_INCLUDE "rules/adam.cc"
 #include "hwy/foreach_target.h"
 #include "rules/moments-inl.h"
-#include "simd/rule-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

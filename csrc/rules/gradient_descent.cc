@@ -4,7 +4,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/gradient_descent.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

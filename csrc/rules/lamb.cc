@@ -12,8 +12,8 @@
 #define HWY_TARGET_INCLUDE "rules/lamb.cc"
 #include "hwy/foreach_target.h"
 #include "rules/moments-inl.h"
-#include "simd/rule-inl.h"
-#include "simd/scaled-inl.h"
+#include "drivers/rule-inl.h"
+#include "drivers/scaled-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

@@ -17,7 +17,7 @@
 
 #include <cmath>
 
-#include "simd/rule-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

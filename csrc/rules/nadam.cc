@@ -11,7 +11,7 @@
 #define HWY_TARGET_INCLUDE "rules/nadam.cc"
 #include "hwy/foreach_target.h"
 #include "rules/moments-inl.h"
-#include "simd/rule-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

@@ -16,7 +16,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/rms_prop.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

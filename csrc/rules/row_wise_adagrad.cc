@@ -9,8 +9,8 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/row_wise_adagrad.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
-#include "simd/row_wise-inl.h"
+#include "drivers/rule-inl.h"
+#include "drivers/row_wise-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

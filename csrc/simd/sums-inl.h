@@ -1,4 +1,4 @@
-// Sums in float64 that have the same bits on every target.
+// Sums that have the same bits on every target.
 
 #if defined(SLOTWISE_SIMD_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_SIMD_SUMS_INL_H_
@@ -7,7 +7,7 @@
 #define SLOTWISE_SIMD_SUMS_INL_H_
 #endif
 
-#include "simd/step-inl.h"
+#include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -42,12 +42,12 @@ struct Squared {
 };
 
 // The sum of `count` terms: of 16 interleaved sums, folded in halves.
-template <class Term>
-HWY_INLINE double SumOf(const Term& term, size_t count) {
+template <class T, class Term>
+HWY_INLINE T SumOf(const Term& term, size_t count) {
   constexpr size_t kPartials = 16;
-  const hn::CappedTag<double, 8> d;
-  const hn::CappedTag<double, 1> one;
-  alignas(64) double partial[kPartials];
+  const hn::CappedTag<T, kPartials> d;
+  const hn::CappedTag<T, 1> one;
+  alignas(64) T partial[kPartials];
   const size_t whole = count / kPartials * kPartials;
   for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
     auto sum = hn::Zero(d);

@@ -1,11 +1,13 @@
 #include "core/group_tasks.h"
-#include "core/tables.h"
+#include "tables/tables.h"
 #include "core/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tables/coalesce.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "simd/dispatch.h"
+#include "simd/row-inl.h"
+#include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

@@ -2,14 +2,15 @@
 #include <atomic>
 #include <cstring>
 
-#include "core/tables.h"
+#include "tables/tables.h"
 #include "core/targets.h"
 #include "core/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tables/gather.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "simd/dispatch.h"
+#include "simd/row-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -27,9 +28,6 @@ HWY_INLINE void CopyRow(const uint8_t* from, size_t bytes, uint8_t* to) {
 struct Gathered {
   const GatherCall& call;
   mutable std::atomic<bool> is_whole{true};
-
-  static constexpr size_t kRowsAhead = 16;
-  static constexpr size_t kMinBytesPerThread = 64 << 10;
 
   template <class Id>
   static void Range(const void* context, size_t begin, size_t end) {

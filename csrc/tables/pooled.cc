@@ -1,14 +1,17 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/tables.h"
+#include "tables/tables.h"
 #include "core/targets.h"
 #include "core/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tables/pooled.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "simd/dispatch.h"
+#include "simd/ops-inl.h"
+#include "simd/row-inl.h"
+#include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -29,8 +32,6 @@ class Pool {
  private:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
-  static constexpr size_t kMinBytesPerThread = 64 << 10;
-  static constexpr size_t kRowsAhead = 8;
 
   static void Range(const void* context, size_t begin, size_t end) {
     const Pool& self = *static_cast<const Pool*>(context);

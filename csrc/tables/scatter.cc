@@ -1,12 +1,12 @@
 // The scatter ops on floating-point rows: rules without slots or coefficients.
 
-#include "core/tables.h"
+#include "tables/tables.h"
 #include "core/targets.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tables/scatter.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

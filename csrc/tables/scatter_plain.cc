@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "core/group_tasks.h"
-#include "core/tables.h"
+#include "tables/tables.h"
 
 namespace slotwise {
 namespace {

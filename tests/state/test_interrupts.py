@@ -33,8 +33,8 @@ class Interrupts:
     def at(self, first: float, then: float, count: int = 2) -> Iterator[None]:
         """So many seconds after now, then after each other."""
         self.raised, self._left = 0, count
-        signal.setitimer(signal.ITIMER_REAL, max(first, 1e-6), then)
         try:
+            signal.setitimer(signal.ITIMER_REAL, max(first, 1e-6), then)
             yield
         finally:
             self._left = 0

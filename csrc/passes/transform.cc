@@ -1,11 +1,13 @@
-#include "core/gradients.h"
+#include "passes/gradients.h"
 #include "core/strided.h"
 #include "core/targets.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "gradients/transform.cc"
+#define HWY_TARGET_INCLUDE "passes/transform.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "simd/dispatch.h"
+#include "simd/ops-inl.h"
+#include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

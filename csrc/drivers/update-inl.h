@@ -1,10 +1,10 @@
-// One vector of an update, and the walk over a run of elements: what all drivers share.
+// One vector of an update: what all drivers share.
 
-#if defined(SLOTWISE_SIMD_STEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_STEP_INL_H_
-#undef SLOTWISE_SIMD_STEP_INL_H_
+#if defined(SLOTWISE_DRIVERS_UPDATE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_UPDATE_INL_H_
+#undef SLOTWISE_DRIVERS_UPDATE_INL_H_
 #else
-#define SLOTWISE_SIMD_STEP_INL_H_
+#define SLOTWISE_DRIVERS_UPDATE_INL_H_
 #endif
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 #include "core/registry.h"
 #include "core/types.h"
-#include "simd/codec-inl.h"
+#include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -53,41 +53,6 @@ struct Arrays {
     return from;
   }
 };
-
-// How many elements a tag asks for.
-template <class D>
-HWY_INLINE size_t Elements(D d) {
-  return hn::Lanes(d);
-}
-template <class D>
-HWY_INLINE size_t Elements(PairTag<D>) {
-  return 2 * hn::Lanes(D());
-}
-
-// Calls body(d, i) for vectors of T that cover [i, count): full ones, then ever smaller ones.
-// (Masked tails may touch memory past the end on most targets.)
-template <class Body, class D>
-HWY_INLINE size_t Walk(const Body& body, D d, size_t i, size_t count) {
-  for (; i + Elements(d) <= count; i += Elements(d)) body(d, i);
-  return i;
-}
-
-template <class T, class Body>
-HWY_INLINE void WalkAll(const Body& body, size_t count, size_t i = 0) {
-  constexpr size_t kFull = kLanes<hn::ScalableTag<T>>;
-  i = Walk(body, hn::ScalableTag<T>(), i, count);
-  if constexpr (kFull > 8) i = Walk(body, hn::CappedTag<T, 8>(), i, count);
-  if constexpr (kFull > 4) i = Walk(body, hn::CappedTag<T, 4>(), i, count);
-  if constexpr (kFull > 1) Walk(body, hn::CappedTag<T, 1>(), i, count);
-}
-
-// Fetches what lies ahead of a vector: keeps memory busy over page ends, where the hardware's own
-// prefetching stops, and while a division holds up the loop.
-HWY_INLINE void FetchAhead(const void* from) {
-  constexpr size_t kBytesAhead = 2048;
-  // The address may lie past the array, where no pointer may point.
-  hwy::Prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) + kBytesAhead));
-}
 
 template <class R, class Codec>
 struct Update {
@@ -136,6 +101,11 @@ struct Update {
     R::Step(c, g.second, arrays.second...);
   }
 };
+
+template <template <class, class> class Driver, class R, class Call>
+void RunDriver(const Call& call) {
+  WithCodec(call.dtype, [&](auto codec) HWY_ATTR { Driver<R, decltype(codec)>(call).Run(); });
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise

@@ -8,26 +8,22 @@
 // and, if an optimizer has its slots decay in rows that it leaves alone,
 //   static constexpr bool kSlotsAlone = true;
 
-#if defined(SLOTWISE_SIMD_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_RULE_INL_H_
-#undef SLOTWISE_SIMD_RULE_INL_H_
+#if defined(SLOTWISE_DRIVERS_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_RULE_INL_H_
+#undef SLOTWISE_DRIVERS_RULE_INL_H_
 #else
-#define SLOTWISE_SIMD_RULE_INL_H_
+#define SLOTWISE_DRIVERS_RULE_INL_H_
 #endif
 
-#include "simd/dense-inl.h"
+#include "drivers/dense-inl.h"
 #include "simd/ops-inl.h"
-#include "simd/rows-inl.h"
-#include "simd/sweep-inl.h"
+#include "drivers/rows-inl.h"
+#include "drivers/sweep-inl.h"
+#include "simd/dispatch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
-
-template <template <class, class> class Driver, class R, class Call>
-void RunDriver(const Call& call) {
-  WithCodec(call.dtype, [&](auto codec) HWY_ATTR { Driver<R, decltype(codec)>(call).Run(); });
-}
 
 template <class R>
 struct Rule {
@@ -42,11 +38,6 @@ struct Rule {
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise
 HWY_AFTER_NAMESPACE();
-
-// One function per target, indexed by TargetIndex().
-#undef SLOTWISE_TABLE
-#define SLOTWISE_TABLE(function) \
-  {nullptr, HWY_CHOOSE_TARGET_LIST(function), HWY_CHOOSE_FALLBACK(function)}
 
 #undef SLOTWISE_DEFINE_RULE
 #define SLOTWISE_DEFINE_RULE(rule)                                                       \

@@ -1,83 +1,21 @@
 // The sparse driver: walks rows of one update, each row by one thread, with its occurrences in
 // order.
 
-#if defined(SLOTWISE_SIMD_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_ROWS_INL_H_
-#undef SLOTWISE_SIMD_ROWS_INL_H_
+#if defined(SLOTWISE_DRIVERS_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_ROWS_INL_H_
+#undef SLOTWISE_DRIVERS_ROWS_INL_H_
 #else
-#define SLOTWISE_SIMD_ROWS_INL_H_
+#define SLOTWISE_DRIVERS_ROWS_INL_H_
 #endif
 
-#include <algorithm>
-#include <utility>
-
-#include "core/around.h"
+#include "passes/decay_average.h"
 #include "core/group_tasks.h"
-#include "simd/step-inl.h"
+#include "drivers/update-inl.h"
+#include "simd/row-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
-
-inline constexpr size_t kMaxFetched = 512;  // bytes of a row: the hardware follows long ones
-
-template <class T>
-HWY_INLINE void PrefetchRow(const T* row, size_t width) {
-  const auto* bytes = reinterpret_cast<const char*>(row);
-  const size_t size = std::min(width * sizeof(T), kMaxFetched);
-  for (size_t i = 0; i < size; i += 64) __builtin_prefetch(bytes + i);
-  __builtin_prefetch(bytes + size - 1);
-}
-
-// The gradients of one row, in order of appearance.
-template <class Codec>
-class Occurrences {
- public:
-  using Stored = typename Codec::Stored;
-
-  // Those of group g; what comes after it, up to group `end`, is fetched on the way.
-  template <class Call>
-  Occurrences(const Call& call, size_t g, size_t end)
-      : grad_(static_cast<const Stored*>(call.grad)),
-        stride_(call.grad_stride),
-        positions_(call.groups.positions + call.groups.offsets[g]),
-        count_(call.groups.offsets[g + 1] - call.groups.offsets[g]),
-        last_(call.groups.offsets[end] - call.groups.offsets[g] - 1) {}
-
-  // From now on they are the first one alone; `Next` goes on to the one after it. Returns how many
-  // there are.
-  HWY_INLINE size_t Single() { return std::exchange(count_, 1); }
-  HWY_INLINE void Next() {
-    ++positions_;
-    --last_;
-  }
-
-  // From element i of occurrence k on.
-  template <class D>
-  HWY_INLINE hn::VFromD<D> Load(D d, size_t k, size_t i) const {
-    if (i * sizeof(Stored) < kMaxFetched) __builtin_prefetch(Row(std::min(k + kAhead, last_)) + i);
-    return Codec::Load(d, Row(k) + i);
-  }
-
-  template <class D>
-  HWY_INLINE hn::VFromD<D> Sum(D d, size_t i) const {
-    auto sum = Load(d, 0, i);
-    for (size_t k = 1; k < count_; ++k) sum = hn::Add(sum, Load(d, k, i));
-    return sum;
-  }
-
- private:
-  static constexpr size_t kAhead = 16;
-
-  HWY_INLINE const Stored* Row(size_t k) const {
-    return grad_ + static_cast<int64_t>(positions_[k]) * stride_;
-  }
-
-  const Stored* grad_;
-  int64_t stride_;
-  const uint32_t* positions_;
-  size_t count_, last_;
-};
 
 template <class R, class Codec>
 class Rows {
@@ -101,14 +39,14 @@ class Rows {
       PrefetchRows(g + kRowsAhead, end);
       const size_t start = RowStart(groups.rows[g]);
       const Arrays<Stored> row = arrays_.template From<kSlots>(start, nullptr);
-      BeforeUpdate(call_.dtype, call_.around, start, call_.width, call_.var);
+      BeforeUpdate(call_.dtype, call_.decay_average, start, call_.width, call_.var);
       Occurrences<Codec> occurrences(call_, g, end);
       // One place where the rule is compiled, whether they are summed or applied one by one.
       size_t steps = call_.sum ? 1 : occurrences.Single();
       for (; steps > 0; --steps, occurrences.Next()) {
         WalkAll<Compute>(Body{c, row, occurrences}, call_.width);
       }
-      AfterUpdate(call_.dtype, call_.around, start, call_.width, call_.var);
+      AfterUpdate(call_.dtype, call_.decay_average, start, call_.width, call_.var);
     }
   }
 
@@ -117,7 +55,6 @@ class Rows {
   using Compute = typename Codec::Compute;
   using U = Update<R, Codec>;
   static constexpr size_t kSlots = U::kSlots;
-  static constexpr size_t kRowsAhead = 16;
 
   // The body of a walk along one row. The sum of its gradients is never stored.
   struct Body {
@@ -138,8 +75,8 @@ class Rows {
     const size_t start = RowStart(call_.groups.rows[g]);
     PrefetchRow(arrays_.var + start, call_.width);
     for (size_t i = 0; i < kSlots; ++i) PrefetchRow(arrays_.slots[i] + start, call_.width);
-    if (call_.around != nullptr && call_.around->average != nullptr) {
-      PrefetchRow(static_cast<const Stored*>(call_.around->average) + start, call_.width);
+    if (call_.decay_average != nullptr && call_.decay_average->average != nullptr) {
+      PrefetchRow(static_cast<const Stored*>(call_.decay_average->average) + start, call_.width);
     }
   }
 

@@ -5,11 +5,11 @@
 //   static V Direction(coefficients, g, var, slots...);   updates the slots, gives the direction
 // and its coefficients a member `rate`: the learning rate, multiplied here by |var| / |direction|.
 
-#if defined(SLOTWISE_SIMD_SCALED_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_SCALED_INL_H_
-#undef SLOTWISE_SIMD_SCALED_INL_H_
+#if defined(SLOTWISE_DRIVERS_SCALED_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_SCALED_INL_H_
+#undef SLOTWISE_DRIVERS_SCALED_INL_H_
 #else
-#define SLOTWISE_SIMD_SCALED_INL_H_
+#define SLOTWISE_DRIVERS_SCALED_INL_H_
 #endif
 
 #include <algorithm>
@@ -17,10 +17,11 @@
 #include <utility>
 #include <vector>
 
-#include "core/around.h"
+#include "passes/decay_average.h"
 #include "core/blocks.h"
-#include "core/gradients.h"
-#include "simd/rule-inl.h"
+#include "passes/gradients.h"
+#include "drivers/span-inl.h"
+#include "simd/ops-inl.h"
 #include "simd/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -111,14 +112,14 @@ class Scaled {
     void operator()(size_t i, size_t block, size_t number) const {
       const DenseTensor& tensor = self.call_.tensors[i];
       const size_t begin = block * kBlock, count = Count(tensor, begin);
-      BeforeUpdate(self.call_.dtype, tensor.around, begin, count, tensor.var);
+      BeforeUpdate(self.call_.dtype, tensor.decay_average, begin, count, tensor.var);
       Stored grad[kBlock];
       const Arrays<Stored> arrays = self.ArraysOf(tensor, begin, count, grad);
       const Coefficients c = self.coefficients_;
       Compute out[kBlock];
       WalkAll<Compute>(Direction{c, arrays, out}, count);
-      var[number] = SumOf(Squared<Codec>{arrays.var}, count);
-      direction[number] = SumOf(Squared<PlainCodec<Compute>>{out}, count);
+      var[number] = SumOf<double>(Squared<Codec>{arrays.var}, count);
+      direction[number] = SumOf<double>(Squared<PlainCodec<Compute>>{out}, count);
     }
   };
 
@@ -133,7 +134,7 @@ class Scaled {
       Coefficients c = self.coefficients_;
       c.rate = rates[i];
       S::Apply(c, self.ArraysOf(tensor, begin, count, grad), count);
-      AfterUpdate(self.call_.dtype, tensor.around, begin, count, tensor.var);
+      AfterUpdate(self.call_.dtype, tensor.decay_average, begin, count, tensor.var);
     }
   };
 

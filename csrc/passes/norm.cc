@@ -1,13 +1,13 @@
 #include <algorithm>
 
 #include "core/blocks.h"
-#include "core/gradients.h"
+#include "passes/gradients.h"
 #include "core/targets.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "gradients/norm.cc"
+#define HWY_TARGET_INCLUDE "passes/norm.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "simd/dispatch.h"
 #include "simd/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -17,7 +17,7 @@ namespace HWY_NAMESPACE {
 struct BlockNorm {
   template <class Codec>
   static double Sum(size_t count, const void* data) {
-    return SumOf(Squared<Codec>{static_cast<const typename Codec::Stored*>(data)}, count);
+    return SumOf<double>(Squared<Codec>{static_cast<const typename Codec::Stored*>(data)}, count);
   }
 
   static double Apply(DType dtype, size_t count, const void* data) {

@@ -5,21 +5,22 @@
 // a third one updates. Each goes over tiles of the matrices, which threads share; what is summed is
 // summed in float64 along parts of rows, by rows of a tile, then by tiles in order.
 
-#if defined(SLOTWISE_SIMD_FACTORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_FACTORED_INL_H_
-#undef SLOTWISE_SIMD_FACTORED_INL_H_
+#if defined(SLOTWISE_DRIVERS_FACTORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_FACTORED_INL_H_
+#undef SLOTWISE_DRIVERS_FACTORED_INL_H_
 #else
-#define SLOTWISE_SIMD_FACTORED_INL_H_
+#define SLOTWISE_DRIVERS_FACTORED_INL_H_
 #endif
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
-#include "core/around.h"
+#include "passes/decay_average.h"
 #include "core/blocks.h"
-#include "core/gradients.h"
-#include "simd/rule-inl.h"
+#include "passes/gradients.h"
+#include "drivers/span-inl.h"
+#include "simd/ops-inl.h"
 #include "simd/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -220,7 +221,7 @@ class Factored {
         WalkAll<Compute>(Squares{c, grad, squares}, tile.columns);
         WalkAll<double>(AddTo{column_sums, squares}, tile.columns);
         tensor.row_sums[row * tiling.across + tile.across] =
-            SumOf(Widened<Plain>{squares}, tile.columns);
+            SumOf<double>(Widened<Plain>{squares}, tile.columns);
       }
     }
   };
@@ -247,7 +248,7 @@ class Factored {
         tensor.of_columns[first_column + column] =
             self.Renew(slots[1], first_column + column, sum / static_cast<double>(t.rows));
       }
-      const auto mean = static_cast<Compute>(SumOf(Widened<Plain>{of_rows}, t.rows) /
+      const auto mean = static_cast<Compute>(SumOf<double>(Widened<Plain>{of_rows}, t.rows) /
                                              static_cast<double>(t.rows));
       for (size_t row = 0; row < t.rows; ++row) of_rows[row] = ScalarQuotient(of_rows[row], mean);
     }
@@ -267,12 +268,12 @@ class Factored {
       Compute directions[Tiling::kColumns];
       double var = 0, direction = 0;
       for (size_t row = tile.first_row; row < tile.end_row; ++row) {
-        BeforeUpdate(self.call_.dtype, tensor.around, tile.Begin(tiling, row), tile.columns,
+        BeforeUpdate(self.call_.dtype, tensor.decay_average, tile.Begin(tiling, row), tile.columns,
                      tensor.var);
         const Part part = self.PartOf(i, tile, row, c, block);
         WalkAll<Compute>(Directions{part, directions}, tile.columns);
-        var += SumOf(Squared<Codec>{part.var}, tile.columns);
-        direction += SumOf(Squared<Plain>{directions}, tile.columns);
+        var += SumOf<double>(Squared<Codec>{part.var}, tile.columns);
+        direction += SumOf<double>(Squared<Plain>{directions}, tile.columns);
       }
       of_var[number_of_all] = var;
       of_direction[number_of_all] = direction;
@@ -293,7 +294,7 @@ class Factored {
       for (size_t row = tile.first_row; row < tile.end_row; ++row) {
         const Part part = self.PartOf(i, tile, row, c, block);
         WalkAll<Compute>(Steps{part, length}, tile.columns);
-        AfterUpdate(self.call_.dtype, tensor.around, tile.Begin(tiling, row), tile.columns,
+        AfterUpdate(self.call_.dtype, tensor.decay_average, tile.Begin(tiling, row), tile.columns,
                     tensor.var);
       }
     }

@@ -1,19 +1,19 @@
 // The dense driver: walks the memory of a list of tensors, whatever the rule and dtype.
 
-#if defined(SLOTWISE_SIMD_DENSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_DENSE_INL_H_
-#undef SLOTWISE_SIMD_DENSE_INL_H_
+#if defined(SLOTWISE_DRIVERS_DENSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_DENSE_INL_H_
+#undef SLOTWISE_DRIVERS_DENSE_INL_H_
 #else
-#define SLOTWISE_SIMD_DENSE_INL_H_
+#define SLOTWISE_DRIVERS_DENSE_INL_H_
 #endif
 
 #include <algorithm>
 
-#include "core/around.h"
-#include "core/gradients.h"
+#include "passes/decay_average.h"
+#include "passes/gradients.h"
 #include "core/strided.h"
 #include "core/threads.h"
-#include "simd/span-inl.h"
+#include "drivers/span-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -63,18 +63,18 @@ class Dense {
     const Stored* const grad = static_cast<const Stored*>(tensor.grad.data);
     // (A variable that is its own gradient is read before it decays.)
     const bool is_plain = tensor.grad.contiguous && tensor.transform == nullptr &&
-                          (tensor.around == nullptr || tensor.grad.data != tensor.var);
-    const size_t step = is_plain && tensor.around == nullptr ? end - begin : kBlock;
+                          (tensor.decay_average == nullptr || tensor.grad.data != tensor.var);
+    const size_t step = is_plain && tensor.decay_average == nullptr ? end - begin : kBlock;
     Stored block[kBlock];
     while (begin < end) {
       const size_t count = std::min(step, end - begin);
       if (!is_plain) {
         ReadGradient(call_.dtype, tensor.grad, tensor.transform, begin, count, block);
       }
-      BeforeUpdate(call_.dtype, tensor.around, begin, count, tensor.var);
+      BeforeUpdate(call_.dtype, tensor.decay_average, begin, count, tensor.var);
       S::Apply(coefficients_,
                arrays.template From<S::kSlots>(begin, is_plain ? grad + begin : block), count);
-      AfterUpdate(call_.dtype, tensor.around, begin, count, tensor.var);
+      AfterUpdate(call_.dtype, tensor.decay_average, begin, count, tensor.var);
       begin += count;
     }
   }

@@ -5,18 +5,19 @@
 
 namespace slotwise {
 
-class AroundArgument {
+class DecayAverageArgument {
  public:
   // `decay`: None, or (weight decay, learning rate) by type. `average`: None, or (momentum,
   // overwrite).
-  AroundArgument(const char* op, const pybind11::object& decay, const pybind11::object& average);
+  DecayAverageArgument(const char* op, const pybind11::object& decay,
+                       const pybind11::object& average);
 
   bool decays() const { return decays_; }
   bool averages() const { return averages_; }
 
   // For a variable of this dtype, that decays if others do, and its average, if it has one. Raises
   // if there are no numbers for it.
-  Around For(DType dtype, bool decays, void* average) const;
+  DecayAndAverage For(DType dtype, bool decays, void* average) const;
 
  private:
   bool decays_, averages_;

@@ -1,15 +1,18 @@
 // The driver of rules whose slot holds one element per row: a sum of squares along the row first,
 // then the update.
 
-#if defined(SLOTWISE_SIMD_ROW_WISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_ROW_WISE_INL_H_
-#undef SLOTWISE_SIMD_ROW_WISE_INL_H_
+#if defined(SLOTWISE_DRIVERS_ROW_WISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_ROW_WISE_INL_H_
+#undef SLOTWISE_DRIVERS_ROW_WISE_INL_H_
 #else
-#define SLOTWISE_SIMD_ROW_WISE_INL_H_
+#define SLOTWISE_DRIVERS_ROW_WISE_INL_H_
 #endif
 
 #include "core/scratch.h"
-#include "simd/rows-inl.h"
+#include "core/group_tasks.h"
+#include "drivers/update-inl.h"
+#include "simd/ops-inl.h"
+#include "simd/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -44,7 +47,8 @@ class RowWise {
       for (; steps > 0; --steps, occurrences.Next()) {
         WalkAll<Compute>(Summed{occurrences, grad}, call_.width);
         Compute accum = hn::GetLane(Codec::Load(one, slot));
-        const Compute mean = SumOfSquares(grad) / static_cast<Compute>(call_.width);
+        const Compute mean =
+            SumOf<Compute>(Square{grad}, call_.width) / static_cast<Compute>(call_.width);
         const Compute scale = R::RowStep(c, mean, accum);
         Codec::Store(one, hn::Set(one, accum), slot);
         WalkAll<Compute>(Scaled{scale, row, grad}, call_.width);
@@ -56,7 +60,6 @@ class RowWise {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
   using Coefficients = typename R::template Coefficients<Compute>;
-  static constexpr size_t kRowsAhead = 16;
 
   // The bodies of two walks along one row: its gradient is read once, and kept in between.
   struct Summed {
@@ -66,6 +69,16 @@ class RowWise {
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
       hn::StoreU(occurrences.Sum(d, i), d, grad + i);
+    }
+  };
+
+  struct Square {
+    const Compute* grad;
+
+    template <class D>
+    HWY_INLINE hn::VFromD<D> operator()(D d, size_t i) const {
+      const auto g = hn::LoadU(d, grad + i);
+      return hn::Mul(g, g);
     }
   };
 
@@ -83,27 +96,6 @@ class RowWise {
   };
 
   size_t RowStart(int64_t row) const { return static_cast<size_t>(row) * call_.width; }
-
-  // In 16 interleaved partial sums, folded in halves: the same order on every target.
-  HWY_INLINE Compute SumOfSquares(const Compute* grad) const {
-    constexpr size_t kPartials = 16;
-    const hn::CappedTag<Compute, kPartials> d;
-    alignas(64) Compute partial[kPartials];
-    const size_t whole = call_.width / kPartials * kPartials;
-    for (size_t lane = 0; lane < kPartials; lane += hn::Lanes(d)) {
-      auto sum = hn::Zero(d);
-      for (size_t i = lane; i < whole; i += kPartials) {
-        const auto g = hn::LoadU(d, grad + i);
-        sum = hn::Add(sum, hn::Mul(g, g));
-      }
-      hn::Store(sum, d, partial + lane);
-    }
-    for (size_t i = whole; i < call_.width; ++i) partial[i - whole] += grad[i] * grad[i];
-    for (size_t half = kPartials / 2; half > 0; half /= 2) {
-      for (size_t lane = 0; lane < half; ++lane) partial[lane] += partial[lane + half];
-    }
-    return partial[0];
-  }
 
   const SparseCall& call_;
   Coefficients coefficients_;

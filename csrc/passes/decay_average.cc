@@ -1,10 +1,12 @@
-#include "core/around.h"
+#include "passes/decay_average.h"
 #include "core/targets.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "weights/around.cc"
+#define HWY_TARGET_INCLUDE "passes/decay_average.cc"
 #include "hwy/foreach_target.h"
-#include "simd/rule-inl.h"
+#include "simd/dispatch.h"
+#include "simd/ops-inl.h"
+#include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -16,9 +18,9 @@ struct Decayed {
   using Stored = typename Codec::Stored;
   using T = typename Codec::Compute;
 
-  Decayed(const Around& around, size_t begin, void* all)
-      : decay(static_cast<T>(around.decay)),
-        rate(static_cast<T>(around.rate)),
+  Decayed(const DecayAndAverage& how, size_t begin, void* all)
+      : decay(static_cast<T>(how.decay)),
+        rate(static_cast<T>(how.rate)),
         var(static_cast<Stored*>(all) + begin) {}
 
   template <class D>
@@ -37,12 +39,12 @@ struct Averaged {
   using Stored = typename Codec::Stored;
   using T = typename Codec::Compute;
 
-  Averaged(const Around& around, size_t begin, void* all)
-      : kept(static_cast<T>(around.kept)),
-        added(static_cast<T>(around.added)),
-        overwrites(around.overwrites),
+  Averaged(const DecayAndAverage& how, size_t begin, void* all)
+      : kept(static_cast<T>(how.kept)),
+        added(static_cast<T>(how.added)),
+        overwrites(how.overwrites),
         var(static_cast<Stored*>(all) + begin),
-        average(static_cast<Stored*>(around.average) + begin) {}
+        average(static_cast<Stored*>(how.average) + begin) {}
 
   template <class D>
   HWY_INLINE void operator()(D d, size_t i) const {
@@ -61,12 +63,13 @@ struct Averaged {
 template <template <class> class Stage>
 struct Staged {
   template <class Codec>
-  static void Run(const Around& around, size_t begin, size_t count, void* var) {
-    WalkAll<typename Codec::Compute>(Stage<Codec>(around, begin, var), count);
+  static void Run(const DecayAndAverage& how, size_t begin, size_t count, void* var) {
+    WalkAll<typename Codec::Compute>(Stage<Codec>(how, begin, var), count);
   }
 
-  static void Apply(DType dtype, const Around& around, size_t begin, size_t count, void* var) {
-    WithCodec(dtype, [&](auto codec) HWY_ATTR { Run<decltype(codec)>(around, begin, count, var); });
+  static void Apply(DType dtype, const DecayAndAverage& how, size_t begin, size_t count,
+                    void* var) {
+    WithCodec(dtype, [&](auto codec) HWY_ATTR { Run<decltype(codec)>(how, begin, count, var); });
   }
 };
 
@@ -80,16 +83,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace slotwise {
 
-using StageFunction = void (*)(DType, const Around&, size_t, size_t, void*);
+using StageFunction = void (*)(DType, const DecayAndAverage&, size_t, size_t, void*);
 
-void DecayWeights(DType dtype, const Around& around, size_t begin, size_t count, void* var) {
+void DecayWeights(DType dtype, const DecayAndAverage& how, size_t begin, size_t count, void* var) {
   static constexpr StageFunction kTable[] = SLOTWISE_TABLE(Decay::Apply);
-  kTable[TargetIndex()](dtype, around, begin, count, var);
+  kTable[TargetIndex()](dtype, how, begin, count, var);
 }
 
-void AverageWeights(DType dtype, const Around& around, size_t begin, size_t count, void* var) {
+void AverageWeights(DType dtype, const DecayAndAverage& how, size_t begin, size_t count,
+                    void* var) {
   static constexpr StageFunction kTable[] = SLOTWISE_TABLE(Average::Apply);
-  kTable[TargetIndex()](dtype, around, begin, count, var);
+  kTable[TargetIndex()](dtype, how, begin, count, var);
 }
 
 }  // namespace slotwise

@@ -2,20 +2,20 @@
 // zero gradient, or are decayed and averaged only. It streams through all of them; the rows driver
 // does the others.
 
-#if defined(SLOTWISE_SIMD_SWEEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_SWEEP_INL_H_
-#undef SLOTWISE_SIMD_SWEEP_INL_H_
+#if defined(SLOTWISE_DRIVERS_SWEEP_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_SWEEP_INL_H_
+#undef SLOTWISE_DRIVERS_SWEEP_INL_H_
 #else
-#define SLOTWISE_SIMD_SWEEP_INL_H_
+#define SLOTWISE_DRIVERS_SWEEP_INL_H_
 #endif
 
 #include <algorithm>
 
-#include "core/around.h"
+#include "passes/decay_average.h"
 #include "core/row_set.h"
 #include "core/threads.h"
 #include "core/zeros.h"
-#include "simd/span-inl.h"
+#include "drivers/span-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -52,12 +52,12 @@ class Sweep {
   }
 
   void Apply(size_t begin, size_t end) const {
-    const size_t step = call_.around == nullptr ? kZeroElements : kBlock;
+    const size_t step = call_.decay_average == nullptr ? kZeroElements : kBlock;
     const auto* const zeros = reinterpret_cast<const Stored*>(kZeros);
     while (begin < end) {
       const size_t count = std::min(step, end - begin);
       const Arrays<Stored> arrays = arrays_.template From<S::kSlots>(begin, zeros);
-      BeforeUpdate(call_.dtype, call_.around, begin, count, call_.var);
+      BeforeUpdate(call_.dtype, call_.decay_average, begin, count, call_.var);
       if (call_.untouched == Untouched::kAll) {
         S::Apply(coefficients_, arrays, count);
       } else if constexpr (R::kSlotsAlone) {
@@ -65,7 +65,7 @@ class Sweep {
           S::template Apply<false>(coefficients_, arrays, count);
         }
       }
-      AfterUpdate(call_.dtype, call_.around, begin, count, call_.var);
+      AfterUpdate(call_.dtype, call_.decay_average, begin, count, call_.var);
       begin += count;
     }
   }

@@ -1,24 +1,21 @@
 // The update of a run of contiguous elements: what the dense driver and the sweep share.
 
-#if defined(SLOTWISE_SIMD_SPAN_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_SPAN_INL_H_
-#undef SLOTWISE_SIMD_SPAN_INL_H_
+#if defined(SLOTWISE_DRIVERS_SPAN_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SLOTWISE_DRIVERS_SPAN_INL_H_
+#undef SLOTWISE_DRIVERS_SPAN_INL_H_
 #else
-#define SLOTWISE_SIMD_SPAN_INL_H_
+#define SLOTWISE_DRIVERS_SPAN_INL_H_
 #endif
 
 #include <cstring>
 #include <type_traits>
 
 #include "core/few_bytes.h"
-#include "simd/step-inl.h"
+#include "drivers/update-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
-
-// Less work than this per thread is done sooner by one (measured, see bench/).
-constexpr size_t kMinBytesPerThread = 64 << 10;
 
 // Elements that several loops pass over in turn: their arrays stay in the first-level cache.
 constexpr size_t kBlock = 512;
