@@ -48,7 +48,7 @@ crash: $(VENV)/.project $(VENV)/.tools-test
 # Another seed: SLOTWISE_FUZZ_SEED=1 make fuzz
 fuzz: $(VENV)/.project $(VENV)/.tools-test
 	SLOTWISE_FUZZ=3000 SLOTWISE_FUZZ_CALLS=120000 $(VENV)/bin/python -m pytest \
-		tests/state/test_forged.py tests/state/test_interrupts.py tests/test_fuzz_calls.py $(ARGS)
+		tests/state/test_forged.py tests/state/test_interrupts.py tests/library/test_fuzz_calls.py $(ARGS)
 
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)

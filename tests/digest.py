@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import plans
 import slotwise
-from compare import bits
-from ops import CASES, DTYPES
-from reference import Array
-from sparse import MODES, SPARSE_CASES
+from support import plans
+from support.compare import bits
+from support.ops import CASES, DTYPES
+from support.reference import Array
+from support.rows import MODES, SPARSE_CASES
 
 # Shorter and longer than a vector and a block; one that threads share.
 DENSE_SHAPES = (0, 1, 3, 7, 16, 33, 64, 100, 511, 513, 1000, (37, 29), 70_000)

@@ -2,7 +2,7 @@
 //
 // float32 goes through float64 with polynomials just long enough (within 0.51 ulp); float64 keeps
 // log2(x) as an unevaluated sum of two doubles (within 1 ulp). x < 0, 0, inf and NaN behave as C's
-// pow; subnormal operands count as zero. tests/test_pow.py holds the results to their limits.
+// pow; subnormal operands count as zero. tests/ops/test_pow.py holds the results to their limits.
 
 #if defined(SLOTWISE_SIMD_POW_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_SIMD_POW_INL_H_

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compare import bits
-from ops import CASES as ALL_CASES
-from reference import Array
-from sparse import TF_CASES, SparseCase
+from support.compare import bits
+from support.ops import CASES as ALL_CASES
+from support.reference import Array
+from support.rows import TF_CASES, SparseCase
 
 PATH = Path(__file__).parent / "tensorflow.npz"
 

@@ -24,8 +24,6 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import tensorflow as tf
-import tensorflow_ops  # with one thread, or equal ids would race
-from compare import assert_same
 from golden.contents import (
     CASES,
     PATH,
@@ -39,9 +37,11 @@ from golden.contents import (
     ids_of,
     pack,
 )
-from ops import ANY, DTYPES, SPECIAL, draw
-from reference import Array
-from sparse import TF_CASES, SparseCase
+from support import tensorflow_ops  # with one thread, or equal ids would race
+from support.compare import assert_same
+from support.ops import ANY, DTYPES, SPECIAL, draw
+from support.reference import Array
+from support.rows import TF_CASES, SparseCase
 
 Arrays = dict[str, Array]
 

@@ -21,9 +21,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-import keras_cases
-import keras_tensorflow
-from reference import Array
+from support import keras_cases, keras_tensorflow
+from support.reference import Array
 
 FOLDER = Path(__file__).parent
 

@@ -7,16 +7,14 @@ import warnings
 from typing import Any
 
 import keras
-import keras_cases
-import keras_keras3
-import keras_slotwise
 import numpy as np
 import pytest
-from keras_cases import Problem, Schedule
-from keras_draws import Random, draw_kwargs, draw_schedule
-from reference import Array
 from slotwise import interop, optimizers
 from slotwise.optimizers import schedules
+from support import keras_cases, keras_keras3, keras_slotwise
+from support.keras_cases import Problem, Schedule
+from support.keras_draws import Random, draw_kwargs, draw_schedule
+from support.reference import Array
 
 NAMES = (
     *("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "Nadam", "Ftrl"),

@@ -7,17 +7,15 @@ import logging
 import warnings
 from typing import Any
 
-import keras_cases
-import keras_slotwise
-import keras_tensorflow
 import numpy as np
 import pytest
 import slotwise
 import tensorflow as tf
 import tf_keras
-from keras_cases import Config, Schedule
-from keras_draws import Random, draw_kwargs, draw_schedule, rounded
 from slotwise import optimizers
+from support import keras_cases, keras_slotwise, keras_tensorflow
+from support.keras_cases import Config, Schedule
+from support.keras_draws import Random, draw_kwargs, draw_schedule, rounded
 
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 logging.getLogger("slotwise").setLevel(logging.ERROR)

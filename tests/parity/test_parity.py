@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow_ops
-from compare import assert_same, error
-from ops import DTYPES, OPS, SPECIAL, Case, Op
-from reference import Array, ftrl_terms
+from support import tensorflow_ops
+from support.compare import assert_same, error
+from support.ops import DTYPES, OPS, SPECIAL, Case, Op
+from support.reference import Array, ftrl_terms
 
 SEED = int(os.environ.get("PARITY_SEED", "0"))
 CASES_EACH = int(os.environ.get("PARITY_CASES", "200"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow_ops  # sets the number of threads
-from ops import DTYPES
-from sparse import TF_CASES, SparseCase
-from tensorflow_limits import check, magnitude, sparse_limit
+from support import tensorflow_ops  # sets the number of threads
+from support.ops import DTYPES
+from support.rows import TF_CASES, SparseCase
+from support.tensorflow_limits import check, magnitude, sparse_limit
 
 COMPARED = [pytest.param(case, tag, id=f"{case}-{tag}") for case, tag in TF_CASES]
 

@@ -7,24 +7,22 @@ import itertools
 import os
 import resource
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slotwise
 from slotwise.state import _atomic
+from support.process import program
 
 KILLS = int(os.environ.get("SLOTWISE_CRASH_KILLS", "20"))
-SCRIPT = Path(__file__).parents[1] / "state_crash.py"
 ONES = {"a": np.ones(1000), "b": np.ones(3, np.float32)}
 TWOS = {name: 2 * x for name, x in ONES.items()}
 NAMES = ("x.safetensors", "folder")
 
 
 def test_kills_at_random_points(tmp_path):
-    command = [sys.executable, SCRIPT, tmp_path, str(KILLS), "0"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = program("state_crash", tmp_path, KILLS, 0)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

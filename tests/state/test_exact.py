@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slotwise
-import state_runs as runs
+from support import state_runs as runs
+from support.process import program
 
 RUNS = list(runs.runs())
 
@@ -21,9 +20,9 @@ RUNS = list(runs.runs())
 def folder():
     memory = "/dev/shm"  # hundreds of syncs take long on a disk
     path = tempfile.mkdtemp(dir=memory if os.path.isdir(memory) else None)
-    script = Path(runs.__file__)
     for step in ("begin", "go on"):
-        subprocess.run([sys.executable, script, step, path], check=True)
+        done = program("state_runs", step, path)
+        assert done.returncode == 0, done.stderr
     yield Path(path)
     shutil.rmtree(path)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,17 +12,16 @@ import pytest
 import slotwise
 from slotwise.state import Reader, StateError, _format, _index
 from slotwise.state._checksums import checksum, seal
+from support.process import program
 
 COUNT = int(os.environ.get("SLOTWISE_FUZZ", "80"))
 SEED = os.environ.get("SLOTWISE_FUZZ_SEED", "0")
-SCRIPT = Path(__file__).parents[1] / "state_forge.py"
 INDEX = _index.INDEX
 X = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
 def test_forgeries_at_random(tmp_path):
-    command = [sys.executable, SCRIPT, tmp_path, str(COUNT), SEED]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = program("state_forge", tmp_path, COUNT, SEED)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -14,9 +14,9 @@ import pytest
 import safetensors
 import safetensors.numpy
 import slotwise
-from compare import bits
 from slotwise.state import Reader, StateError
 from slotwise.state._checksums import CHUNK
+from support.compare import bits
 
 DTYPES = (
     *("bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"),

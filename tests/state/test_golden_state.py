@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import keras_cases
 import numpy as np
 import pytest
 import slotwise
 from golden.state_contents import KINDS, ROWS, Job
+from support import keras_cases
 
 
 def check_loaded(trained: Job, api, *paths):

@@ -11,10 +11,10 @@ import ml_dtypes
 import numpy as np
 import pytest
 import slotwise
-from at_once import in_threads
 from slotwise import CheckpointManager, Variable, optimizers
 from slotwise.optimizers import legacy
 from slotwise.state import StateError, _manager
+from support.at_once import in_threads
 
 
 def value(step):

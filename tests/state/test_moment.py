@@ -12,12 +12,12 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import slotwise
-from at_once import in_threads
 from slotwise import CheckpointManager, IndexedSlices, Variable, _lock, optimizers
 from slotwise._identity import memory_of
 from slotwise._overlap import Spans
 from slotwise.optimizers import legacy
 from slotwise.state import StateError, _writer
+from support.at_once import in_threads
 
 APIS = pytest.mark.parametrize("api", [optimizers, legacy])
 NAMES = pytest.mark.parametrize("name", ["x", "x.safetensors"])

@@ -1,0 +1,99 @@
+"""The benchmark runs without any peer, goes on where it stopped, and compares runs.
+
+What is tested is that, not speed: the runs are as short as they can be.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+TINY = ("--against", "--time", "0.001", "--threads", "1")
+DENSE = ("--suite", "dense", "--op", "ApplyMomentum", "--size", "64", "1Ki")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "bench", *map(str, arguments)]
+
+
+def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=CHECKOUT, capture_output=True, text=True, timeout=120
+    )
+
+
+def cases(folder: Path) -> list[str]:
+    records = json.loads((folder / "results.json").read_text())["records"]
+    assert all(r["status"] == "ok" for r in records), records
+    return [r["case"] for r in records]
+
+
+def test_runs_resumes_and_compares_without_peers(tmp_path: Path) -> None:
+    first = bench(*DENSE, *TINY, "--out", tmp_path)
+    assert first.returncode == 0, first.stdout + first.stderr
+    names = cases(tmp_path)
+    assert "ApplyMomentum/float32/64" in names and len(names) == 2
+    assert "Momentum" in (tmp_path / "report.html").read_text()
+
+    more = (*DENSE, "4Ki", *TINY, "--out", tmp_path, "--resume", "--plain")
+    before = json.loads((tmp_path / "results.json").read_text())["records"]
+    assert bench(*more).returncode == 0
+    after = json.loads((tmp_path / "results.json").read_text())["records"]
+    assert after[:2] == before and len(after) == 3
+
+    same = bench("compare", tmp_path, tmp_path)
+    assert same.returncode == 0 and "3 cases in both" in same.stdout, same.stdout + same.stderr
+
+
+def test_compare_names_what_became_slower(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    assert bench(*DENSE, *TINY, "--out", old, "--plain").returncode == 0
+    data = json.loads((old / "results.json").read_text())
+    data["records"][0]["seconds"]["slotwise"] = [
+        2 * t for t in data["records"][0]["seconds"]["slotwise"]
+    ]
+    new = tmp_path / "new.json"
+    new.write_text(json.dumps(data))
+    done = bench("compare", old, new)
+    assert done.returncode == 1 and "slower" in done.stdout, done.stdout + done.stderr
+
+
+def test_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+    arguments = ("--suite", "call_overhead", *TINY, "--out", tmp_path, "--plain")
+    running = subprocess.Popen(
+        command(*arguments), cwd=CHECKOUT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    end = time.monotonic() + 60
+    while not (tmp_path / "results.json").exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    os.kill(running.pid, signal.SIGINT)
+    assert running.wait(60) == 130
+    kept = cases(tmp_path)
+    assert 0 < len(kept) < 18
+
+    assert bench(*arguments, "--resume").returncode == 0
+    assert cases(tmp_path)[: len(kept)] == kept
+    assert len(cases(tmp_path)) == 18
+
+
+def test_sparse_cases_run_without_peers(tmp_path: Path) -> None:
+    done = bench("--suite", "rows", "--op", "gather", *TINY, "--out", tmp_path, "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(cases(tmp_path)) == 4
+
+
+def test_state_runs_without_peers(tmp_path: Path) -> None:
+    done = bench("--suite", "state", "--size", "64Ki", *TINY, "--out", tmp_path, "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(cases(tmp_path)) == 3
+
+
+def test_optimizers_run_without_peers(tmp_path: Path) -> None:
+    arguments = ("--suite", "optimizers", "--op", "legacy.Adam", "--size", "1Ki")
+    done = bench(*arguments, *TINY, "--out", tmp_path, "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(cases(tmp_path)) == 3
