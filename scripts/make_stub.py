@@ -6,8 +6,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from slotwise import _core
-from slotwise.raw_ops import _make, dense, scatter, sparse
+from slotwise import _core, raw_ops
+from slotwise.raw_ops import _make
 
 PACKAGE = Path(__file__).parents[1] / "python" / "slotwise"
 
@@ -136,9 +136,9 @@ def _quoted(default: object) -> str:
 def stubs() -> dict[Path, str]:
     return {
         PACKAGE / "_core.pyi": extension(),
-        PACKAGE / "raw_ops" / "dense.pyi": ops(dense, _make.dense_ops()),
-        PACKAGE / "raw_ops" / "scatter.pyi": ops(scatter, _make.scatter_ops()),
-        PACKAGE / "raw_ops" / "sparse.pyi": ops(sparse, _make.sparse_ops()),
+        PACKAGE / "raw_ops" / "dense.pyi": ops(raw_ops.dense, _make.dense_ops()),
+        PACKAGE / "raw_ops" / "scatter.pyi": ops(raw_ops.scatter, _make.scatter_ops()),
+        PACKAGE / "raw_ops" / "sparse.pyi": ops(raw_ops.sparse, _make.sparse_ops()),
     }
 
 
