@@ -73,40 +73,47 @@ class Op:
         return len(self.updated)
 
 
-_ADAM = "beta1_power beta2_power lr beta1 beta2 epsilon grad"
+_OVERRIDES: dict[str, dict[str, Scalar]] = {
+    # ms - mg*mg cancels once the slots have settled: an epsilon above its rounding error in
+    # 16-bit storage keeps the square root away from negative numbers in every peer.
+    "ApplyCenteredRMSProp": {"epsilon": 0.125},
+    "ApplyAddSign": {"alpha": 1.0},
+}
+
+# TensorFlow's dense ops, and the sparse one that has no dense one. (scripts/make_op_tables.py)
+# signatures: begin
+_SIGNATURES = """
+ApplyGradientDescent var* alpha delta
+ApplyProximalGradientDescent var* alpha l1 l2 delta
+ApplyAdadelta var* accum* accum_update* lr rho epsilon grad
+ApplyAdagrad var* accum* lr grad
+ApplyAdagradV2 var* accum* lr epsilon grad
+ApplyAdagradDA var* gradient_accumulator* gradient_squared_accumulator* grad lr l1 l2 global_step
+ApplyProximalAdagrad var* accum* lr l1 l2 grad
+ApplyFtrl var* accum* linear* grad lr l1 l2 lr_power
+ApplyFtrlV2 var* accum* linear* grad lr l1 l2 l2_shrinkage lr_power
+ApplyMomentum var* accum* lr grad momentum
+ApplyKerasMomentum var* accum* lr grad momentum
+ApplyAdam var* m* v* beta1_power beta2_power lr beta1 beta2 epsilon grad
+ApplyAdamWithAmsgrad var* m* v* vhat* beta1_power beta2_power lr beta1 beta2 epsilon grad
+ApplyAdaMax var* m* v* beta1_power lr beta1 beta2 epsilon grad
+ApplyRMSProp var* ms* mom* lr rho momentum epsilon grad
+ApplyCenteredRMSProp var* mg* ms* mom* lr rho momentum epsilon grad
+ApplyAddSign var* m* lr alpha sign_decay beta grad
+ApplyPowerSign var* m* lr logbase sign_decay beta grad
+SparseApplyRowWiseAdagrad var* accum* lr epsilon grad
+"""
+# signatures: end
+
+_BY_NAME = dict(line.split(" ", 1) for line in _SIGNATURES.split("\n") if line)
 
 OPS: dict[str, Op] = {
-    op.name: op
-    for op in (
-        Op("ApplyGradientDescent", "var* alpha delta"),
-        Op("ApplyProximalGradientDescent", "var* alpha l1 l2 delta"),
-        Op("ApplyAdadelta", "var* accum* accum_update* lr rho epsilon grad"),
-        Op("ApplyAdagrad", "var* accum* lr grad"),
-        Op("ApplyAdagradV2", "var* accum* lr epsilon grad"),
-        Op(
-            "ApplyAdagradDA",
-            "var* gradient_accumulator* gradient_squared_accumulator* grad lr l1 l2 global_step",
-        ),
-        Op("ApplyProximalAdagrad", "var* accum* lr l1 l2 grad"),
-        Op("ApplyFtrl", "var* accum* linear* grad lr l1 l2 lr_power"),
-        Op("ApplyFtrlV2", "var* accum* linear* grad lr l1 l2 l2_shrinkage lr_power"),
-        Op("ApplyMomentum", "var* accum* lr grad momentum"),
-        Op("ApplyKerasMomentum", "var* accum* lr grad momentum"),
-        Op("ApplyAdam", f"var* m* v* {_ADAM}"),
-        Op("ApplyAdamWithAmsgrad", f"var* m* v* vhat* {_ADAM}"),
-        Op("ApplyAdaMax", "var* m* v* beta1_power lr beta1 beta2 epsilon grad"),
-        Op("ApplyRMSProp", "var* ms* mom* lr rho momentum epsilon grad"),
-        # ms - mg*mg cancels once the slots have settled: an epsilon above its rounding error in
-        # 16-bit storage keeps the square root away from negative numbers in every peer.
-        Op(
-            "ApplyCenteredRMSProp",
-            "var* mg* ms* mom* lr rho momentum epsilon grad",
-            {"epsilon": 0.125},
-        ),
-        Op("ApplyAddSign", "var* m* lr alpha sign_decay beta grad", {"alpha": 1.0}),
-        Op("ApplyPowerSign", "var* m* lr logbase sign_decay beta grad"),
-    )
+    name: Op(name, signature, _OVERRIDES.get(name, {}))
+    for name, signature in _BY_NAME.items()
+    if name.startswith("Apply")
 }
+
+_ROW_WISE = "SparseApplyRowWiseAdagrad"
 
 # The rule of every dense op on rows; and one that has no dense op.
 SPARSE_OPS: dict[str, Op] = {
@@ -116,7 +123,7 @@ SPARSE_OPS: dict[str, Op] = {
             replace(op, name=f"Sparse{op.name}", signature=op.signature.replace("delta", "grad"))
             for op in OPS.values()
         ),
-        Op("SparseApplyRowWiseAdagrad", "var* accum* lr epsilon grad", per_row=("accum",)),
+        Op(_ROW_WISE, _BY_NAME[_ROW_WISE], per_row=("accum",)),
     )
 }
 

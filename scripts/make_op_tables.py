@@ -1,21 +1,40 @@
-"""Write the tables of ops in docs/raw_ops.md from the functions' signatures and the registry."""
+"""Write the tables of ops in docs/raw_ops.md and bench/ops.py, from the ops and the registry."""
 
 import inspect
-import re
 from pathlib import Path
 from typing import Any
 
 from slotwise import _core, raw_ops
 
-PAGE = Path(__file__).parents[1] / "docs" / "raw_ops.md"
-BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
-_COMMON = ("use_locking", "duplicates", "bounds", "name")
+ROOT = Path(__file__).parents[1]
+STAR = r"\*"
 
 
-def page(text: str) -> str:
-    """The page with its tables made anew."""
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    return pattern.sub(lambda _: BEGIN + "\n" + tables() + "\n" + END, text)
+def files() -> dict[Path, str]:
+    """The files with their tables made anew."""
+    page, bench = ROOT / "docs" / "raw_ops.md", ROOT / "bench" / "ops.py"
+    return {
+        page: _replaced(page, "<!-- tables: begin -->\n", "<!-- tables: end -->\n", tables()),
+        bench: _replaced(bench, "# signatures: begin\n", "# signatures: end\n", signatures()),
+    }
+
+
+def _replaced(file: Path, begin: str, end: str, text: str) -> str:
+    before, _, rest = file.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    assert found, f"{file}: expected lines {begin!r} and {end!r}"
+    return before + begin + text + end + after
+
+
+def signatures() -> str:
+    """The ops that peers have, and the one on rows alone: inputs, those updated with a star."""
+    ops = [(f"Apply{rule['name']}", rule) for rule in _core.RULES if _is_tensorflows(rule)]
+    ops += [(f"SparseApply{rule['name']}", rule) for rule in _core.RULES if not rule["has_dense"]]
+    lines = []
+    for op, rule in ops:
+        inputs = [name for name in _inputs(op, rule, "*") if name != "indices"]
+        lines.append(f"{op} {' '.join(inputs)}\n")
+    return f'_SIGNATURES = """\n{"".join(lines)}"""\n'
 
 
 def tables() -> str:
@@ -34,7 +53,7 @@ def tables() -> str:
         "\nThe scatter ops change rows of any dtype of numbers; `ScatterUpdate` sets them:\n",
         *_scatter(),
     ]
-    return "\n".join(parts) + "\n"
+    return "\n" + "\n".join(parts) + "\n\n"
 
 
 def _is_tensorflows(rule: dict[str, Any]) -> bool:
@@ -44,18 +63,20 @@ def _is_tensorflows(rule: dict[str, Any]) -> bool:
 def _table(rules: list[dict[str, Any]], prefix: str) -> list[str]:
     rows = ["| op | arguments | options |", "|---|---|---|"]
     for rule in sorted(rules, key=lambda rule: rule["name"]):
-        written = {"var", *rule["slots"]}
-        rows.append(f"| `{prefix}{rule['name']}` | {_arguments(prefix + rule['name'], written)} |")
+        op = prefix + rule["name"]
+        parameters = inspect.signature(getattr(raw_ops, op)).parameters.values()
+        options = [f"{p.name}={p.default}" for p in parameters if p.name in rule["attrs"]]
+        cells = f"{', '.join(_inputs(op, rule, STAR))} | {', '.join(options)}".strip()
+        rows.append(f"| `{op}` | {cells} |")
     return rows
 
 
-def _arguments(op: str, written: set[str]) -> str:
-    """Arguments, those that are updated with a star, then options in a column of their own."""
+def _inputs(op: str, rule: dict[str, Any], star: str) -> list[str]:
+    """Arguments without a default; a star after those that are updated."""
     parameters = inspect.signature(getattr(raw_ops, op)).parameters.values()
-    own = [p for p in parameters if p.name not in _COMMON]
-    stars = [p.name + (r"\*" if p.name in written else "") for p in own if p.default is p.empty]
-    options = [f"{p.name}={p.default}" for p in own if p.default is not p.empty]
-    return f"{', '.join(stars)} | {', '.join(options)}".strip()
+    updated = ("var", *rule["slots"])
+    names = [p.name for p in parameters if p.default is p.empty]
+    return [name + (star if name in updated else "") for name in names]
 
 
 def _sparse(rules: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[str]:
@@ -70,10 +91,10 @@ def _sparse(rules: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[s
 
 
 def _scatter() -> list[str]:
-    names = [n for n in raw_ops.__all__ if n.startswith("Scatter")]
-    listed = ", ".join(f"`{name}`" for name in names)
-    return [f"{listed}: {_arguments(names[0], {'ref'}).rstrip('| ')}."]
+    names = [f"`{n}`" for n in raw_ops.__all__ if n.startswith("Scatter")]
+    return [f"{', '.join(names)}: ref{STAR}, indices, updates."]
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text()))
+    for file, text in files().items():
+        file.write_text(text)

@@ -1,11 +1,15 @@
-"""Write the type stub of the extension module from its registry: python/slotwise/_core.pyi."""
+"""Write the type stubs of what is made: the extension module, from its registry, and the ops."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from slotwise import _core
+from slotwise import _core, raw_ops
+from slotwise.raw_ops import _make
 
-STUB = Path(__file__).parents[1] / "python" / "slotwise" / "_core.pyi"
+PACKAGE = Path(__file__).parents[1] / "python" / "slotwise"
 
 HEAD = '''"""Compiled kernels of slotwise (written by scripts/make_stub.py)."""
 
@@ -98,11 +102,50 @@ def function(rule: dict[str, Any], prefix: str) -> str:
     return f"def {prefix}{rule['name']}(\n{lines}) -> {result}: ...\n"
 
 
-def stub() -> str:
+def extension() -> str:
     dense = [function(rule, "Apply") for rule in _core.RULES if rule["has_dense"]]
     sparse = [function(rule, "SparseApply") for rule in _core.RULES if rule["has_sparse"]]
     return HEAD + "".join(dense + sparse)
 
 
+def ops(module: ModuleType, made: Iterable[_make.Op]) -> str:
+    """The functions of a module, with their docstrings: editors show those of the stub."""
+    made = list(made)
+    functions = [op_function(op) for op in made]
+    others = [f"{op.other_name} = {op.name}\n" for op in made if op.other_name is not None]
+    names = "".join(f'    "{name}",\n' for name in module.__all__)
+    types = set(re.findall(r"\b(?:Array|ArrayT|Ids|Scalar|SupportsIndex)\b", "".join(functions)))
+    integers = types & {"SupportsIndex"}
+    parts = [
+        f'"""{module.__doc__}"""\n\n# Written by scripts/make_stub.py.\n',
+        *(f"from typing import {name}\n" for name in integers),
+        f"from slotwise.raw_ops._make import {', '.join(sorted(types - integers))}\n",
+        *functions,
+        *(["".join(others)] if others else []),
+        f"__all__ = [\n{names}]\n",
+    ]
+    return "\n".join(parts)
+
+
+def op_function(op: _make.Op) -> str:
+    lines = [f"    {name}: {of},\n" for name, of in op.arguments]
+    lines += [f"    {name}: {of} = {_quoted(default)},\n" for name, of, default in op.options]
+    return f'def {op.name}(\n{"".join(lines)}) -> {op.result}:\n    """{op.doc}"""\n'
+
+
+def _quoted(default: object) -> str:
+    return f'"{default}"' if isinstance(default, str) else repr(default)
+
+
+def stubs() -> dict[Path, str]:
+    return {
+        PACKAGE / "_core.pyi": extension(),
+        PACKAGE / "raw_ops" / "dense.pyi": ops(raw_ops.dense, _make.dense_ops()),
+        PACKAGE / "raw_ops" / "scatter.pyi": ops(raw_ops.scatter, _make.scatter_ops()),
+        PACKAGE / "raw_ops" / "sparse.pyi": ops(raw_ops.sparse, _make.sparse_ops()),
+    }
+
+
 if __name__ == "__main__":
-    STUB.write_text(stub())
+    for path, text in stubs().items():
+        path.write_text(text)

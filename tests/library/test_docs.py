@@ -3,6 +3,7 @@
 import doctest
 import importlib.util
 import inspect
+import pickle
 import pkgutil
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import slotwise
 from slotwise import _core, optimizers, raw_ops
+from slotwise.raw_ops import _table
 
 MODULES = [
     importlib.import_module(found.name)
@@ -19,6 +21,7 @@ MODULES = [
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMON = ("use_locking", "duplicates", "bounds", "name")  # of all ops, or all sparse ones
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -88,6 +91,44 @@ def test_signatures_follow_the_registry(rule):
         assert op in raw_ops.__all__
 
 
+@pytest.mark.parametrize("module", [raw_ops.dense, raw_ops.scatter, raw_ops.sparse])
+def test_made_functions_are_like_written_ones(module):
+    """Found by name, by pickle, by doctest and by debuggers."""
+    examples = {test.name for test in doctest.DocTestFinder().find(module) if test.examples}
+    for name in module.__all__:
+        function = getattr(module, name)
+        assert function.__module__ == module.__name__
+        assert getattr(module, function.__qualname__) is getattr(raw_ops, name) is function
+        assert pickle.loads(pickle.dumps(function)) is function
+        assert f"{module.__name__}.{function.__name__}" in examples
+        assert inspect.getsource(function).startswith(f"def {function.__name__}(")
+        assert [*inspect.get_annotations(function)][:-1] == [
+            *inspect.signature(function).parameters
+        ]
+
+
+@pytest.mark.parametrize("module", [raw_ops.dense, raw_ops.sparse])
+def test_every_argument_of_an_op_is_explained(module):
+    """Once, in the order of the signature; what all ops have comes last."""
+    for name in module.__all__:
+        function = getattr(module, name)
+        arguments = function.__doc__.split("    Args:\n")[1].split("\n\n")[0]
+        explained = ", ".join(re.findall(r"^        (\w[\w, ]*):", arguments, re.MULTILINE))
+        common = [n for n in COMMON if n in inspect.signature(function).parameters]
+        own = [n for n in inspect.signature(function).parameters if n not in common]
+        assert explained.split(", ") == [*own, *common], name
+
+
+def test_the_table_of_ops_has_no_more_than_is_used():
+    rules = {rule["name"]: rule for rule in _core.RULES}
+    assert sorted(rules) == sorted(rule.name for rule in _table.RULES)
+    names = {name for rule in _table.RULES for name in [*rule.arguments.split(), *rule.options]}
+    assert {*_table.SENTENCES, *_table.EXAMPLE, *_table.INTEGERS} <= names
+    for rule in _table.RULES:
+        assert {*rule.says} <= {*rule.arguments.split(), *rule.options}
+        assert [n for n, says in rule.says.items() if _table.SENTENCES.get(n) == says] == []
+
+
 def script(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -95,12 +136,11 @@ def script(name):
     return module
 
 
-def test_stub_is_up_to_date():
-    make_stub = script("make_stub")
-    assert make_stub.STUB.read_text() == make_stub.stub(), "run scripts/make_stub.py"
+def test_stubs_are_up_to_date():
+    for path, text in script("make_stub").stubs().items():
+        assert path.read_text() == text, "run scripts/make_stub.py"
 
 
 def test_tables_of_ops_are_up_to_date():
-    tables = script("make_op_tables")
-    text = tables.PAGE.read_text()
-    assert tables.page(text) == text, "run scripts/make_op_tables.py"
+    for path, text in script("make_op_tables").files().items():
+        assert path.read_text() == text, "run scripts/make_op_tables.py"
