@@ -34,6 +34,8 @@ _recorder: ContextVar[Recorder | None] = ContextVar("slotwise_recorder", default
 # The types that autograd unwraps in a call. `_recording` puts autograd's own set here.
 _box_types: set[type[Any]] = set()
 
+NO_NAME = "Variable"  # what variables are called that were given no name
+
 UNRECORDED = -2.0  # below every level of autograd's, which are from -1 on
 
 
@@ -108,7 +110,7 @@ class Variable(NDArrayOperatorsMixin):
             expected = "a function of no arguments"
             value = _arguments.called("Variable", "initial_value", expected, value)
         self._array: NDArray[Any] = _held(value, dtype)
-        self._name = "Variable" if name is None else name
+        self._name = NO_NAME if name is None else name
         self._trainable = trainable
         self._constraint = constraint
 
@@ -491,6 +493,16 @@ def refuse_float(what: str) -> NoReturn:
         f"GradientTape: {what}: expected operators and functions that are recorded, got float() "
         "while the tape records, which loses its gradient (slotwise.stop_gradient leaves it out)"
     )
+
+
+def described(given: Any, place: int | None = None) -> str:
+    """What errors call a variable: its name, its place in the list that it came in, its shape."""
+    what = "variable" if place is None else f"variable {place}"
+    if not isinstance(given, (Variable, np.ndarray)):
+        return what
+    what = f"{what} of shape {given.shape}"
+    name = given.name if isinstance(given, Variable) else NO_NAME
+    return what if name == NO_NAME else f"'{name}' ({what})"
 
 
 # ----- recorded values ----------------------------------------------------------------------------
