@@ -31,8 +31,9 @@ class Recorder(Protocol):
 
 _recorder: ContextVar[Recorder | None] = ContextVar("slotwise_recorder", default=None)
 
-# The types that autograd unwraps in a call. `_recording` puts autograd's own set here.
-_box_types: set[type[Any]] = set()
+# `_recording`, which needs autograd, puts these here. Until it is imported, nothing is recorded.
+_box_types: set[type[Any]] = set()  # the types that autograd unwraps in a call: its own set
+_recording: Any = None  # the module, which has what is done with recorded values
 
 NO_NAME = "Variable"  # what variables are called that were given no name
 
@@ -250,7 +251,7 @@ class Variable(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out", ())
         if holds_recorded(inputs) or (out and holds_recorded(out)):
-            return _call_recorded(ufunc, method, inputs, kwargs)
+            return _recording.call(ufunc, method, inputs, kwargs)
         if kwargs:
             kwargs = {key: plain(value) for key, value in kwargs.items()}
         function = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -262,7 +263,7 @@ class Variable(NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if holds_recorded(args) or holds_recorded(tuple(kwargs.values())):
-            return _call_recorded(function, "__call__", args, kwargs)
+            return _recording.call(function, "__call__", args, kwargs)
         return function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
 
     def dot(self, other: Any) -> Any:
@@ -543,9 +544,3 @@ def plain(x: Any) -> Any:
     if isinstance(x, Variable):
         return x._array
     return settled(x) if kind in _box_types else x
-
-
-def _call_recorded(function: Any, method: str, args: Any, kwargs: dict[str, Any]) -> Any:
-    from slotwise._recording import call  # needs autograd
-
-    return call(function, method, args, kwargs)
