@@ -25,6 +25,7 @@ from slotwise._variable import Variable
 from slotwise.optimizers._support import support_matrix
 from slotwise.state import (
     CheckpointManager,
+    StateError,
     load,
     load_array,
     open_table,
@@ -41,6 +42,7 @@ __all__ = [
     "GradientTape",
     "IndexedSlices",
     "RowPlan",
+    "StateError",
     "Variable",
     "__version__",
     "active_target",

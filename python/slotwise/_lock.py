@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from numpy.typing import NDArray
+
 from slotwise._identity import memory_of
 from slotwise._overlap import Spans
 
@@ -120,8 +122,19 @@ class Locked:
 
     _lock = _OwnLock()  # held by steps, and by whatever else reads or writes state
 
+    def _memory(self) -> list[NDArray[Any]]:
+        """Hook: the arrays that its steps change, as far as it has met them.
+
+        Other threads call it, in the middle of a step.
+        """
+        return []
+
 
 _optimizers: dict[int, weakref.ref[Any]] = {}  # those that may have made a step
+
+
+def locks_of(optimizers: Iterable[Locked]) -> set[Lock]:
+    return {optimizer._lock for optimizer in optimizers}
 
 
 def of_users(spans: Spans) -> list[Lock]:

@@ -233,7 +233,6 @@ def _float(box: Any) -> float:
 
 notrace_primitives[Node] = _Constants()
 _register(Variable)
-_variable._box_types = Box.types
 if not hasattr(ArrayBox, "__float__"):
     ArrayBox.__float__ = _float  # of other boxes than ours, it says what it said before
 
@@ -371,3 +370,7 @@ class Total:
         indices = np.concatenate([slices.indices for slices in self._slices])
         values = anp.concatenate([slices.values for slices in self._slices])
         return IndexedSlices(values, indices, self._slices[0].dense_shape)
+
+
+# At the end, when all of it is there.
+_variable._box_types, _variable._recording = Box.types, sys.modules[__name__]

@@ -7,7 +7,7 @@ from typing import Any, Literal, SupportsIndex, TypeAlias, overload
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from slotwise import _arguments, _core
+from slotwise import _arguments, _core, _variable
 from slotwise._variable import is_recorded, plain
 
 Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
@@ -110,9 +110,7 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
         return _core.gather(plain(table), ids, out)
     if out is not None:
         raise ValueError("gather: out: expected None for a table that a GradientTape records")
-    from slotwise import _recording  # needs autograd
-
-    rows: NDArray[Any] = _recording.gather(table, ids)
+    rows: NDArray[Any] = _variable._recording.gather(table, ids)
     return rows
 
 

@@ -31,8 +31,11 @@ class Recorder(Protocol):
 
 _recorder: ContextVar[Recorder | None] = ContextVar("slotwise_recorder", default=None)
 
-# The types that autograd unwraps in a call. `_recording` puts autograd's own set here.
-_box_types: set[type[Any]] = set()
+# `_recording`, which needs autograd, puts these here. Until it is imported, nothing is recorded.
+_box_types: set[type[Any]] = set()  # the types that autograd unwraps in a call: its own set
+_recording: Any = None  # the module, which has what is done with recorded values
+
+NO_NAME = "Variable"  # what variables are called that were given no name
 
 UNRECORDED = -2.0  # below every level of autograd's, which are from -1 on
 
@@ -108,7 +111,7 @@ class Variable(NDArrayOperatorsMixin):
             expected = "a function of no arguments"
             value = _arguments.called("Variable", "initial_value", expected, value)
         self._array: NDArray[Any] = _held(value, dtype)
-        self._name = "Variable" if name is None else name
+        self._name = NO_NAME if name is None else name
         self._trainable = trainable
         self._constraint = constraint
 
@@ -248,7 +251,7 @@ class Variable(NDArrayOperatorsMixin):
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out", ())
         if holds_recorded(inputs) or (out and holds_recorded(out)):
-            return _call_recorded(ufunc, method, inputs, kwargs)
+            return _recording.call(ufunc, method, inputs, kwargs)
         if kwargs:
             kwargs = {key: plain(value) for key, value in kwargs.items()}
         function = ufunc if method == "__call__" else getattr(ufunc, method)
@@ -260,7 +263,7 @@ class Variable(NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         if holds_recorded(args) or holds_recorded(tuple(kwargs.values())):
-            return _call_recorded(function, "__call__", args, kwargs)
+            return _recording.call(function, "__call__", args, kwargs)
         return function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
 
     def dot(self, other: Any) -> Any:
@@ -493,6 +496,16 @@ def refuse_float(what: str) -> NoReturn:
     )
 
 
+def described(given: Any, place: int | None = None) -> str:
+    """What errors call a variable: its name, its place in the list that it came in, its shape."""
+    what = "variable" if place is None else f"variable {place}"
+    if not isinstance(given, (Variable, np.ndarray)):
+        return what
+    what = f"{what} of shape {given.shape}"
+    name = given.name if isinstance(given, Variable) else NO_NAME
+    return what if name == NO_NAME else f"'{name}' ({what})"
+
+
 # ----- recorded values ----------------------------------------------------------------------------
 
 
@@ -531,9 +544,3 @@ def plain(x: Any) -> Any:
     if isinstance(x, Variable):
         return x._array
     return settled(x) if kind in _box_types else x
-
-
-def _call_recorded(function: Any, method: str, args: Any, kwargs: dict[str, Any]) -> Any:
-    from slotwise._recording import call  # needs autograd
-
-    return call(function, method, args, kwargs)

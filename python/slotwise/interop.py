@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import wraps
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _arguments
+from slotwise import _arguments, _stateful
 from slotwise._identity import memory_of
+from slotwise._names import Names, array_of, named
+from slotwise._stateful import Met, Stateful
 from slotwise._variable import Variable
-from slotwise.optimizers._kinds import NUMBER
-from slotwise.optimizers._named import Names, array_of, named
-from slotwise.optimizers._state import Entry, values_of
-from slotwise.optimizers._state_dict import Stateful
+from slotwise.optimizers._kinds import NUMBER, check
+from slotwise.optimizers._state import values_of
 from slotwise.optimizers.current import Optimizer, _keras3
 
 __all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torch_state_dict"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def load_keras_weights(
@@ -64,18 +68,16 @@ def load_keras_weights(
     optimizer = _inner("load_keras_weights", optimizer)
     values = values_of("load_keras_weights", "arrays", arrays)
     own = [*named("load_keras_weights", variables).values()]
-    with optimizer._lock.step(), optimizer._undone_if_refused():
-        optimizer._make_slots(own)
-        given = optimizer._compatible_weights(values)
+    with _stateful.written([optimizer]):
+        _stateful.make_slots(optimizer, own)
+        given = _stateful.compatible_weights(optimizer, values)
         which = _keras_of(optimizer, given) if keras is None else keras
         weights = _weights("load_keras_weights", optimizer, which)
         _check("load_keras_weights", weights, given)
         for weight, array in zip(weights, given, strict=True):
             if weight.variable is not None:
                 weight.variable.assign(array)
-        if which == 3:
-            optimizer._after_keras3()
-        optimizer._state_was_written()
+        _keras3.take_over(optimizer, which)
 
 
 def keras_weights(optimizer: Any, *, keras: Literal[2, 3] = 2) -> list[NDArray[Any]]:
@@ -199,28 +201,33 @@ def _form(optimizer: Any) -> _Form:
     raise TypeError(f"load_torch_state_dict: optimizer: expected one of {[*_FORMS]}, got {got}")
 
 
-def _slots(optimizer: Any, entry: Entry | None) -> dict[str, Variable]:
+def _slots(optimizer: Any, entry: Met | None) -> dict[str, Variable]:
     """The slots of a variable that are in use and that PyTorch has, too, by our names."""
-    form = _form(optimizer)
-    used = {n for n, theirs in form.slots.items() if theirs != _RATED or optimizer._momentum}
-    return {} if entry is None else {n: slot for n, slot in entry.slots.items() if n in used}
+    if entry is None:
+        return {}
+    theirs = _form(optimizer).slots
+    slots = {name: slot for name, slot in entry.slots.items() if name in theirs}
+    # In the current API, there is one without momentum, too.
+    is_idle = isinstance(optimizer, Optimizer) and not getattr(optimizer, "momentum", 0) > 0
+    return {n: x for n, x in slots.items() if not (is_idle and theirs[n] == _RATED)}
 
 
-def _entries(optimizer: Any, variables: Iterable[Any]) -> list[Entry | None]:
+def _entries(optimizer: Any, variables: Iterable[Any]) -> list[Met | None]:
     """What the optimizer keeps for each."""
-    met = {entry.memory: entry for entry in optimizer._entries()}
+    met = {entry.memory: entry for entry in _stateful.met(optimizer)}
     return [None if v is None else met.get(memory_of(array_of(v))) for v in variables]
 
 
-def _variables(op: str, optimizer: Any, names: Sequence[Any]) -> list[Any]:
-    met = {entry.variable.name: entry.variable for entry in optimizer._entries()}
-    for name in names:
-        if isinstance(name, str) and name not in met:
-            raise ValueError(f"{op}: names: expected {[*met]}, got {name!r}")
-        if not isinstance(name, (str, Variable, np.ndarray, type(None))):
-            got = type(name).__name__
-            raise TypeError(f"{op}: names: expected Variables, arrays, names or None, got {got}")
-    return [met[name] if isinstance(name, str) else name for name in names]
+def _named(op: str, optimizer: Any, variables: Sequence[Any]) -> list[Any]:
+    """Variables, arrays and None, with the variables that names are of."""
+    met = {entry.variable.name: entry.variable for entry in _stateful.met(optimizer)}
+    for each in variables:
+        if isinstance(each, str) and each not in met:
+            raise ValueError(f"{op}: variables: expected {[*met]}, got {each!r}")
+        if not isinstance(each, (str, Variable, np.ndarray, type(None))):
+            what, got = f"{op}: variables", type(each).__name__
+            raise TypeError(f"{what}: expected Variables, arrays, names or None, got {got}")
+    return [met[each] if isinstance(each, str) else each for each in variables]
 
 
 def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[str, Any]:
@@ -250,7 +257,7 @@ def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[st
     if any(group != groups[0] for group in groups):
         raise ValueError("load_torch_state_dict: expected the same options of all param_groups")
     if len(numbers) != count:
-        what = "load_torch_state_dict: names: expected as many as parameters"
+        what = "load_torch_state_dict: variables: expected as many as parameters"
         raise ValueError(f"{what}, {len(numbers)}, got {count}")
     for key in _UNKNOWN:
         own = getattr(optimizer, key, 0) or 0
@@ -284,8 +291,21 @@ def _mapping(name: str, value: Any) -> dict[Any, Any]:
     return _arguments.mapping_of("load_torch_state_dict", name, value)
 
 
+def _takes_names(function: Callable[P, T]) -> Callable[P, T]:
+    """Take the variables by their former keyword, ``names``, too."""
+
+    @wraps(function)
+    def taking(*args: P.args, **kwargs: P.kwargs) -> T:
+        if "names" in kwargs and "variables" not in kwargs:
+            kwargs["variables"] = kwargs.pop("names")
+        return function(*args, **kwargs)
+
+    return taking
+
+
+@_takes_names
 def load_torch_state_dict(
-    optimizer: Any, state_dict: Mapping[str, Any], names: Sequence[Any]
+    optimizer: Any, state_dict: Mapping[str, Any], variables: Sequence[Any]
 ) -> None:
     """Take over the state of a PyTorch optimizer: Adam, AdamW, SGD, RMSprop or Adagrad.
 
@@ -298,10 +318,10 @@ def load_torch_state_dict(
     Args:
         optimizer: the optimizer of the same name.
         state_dict: what ``state_dict()`` of PyTorch's returned; all groups have the same options.
-        names: the variables in the order of PyTorch's parameters: Variables, arrays, or names of
-            Variables that the optimizer has met; None for a parameter that is left out. Those that
-            have no state in PyTorch begin anew; of Adam and AdamW, where each parameter has its own
-            count of steps there and all have one here, they must be left out.
+        variables: in the order of PyTorch's parameters: Variables, arrays, or names of Variables
+            that the optimizer has met; None for a parameter that is left out. Those that have no
+            state in PyTorch begin anew; of Adam and AdamW, where each parameter has its own count
+            of steps there and all have one here, they must be left out.
 
     Raises:
         TypeError: another optimizer, another dtype.
@@ -320,27 +340,26 @@ def load_torch_state_dict(
     """
     optimizer = _inner("load_torch_state_dict", optimizer)
     form = _form(optimizer)
-    names = _arguments.items_of("load_torch_state_dict", "names", "variables or names", names)
-    group = _group(optimizer, state_dict, len(names))
+    op = "load_torch_state_dict"
+    given = _arguments.items_of(op, "variables", "variables or names", variables)
+    group = _group(optimizer, state_dict, len(given))
     numbers = _numbers(form, group)
-    given = _mapping("state_dict['state']", state_dict["state"])
+    of_number = _mapping("state_dict['state']", state_dict["state"])
     states = [
         {
             key: value
-            for key, value in _mapping(f"state_dict['state'][{n}]", given.get(n, {})).items()
+            for key, value in _mapping(f"state_dict['state'][{n}]", of_number.get(n, {})).items()
             if value is not None
         }
         for n in group["params"]
     ]
-    variables = _variables("load_torch_state_dict", optimizer, names)
-    with optimizer._lock.step(), optimizer._undone_if_refused():
-        optimizer._make_slots([variable for variable in variables if variable is not None])
+    own = _named(op, optimizer, given)
+    with _stateful.written([optimizer]):
+        _stateful.make_slots(optimizer, [each for each in own if each is not None])
         planned: list[tuple[Variable, Any]] = []
         steps: set[int] = set()
-        for number, (entry, state) in enumerate(
-            zip(_entries(optimizer, variables), states, strict=True)
-        ):
-            if variables[number] is None:
+        for number, (entry, state) in enumerate(zip(_entries(optimizer, own), states, strict=True)):
+            if own[number] is None:
                 continue
             if _COUNT in state:
                 name, count = f"parameter {number}, {_COUNT!r}", state.pop(_COUNT)
@@ -353,24 +372,23 @@ def load_torch_state_dict(
         if len(steps) > 1:
             raise ValueError(
                 f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}; a "
-                "parameter without state has made 0 (None in names leaves a parameter out)"
+                "parameter without state has made 0 (None in variables leaves a parameter out)"
             )
-        own_numbers = optimizer._hyperparameters()
-        for name in numbers.keys() & own_numbers.keys() & optimizer._kinds.keys():
-            optimizer._kinds[name](type(optimizer).__name__, name, numbers[name])
+        own_numbers = _stateful.numbers_of(optimizer)
+        for name in numbers.keys() & own_numbers.keys():
+            check(optimizer, name, numbers[name])
         for slot, value in planned:
             slot.assign(value)
         for step in steps:
-            optimizer._set_step_count(step)
+            _stateful.set_step_count(optimizer, step)
         for name, own in own_numbers.items():
             if name in numbers:  # which a np.float64 stays: it is not rounded to float32
                 rate = numbers[name]
                 setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
-        optimizer._state_was_written()
 
 
 def _planned(
-    optimizer: Any, number: int, entry: Entry | None, state: Mapping[str, Any], rate: float
+    optimizer: Any, number: int, entry: Met | None, state: Mapping[str, Any], rate: float
 ) -> list[tuple[Variable, Any]]:
     """The slots of a parameter, and what to write into them."""
     form, slots = _form(optimizer), _slots(optimizer, entry)
@@ -388,7 +406,7 @@ def _planned(
     return planned
 
 
-def _first_value(what: str, entry: Entry | None, name: str) -> NDArray[Any]:
+def _first_value(what: str, entry: Met | None, name: str) -> NDArray[Any]:
     """What a slot begins with, in its shape."""
     assert entry is not None
     if name not in entry.starts:
@@ -397,14 +415,15 @@ def _first_value(what: str, entry: Entry | None, name: str) -> NDArray[Any]:
     return np.broadcast_to(np.asarray(entry.first_value(name), slot.dtype), slot.shape)
 
 
+@_takes_names
 def torch_state_dict(
-    optimizer: Any, names: Sequence[Any], template: Mapping[str, Any]
+    optimizer: Any, variables: Sequence[Any], template: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The way back: what ``load_state_dict`` of the PyTorch optimizer takes. It needs PyTorch.
 
     Args:
         optimizer: one that `load_torch_state_dict` takes.
-        names: as there.
+        variables: as there.
         template: ``state_dict()`` of the PyTorch optimizer that is to have the state; its options
             stay, but for the learning rate and the rates of decay.
 
@@ -417,9 +436,9 @@ def torch_state_dict(
     """
     optimizer = _inner("torch_state_dict", optimizer)
     form = _form(optimizer)
-    names = _arguments.items_of("torch_state_dict", "names", "variables or names", names)
-    group = _group(optimizer, template, len(names))
-    rates = {name: float(array_of(x)) for name, x in optimizer._hyperparameters().items()}
+    given = _arguments.items_of("torch_state_dict", "variables", "variables or names", variables)
+    group = _group(optimizer, template, len(given))
+    rates = {name: float(array_of(x)) for name, x in _stateful.numbers_of(optimizer).items()}
     options: dict[str, Any] = {
         theirs: rates[ours] for ours, theirs in form.numbers.items() if theirs in group
     }
@@ -429,7 +448,7 @@ def torch_state_dict(
         options["lr"] = rates["learning_rate"]
     rate = float(options.get("lr", group["lr"]))
     states: dict[int, dict[str, Any]] = {}
-    known = _entries(optimizer, _variables("torch_state_dict", optimizer, names))
+    known = _entries(optimizer, _named("torch_state_dict", optimizer, given))
     for number, entry in zip(group["params"], known, strict=True):
         slots = _slots(optimizer, entry)
         if not slots:

@@ -282,7 +282,7 @@ def test_which_rows_count_as_touched(make, kwargs, all_rows, twice):
     opt.build([emb])
     touched = slotwise.track(emb)
     slots = {id(emb.value): emb.value} | {id(x): x for x in opt.state_dict().values()}
-    slotwise.state._save.count_from(touched, "0", {"emb": emb.value, **_beside(opt)})
+    slotwise.state._snapshot.count_from(touched, "0", {"emb": emb.value, **_beside(opt)})
     before = {key: np.array(x) for key, x in slots.items()}
     for number in range(2):
         grad = IndexedSlices(np.ones((2, 2), np.float32), np.array([3, number]), emb.shape)

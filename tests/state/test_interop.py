@@ -89,7 +89,7 @@ def test_torch_parameters_without_state(api):
     with pytest.raises(ValueError, match=r"one count of steps, got \[0, 7\]; a parameter without"):
         interop.load_torch_state_dict(opt, state, own)
     assert int(opt.iterations) == 0 and not list(opt._entries())
-    with pytest.raises(TypeError, match=r"names: expected Variables, .* or None, got int"):
+    with pytest.raises(TypeError, match=r"variables: expected Variables, .* or None, got int"):
         interop.load_torch_state_dict(opt, state, [own[0], 1])
     step = [(np.ones_like(v.value), v) for v in own]
     opt.apply_gradients(step)
@@ -142,7 +142,7 @@ def test_torch_parameters_by_name_and_in_groups():
         opt, {"state": adam_state(), "param_groups": groups}, ["v0", "v1"]
     )
     assert int(opt.iterations) == 7
-    with pytest.raises(ValueError, match="names: expected"):
+    with pytest.raises(ValueError, match="variables: expected"):
         interop.load_torch_state_dict(opt, {"state": {}, "param_groups": groups}, ["v0", "v2"])
 
 
@@ -177,7 +177,7 @@ def test_schedules_stay():
             ValueError,
             "added to gradients",
         ),
-        (legacy.Adam, adam_state(), {"params": [0]}, ValueError, "names: expected as many"),
+        (legacy.Adam, adam_state(), {"params": [0]}, ValueError, "variables: expected as many"),
         (legacy.SGD, {}, {"dampening": 0.5}, ValueError, "'dampening'"),
         (
             legacy.SGD,

@@ -670,7 +670,7 @@ def interop_call(rng: Rng) -> Call:
     arguments = {
         "optimizer": sgd,
         "state_dict": {"state": state, "param_groups": [group]},
-        "names": given,
+        "variables": given,
     }
     return Call("load_torch_state_dict", interop.load_torch_state_dict, arguments, [sgd, given])
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _core, _tracking
 from slotwise._tables import IndexedSlices, RowPlan
-from slotwise._variable import Variable
-from slotwise.optimizers._state import array_of, described, listed
+from slotwise._variable import Variable, described
+from slotwise.optimizers._state import array_of, listed
 
 Pair: TypeAlias = tuple[Any, Any]
 Places: TypeAlias = Sequence[int]  # of pairs in the list that the user passed

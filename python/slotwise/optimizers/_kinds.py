@@ -65,6 +65,17 @@ class Checked:
         object.__setattr__(self, name, kept)
 
 
+def check(owner: Checked, name: str, value: Any) -> None:
+    """Refuse what could not be assigned to an attribute.
+
+    Raises:
+        TypeError, ValueError: it is not of the attribute's kind.
+    """
+    kind = owner._kinds.get(name)
+    if kind is not None:
+        kind(type(owner).__name__, name, value)
+
+
 @dataclass(frozen=True)
 class Number(Kind):
     """A finite number; NumPy's become Python's, except float64, which means that it is exact."""

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from slotwise import _core
-from slotwise._variable import Variable
+from slotwise._variable import Variable, described
 from slotwise.optimizers._description import Float, Update, compute_type
 from slotwise.optimizers._gradients import Pair, Places
-from slotwise.optimizers._state import described, has_another_constraint
+from slotwise.optimizers._state import has_another_constraint
 
 _HYPERS = {rule["name"]: tuple(rule["hypers"]) for rule in _core.RULES}
 

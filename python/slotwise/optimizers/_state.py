@@ -16,10 +16,9 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _tables
 from slotwise._identity import Memory, memory_of
-from slotwise._variable import Variable
+from slotwise._variable import NO_NAME, Variable, described
 
 _INITIALIZERS = {"zeros": 0.0, "zero": 0.0, "ones": 1.0, "one": 1.0}
-_NO_NAME = "Variable"  # what variables are called that were given no name
 
 
 def initial(op: str, initializer: Any, shape: Any, dtype: Any) -> NDArray[Any]:
@@ -48,16 +47,6 @@ def number_of(initializer: Any) -> Any:
     if isinstance(initializer, str):
         return _INITIALIZERS.get(initializer)
     return None if callable(initializer) or np.ndim(initializer) else initializer
-
-
-def described(given: Any, place: int | None = None) -> str:
-    """What errors call a variable: its name, its place in the list that it came in, its shape."""
-    what = "variable" if place is None else f"variable {place}"
-    if not isinstance(given, (Variable, np.ndarray)):
-        return what
-    what = f"{what} of shape {given.shape}"
-    name = given.name if isinstance(given, Variable) else _NO_NAME
-    return what if name == _NO_NAME else f"'{name}' ({what})"
 
 
 def array_of(op: str, given: Any, place: int | None = None) -> NDArray[Any]:
@@ -133,8 +122,8 @@ class Entry:
     def looks_like(self, given: Variable | NDArray[Any]) -> bool:
         if (given.shape, given.dtype) != (self.variable.shape, self.variable.dtype):
             return False
-        names = {self.variable.name, given.name if isinstance(given, Variable) else _NO_NAME}
-        return _NO_NAME in names or len(names) == 1
+        names = {self.variable.name, given.name if isinstance(given, Variable) else NO_NAME}
+        return NO_NAME in names or len(names) == 1
 
     def is_abandoned(self) -> bool:
         """Whether nothing outside of the optimizer refers to the variable or to its memory."""

@@ -13,13 +13,14 @@ import numpy as np
 from slotwise import _arguments
 from slotwise._autodiff import GradientTape
 from slotwise._lock import Lock
+from slotwise._stateful import Met, Stateful
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry, _serialization
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
 from slotwise.optimizers._loss import own_or_new, value_of
-from slotwise.optimizers._state import Copied, Entry, listed
-from slotwise.optimizers._state_dict import Stateful
+from slotwise.optimizers._state import Copied, listed
+from slotwise.optimizers._state_dict import StateDict
 from slotwise.optimizers.current import Optimizer as CurrentOptimizer
 from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
 from slotwise.optimizers.legacy.optimizer import flatten
@@ -33,7 +34,7 @@ _MANY_SKIPPED = 10  # steps in a row
 _log = logging.getLogger("slotwise")
 
 
-class LossScaleOptimizer(Copied, Stateful):
+class LossScaleOptimizer(Copied, StateDict):
     """An optimizer whose loss is scaled up, so that small gradients do not vanish in float16.
 
     Scale the loss by `get_scaled_loss`, and its gradients back by `get_unscaled_gradients`;
@@ -421,10 +422,10 @@ class LossScaleOptimizer(Copied, Stateful):
     def _lock(self) -> Lock:  # type: ignore[override]
         return self._stateful._lock
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[Met]:
         return self._stateful._entries()
 
-    def _wanted_entries(self) -> Iterator[Entry]:
+    def _wanted_entries(self) -> Iterator[Met]:
         return self._stateful._wanted_entries()
 
     def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:

@@ -11,5 +11,7 @@ class StateError(ValueError):
         >>> slotwise.load("nowhere")
         Traceback (most recent call last):
             ...
-        slotwise.state._errors.StateError: nowhere: there is no checkpoint
+        slotwise.StateError: nowhere: there is no checkpoint
     """
+
+    __module__ = "slotwise"  # where users find it, and what errors print

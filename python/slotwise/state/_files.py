@@ -11,6 +11,8 @@ from io import FileIO
 
 from slotwise.state._errors import StateError
 
+AnyPath = str | os.PathLike[str]
+
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _MOST = 128  # that are kept open at a time
 _kept: list[weakref.ref[FileIO]] = []

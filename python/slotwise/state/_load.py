@@ -9,22 +9,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from slotwise import _tracking
+from slotwise import _match, _names, _stateful, _tracking
 from slotwise._arguments import converted, flag_of, items_of, named_of, shown, text_of
-from slotwise.optimizers import _named
+from slotwise._match import Kind, Report
+from slotwise._names import Array, Names, array_of
+from slotwise._stateful import Group, Prepared
+from slotwise.optimizers import _configs
 from slotwise.optimizers._kinds import PATH
-from slotwise.optimizers._named import Array, Group, Kind, Names, Prepared, Report, array_of
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
+from slotwise.state._files import AnyPath
 from slotwise.state._memory import IntoArray, IntoRows
 from slotwise.state._reader import Part, Reader
-from slotwise.state._save import Path_, count_from, excluding_steps
+from slotwise.state._snapshot import count_from, excluding_steps, grouped
 
 Verify = Literal["before", "during"] | Literal[False]
 
 
 @dataclass
-class State:
+class Loaded:
     """What was loaded.
 
     Attributes:
@@ -46,18 +49,18 @@ class State:
 
 
 def load(
-    path: Path_,
+    path: AnyPath,
     *,
     optimizer: Any = None,
     variables: Names | Iterable[Any] | None = None,
-    deltas: Sequence[Path_] = (),
+    deltas: Sequence[AnyPath] = (),
     strict: bool = True,
     rename: Mapping[str, str] | None = None,
     custom_objects: dict[str, type[Any]] | None = None,
     verify: Verify = "before",
     mmap: bool = False,
     progress: bool | None = None,
-) -> State:
+) -> Loaded:
     """Read a checkpoint into variables and an optimizer, by name. No code is run.
 
     Args:
@@ -119,16 +122,15 @@ def load(
             optimizer = _made(layers[-1], custom_objects)
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
-            return State(last["id"], last["config"], last["extra"], None, Report(), arrays)
+            return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
         if optimizer is None and variables is None:  # new ones: there is nothing to protect
             arrays = {n: np.empty(*content.kind(n)) for n in content.names}
             content.fill(arrays, verify and "during", progress)
-            return State(last["id"], last["config"], last["extra"], None, Report(), arrays)
-        group = _named.grouped("load", optimizer)
-        names = None if variables is None else _named.named("load", variables)
+            return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
+        group = grouped("load", optimizer)
+        names = None if variables is None else _names.named("load", variables)
         tracked = stack.enter_context(excluding_steps(group, names or {}))
-        for each in group.values():
-            stack.enter_context(each._undone_if_refused())
+        stack.enter_context(_stateful.written(group.values()))
         targets, prepared, report = content.targets(group, names)
         if strict and report:
             raise ValueError(f"load: {path}: {report}")
@@ -141,19 +143,17 @@ def load(
                 touched.mark()
             raise
         prepared.begin_anew()
-        for each in group.values():
-            each._state_was_written()
         _track(group, names or {}, last["id"], fitting)
-        return State(last["id"], last["config"], last["extra"], optimizer, report, {})
+        return Loaded(last["id"], last["config"], last["extra"], optimizer, report, {})
 
 
 def load_array(
-    path: Path_,
+    path: AnyPath,
     name: str,
     rows: slice | None = None,
     mmap: bool = False,
     verify: bool = True,
-    deltas: Sequence[Path_] = (),
+    deltas: Sequence[AnyPath] = (),
 ) -> Array:
     """One variable or slot of a checkpoint, or rows of it; nothing else is read.
 
@@ -208,7 +208,7 @@ class _Content:
             _check_chain(layer, parent, layers[0])
             parent = layer.metadata["id"]
         last = layers[-1].metadata
-        prefixes = _named.prefixes(last["config"])
+        prefixes = _configs.prefixes(last["config"])
         names = {n: _renamed(n, rename) for n in last["variables"]}
         names |= {n: _renamed_state(n, prefixes, rename) for n in last["state"]}
         self._in_file = {here: n for n, here in names.items()}
@@ -265,15 +265,15 @@ class _Content:
         if names is not None:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
-        differing = _named.compare_config("load", group, self._layers[-1].metadata["config"])
+        differing = _configs.compare_config("load", group, self._layers[-1].metadata["config"])
         prepared = Prepared({}, {})
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
-            prepared = _named.prepare("load", group, own, names or {})
-            _named.refuse_repeated("load", targets.keys() & prepared.arrays.keys())
+            prepared = _stateful.prepare("load", group, own, names or {})
+            _names.refuse_repeated("load", targets.keys() & prepared.arrays.keys())
             targets |= prepared.arrays
-        report = _named.match(given, targets)
+        report = _match.match(given, targets)
         report.config, report.fresh = differing, [*prepared.fresh]
         for name, array in targets.items():
             if not array.flags.writeable:
@@ -329,7 +329,7 @@ def _made(layer: Reader, custom_objects: dict[str, type[Any]] | None) -> Any:
     if config is None:
         raise StateError(f"{layer.path}: optimizer: expected one, but it was saved without")
     try:
-        return _named.from_config(config, custom_objects)
+        return _configs.from_config(config, custom_objects)
     except Exception as error:  # of whatever class the config names
         text = str(error)[:1000]
         raise StateError(f"{layer.path}: the optimizer's config: {text}") from error
@@ -363,7 +363,7 @@ def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
 def _renamed(name: str, rename: Mapping[str, str]) -> str:
     if name in rename:
         return rename[name]
-    owner = _named.owner_of(name, rename)
+    owner = _names.owner_of(name, rename)
     return name if owner is None else rename[owner] + name[len(owner) :]
 
 
@@ -379,7 +379,7 @@ def _track(
     group: Group, names: Mapping[str, Any], identity: str, loaded: Mapping[str, Array]
 ) -> None:
     """Tracked rows count from what was loaded, if all of the variable was."""
-    state = _named.entries("load", group, names)
+    state = _stateful.entries("load", group, names)
     for name, value in names.items():
         array = array_of(value)
         touched = _tracking.find(array)

@@ -14,7 +14,8 @@ from slotwise._variable import Variable
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
 from slotwise.state import _atomic
 from slotwise.state._errors import StateError
-from slotwise.state._load import State, load
+from slotwise.state._files import AnyPath
+from slotwise.state._load import Loaded, load
 from slotwise.state._reader import Reader
 from slotwise.state._save import save_numbered
 
@@ -51,7 +52,7 @@ class CheckpointManager:
         array([30., 30., 30.])
     """
 
-    def __init__(self, folder: str | os.PathLike[str], max_to_keep: int | None = 3) -> None:
+    def __init__(self, folder: AnyPath, max_to_keep: int | None = 3) -> None:
         self.folder = Path(PATH("CheckpointManager", "folder", folder))
         self.max_to_keep = OPTIONAL_COUNT("CheckpointManager", "max_to_keep", max_to_keep)
         self._known: dict[tuple[int, int], int] = {}  # numbers, by files and their times
@@ -143,7 +144,7 @@ class CheckpointManager:
                 _atomic.discard(self.path(old))
         return path
 
-    def restore(self, step: Any, **arguments: Any) -> State:
+    def restore(self, step: Any, **arguments: Any) -> Loaded:
         """Load the checkpoint of a step.
 
         Args:
@@ -152,7 +153,7 @@ class CheckpointManager:
         """
         return load(self.path(step), **arguments)
 
-    def restore_latest(self, **arguments: Any) -> State | None:
+    def restore_latest(self, **arguments: Any) -> Loaded | None:
         """Load the latest checkpoint; None if there is none.
 
         One that is damaged is an error: `restore` loads an earlier one.

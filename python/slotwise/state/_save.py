@@ -6,114 +6,33 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from slotwise import _tracking
+from slotwise import _names, _tracking
 from slotwise._arguments import flag_of, shown
-from slotwise._identity import memory_of
-from slotwise._lock import held, of_users
-from slotwise._overlap import Spans
+from slotwise._names import Array, Names
 from slotwise._tracking import TouchedRows
-from slotwise.optimizers import _named
 from slotwise.optimizers._kinds import COUNT, PATH
-from slotwise.optimizers._named import Array, Group, Names, array_of
 from slotwise.optimizers._serialization import plain
 from slotwise.state import _format, _writer
+from slotwise.state._files import AnyPath
 from slotwise.state._memory import SomeRows, Source, WholeArray
 from slotwise.state._reader import Part, Reader
+from slotwise.state._snapshot import Snapshot, moment
 from slotwise.state._writer import changed
 
-Path_ = str | os.PathLike[str]
 SHARD = 4 << 30
-Touched = dict[TouchedRows, NDArray[np.bool_]]
 ROWS = "@rows"  # after a variable's name: which rows of it a delta holds
 
 
-@dataclass
-class Snapshot:
-    """What a checkpoint is of: arrays by name, none of them copied."""
-
-    variables: dict[str, Array]
-    state: dict[str, Array]
-    owners: dict[str, Array]  # of slots, the variables beside which they are
-    config: Any
-    touched: Touched  # which rows were, of what is tracked
-
-    @property
-    def arrays(self) -> dict[str, Array]:
-        return {**self.variables, **self.state}
-
-    def of(self, owner: Array) -> list[str]:
-        """The names of a variable and its slots."""
-        found = [name for name, array in self.variables.items() if array is owner]
-        return found + [name for name, array in self.owners.items() if array is owner]
-
-    def count_from(self, identity: str) -> None:
-        """Tracked rows count from this checkpoint on."""
-        for array in self.variables.values():
-            touched = _tracking.find(array)
-            if touched is not None and touched in self.touched:
-                own = {name: self.arrays[name] for name in self.of(array)}
-                count_from(touched, identity, own)
-
-
-def count_from(touched: TouchedRows, identity: str, own: Mapping[str, Array]) -> None:
-    """Rows count from a checkpoint on, that has these arrays of a variable."""
-    touched.count_from(identity, own)
-    for array in own.values():  # whoever assigns to a slot changes rows, too
-        _tracking.follow(array, touched)
-
-
-@contextmanager
-def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
-    """No step changes these optimizers and variables meanwhile.
-
-    Yields which rows were touched of what is tracked. They do so no longer, unless an exception
-    comes; those that are marked from now on (by an assignment in another thread, say) do.
-    """
-    arrays = [array_of(value) for value in names.values()]
-    tracked = {t for array in arrays if (t := _tracking.find(array)) is not None}
-    own = {each._lock for each in group.values()} | {touched.lock for touched in tracked}
-    spans = Spans(memory_of(array) for array in arrays)
-    while True:
-        locks = own.union(of_users(spans))
-        with held(locks):
-            touched, is_done = {each: each.set_aside() for each in tracked}, False
-            try:
-                # Who met them meanwhile marked rows, and has perhaps not changed them yet.
-                if locks.issuperset(of_users(spans)):
-                    yield touched
-                    is_done = True
-                    return
-            finally:
-                if not is_done:
-                    for each, rows in touched.items():
-                        each.put_back(rows)
-
-
-@contextmanager
-def _moment(op: str, optimizer: Any, variables: Names | Iterable[Any] | None) -> Iterator[Snapshot]:
-    """What is to be saved; meanwhile no step changes it."""
-    group, names = _named.grouped(op, optimizer), _named.named(op, variables)
-    own = {name: array_of(value) for name, value in names.items()}
-    with excluding_steps(group, names) as touched:
-        if group and variables is not None:
-            _named.refuse_left_out(op, group, names)
-        found = _named.entries(op, group, names)
-        _named.refuse_repeated(op, own.keys() & found.arrays.keys())
-        config = _named.config_of(group)
-        yield Snapshot(own, found.arrays, found.owners, config, touched)
-
-
 def save(
-    path: Path_,
+    path: AnyPath,
     *,
     optimizer: Any = None,
     variables: Names | Iterable[Any] | None = None,
@@ -161,45 +80,21 @@ def save(
         >>> slotwise.load(path, optimizer=opt, variables=[emb]).extra
         {'epoch': 3}
     """
-    return save_numbered(
-        path,
-        None,
-        optimizer=optimizer,
-        variables=variables,
-        extra=extra,
-        max_shard_size=max_shard_size,
-        verify=verify,
-        progress=progress,
-    )
+    saving = _Saving("save", path, optimizer, variables, extra, max_shard_size, verify, progress)
+    return saving.whole()
 
 
-def save_numbered(
-    path: Path_,
-    sequence: int | None,
-    *,
-    optimizer: Any = None,
-    variables: Names | Iterable[Any] | None = None,
-    extra: Any = None,
-    max_shard_size: int = SHARD,
-    verify: bool = False,
-    progress: bool | None = None,
-) -> str:
+def save_numbered(path: AnyPath, sequence: int, **arguments: Any) -> str:
     """The same, numbered among those in a folder."""
-    path, size = PATH("save", "path", path), COUNT("save", "max_shard_size", max_shard_size)
-    identity = secrets.token_hex(16)
-    with _moment("save", optimizer, variables) as found:
-        metadata = _metadata(identity, found, extra)
-        if sequence is not None:
-            metadata["sequence"] = sequence
-        _write(path, _whole(found), metadata, size, verify, progress)
-        found.count_from(identity)
-    return identity
+    given = signature(save).bind(path, **arguments)
+    given.apply_defaults()
+    return _Saving("save", **given.arguments).whole(sequence)
 
 
 def save_delta(
-    path: Path_,
+    path: AnyPath,
     *,
-    since: Path_,
+    since: AnyPath,
     optimizer: Any = None,
     variables: Names | Iterable[Any] | None = None,
     extra: Any = None,
@@ -238,31 +133,84 @@ def save_delta(
         >>> bool((state.arrays["emb"] == emb.value).all())
         True
     """
-    path = PATH("save_delta", "path", path)
-    size = COUNT("save_delta", "max_shard_size", max_shard_size)
-    parent, identity = _identity(since), secrets.token_hex(16)
-    with _moment("save_delta", optimizer, variables) as found:
-        sources = _whole(found)
-        rows: dict[str, str] = {}
-        by_rows: dict[str, TouchedRows] = {}
-        for name, array in found.variables.items():
-            touched = _tracking.find(array)
-            if touched is None or touched not in found.touched:
-                continue
-            if touched.since is not None:
-                _use_rows(name, array, touched, parent, found, sources, rows)
-                by_rows[name] = touched
-        metadata = {**_metadata(identity, found, extra), "parent": parent, "rows": rows}
+    saving = _Saving(
+        "save_delta", path, optimizer, variables, extra, max_shard_size, verify, progress
+    )
+    return saving.delta(since)
 
-        def check() -> None:
-            """Of other rows, the writer does not see whether they change."""
-            for name, touched in by_rows.items():
-                if touched.rows.size:
-                    raise changed(name)
 
-        _write(path, sources, metadata, size, verify, progress, check)
+@dataclass
+class _Saving:
+    """What is to be saved, and how: the arguments that `save` and `save_delta` have in common."""
+
+    op: str
+    path: AnyPath
+    optimizer: Any
+    variables: Names | Iterable[Any] | None
+    extra: Any
+    max_shard_size: int
+    verify: bool
+    progress: bool | None
+
+    def __post_init__(self) -> None:
+        self.path = PATH(self.op, "path", self.path)
+        self.max_shard_size = COUNT(self.op, "max_shard_size", self.max_shard_size)
+        self.verify = flag_of(self.op, "verify", self.verify)
+        if self.progress is not None:
+            self.progress = flag_of(self.op, "progress", self.progress)
+
+    def whole(self, sequence: int | None = None) -> str:
+        """Write all of it. Returns the checkpoint's id."""
+        with moment(self.op, self.optimizer, self.variables) as found:
+            numbered = {} if sequence is None else {"sequence": sequence}
+            return self._write(found, _whole(found), numbered)
+
+    def delta(self, since: AnyPath) -> str:
+        """Write what changed since a checkpoint. Returns the delta's id."""
+        parent = _identity(since)
+        with moment(self.op, self.optimizer, self.variables) as found:
+            sources = _whole(found)
+            rows: dict[str, str] = {}
+            by_rows: dict[str, TouchedRows] = {}
+            for name, array in found.variables.items():
+                touched = _tracking.find(array)
+                if touched is None or touched not in found.touched:
+                    continue
+                if touched.since is not None:
+                    _use_rows(name, array, touched, parent, found, sources, rows)
+                    by_rows[name] = touched
+
+            def check() -> None:
+                """Of other rows, the writer does not see whether they change."""
+                for name, touched in by_rows.items():
+                    if touched.rows.size:
+                        raise changed(name)
+
+            return self._write(found, sources, {"parent": parent, "rows": rows}, check)
+
+    def _write(
+        self,
+        found: Snapshot,
+        sources: Mapping[str, Source],
+        beyond: Mapping[str, Any],
+        check: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Write a snapshot; ``beyond`` goes into the metadata. Tracked rows count from it on."""
+        identity = secrets.token_hex(16)
+        metadata = {**_metadata(self.op, identity, found, self.extra), **beyond}
+        if "__metadata__" in sources:
+            raise ValueError(f"{self.op}: variables: expected other names than '__metadata__'")
+        size, prove = self.max_shard_size, _prove if self.verify else lambda place: None
+        _writer.write(Path(self.path), sources, metadata, size, self.progress, check, prove)
         found.count_from(identity)
-    return identity
+        return identity
+
+
+def _prove(place: Path) -> None:
+    """Read back what was written, and verify it."""
+    with Reader(place) as reader:
+        parts = [Part(reader.tensor(n), 0, reader.tensor(n).size, None) for n in reader.names]
+        reader.fill(parts)
 
 
 def _whole(found: Snapshot) -> dict[str, Source]:
@@ -290,11 +238,11 @@ def _use_rows(
         whole = found.arrays[part]
         if part in touched.names and whole.ndim and whole.shape[0] == array.shape[0]:
             sources[part], rows[part] = SomeRows(whole, ids), name + ROWS
-    _named.refuse_repeated("save_delta", {name + ROWS} & sources.keys())
+    _names.refuse_repeated("save_delta", {name + ROWS} & sources.keys())
     sources[name + ROWS] = WholeArray(ids)
 
 
-def _identity(since: Path_) -> str:
+def _identity(since: AnyPath) -> str:
     text = PATH("save_delta", "since", since)
     if re.fullmatch("[0-9a-f]{32}", text) and not os.path.exists(text):
         return text
@@ -305,12 +253,12 @@ def _identity(since: Path_) -> str:
     return str(identity)
 
 
-def _metadata(identity: str, found: Snapshot, extra: Any) -> dict[str, Any]:
+def _metadata(op: str, identity: str, found: Snapshot, extra: Any) -> dict[str, Any]:
     try:
         json.dumps(extra := plain(extra))
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(
-            f"save: extra: expected what JSON can hold, got {shown(extra)}: {error}"
+            f"{op}: extra: expected what JSON can hold, got {shown(extra)}: {error}"
         ) from None
     return {
         "version": _format.VERSION,
@@ -321,26 +269,3 @@ def _metadata(identity: str, found: Snapshot, extra: Any) -> dict[str, Any]:
         "variables": [*found.variables],
         "state": [*found.state],
     }
-
-
-def _write(
-    path: Path_,
-    sources: dict[str, Source],
-    metadata: dict[str, Any],
-    max_shard_size: int,
-    verify: bool,
-    progress: bool | None,
-    check: Callable[[], None] = lambda: None,
-) -> None:
-    verify = flag_of("save", "verify", verify)
-    progress = None if progress is None else flag_of("save", "progress", progress)
-    if "__metadata__" in sources:
-        raise ValueError("save: variables: expected other names than '__metadata__'")
-
-    def prove(place: Path) -> None:
-        with Reader(place) as reader:
-            parts = [Part(reader.tensor(n), 0, reader.tensor(n).size, None) for n in reader.names]
-            reader.fill(parts)
-
-    proof = prove if verify else lambda place: None
-    _writer.write(Path(path), sources, metadata, max_shard_size, progress, check, proof)

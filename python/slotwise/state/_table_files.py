@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from slotwise import _arguments
 from slotwise._tables import Shape, filled
 from slotwise.optimizers._kinds import PATH, OneOf
+from slotwise.state._files import AnyPath
 
 _ADVICE = {"random": mmap.MADV_RANDOM, "sequential": mmap.MADV_SEQUENTIAL}
 _MODE, _ADVISED = OneOf(("r", "r+", "w+")), OneOf((*_ADVICE,))
@@ -20,7 +21,7 @@ _BLOCK = 8 << 20
 
 
 def open_table(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     shape: Shape,
     dtype: DTypeLike = np.float32,
     mode: Literal["r", "r+", "w+"] = "r+",

@@ -115,6 +115,12 @@ def weights_of(optimizer: Any, keras: int) -> list[Weight]:
     return found
 
 
+def take_over(optimizer: Any, keras: int) -> None:
+    """What follows from values of a list of weights that were written is made of them."""
+    if keras == 3:
+        optimizer._after_keras3()
+
+
 def weight(variable: Variable, *dtypes: Any) -> Weight:
     return Weight(variable.name, variable.shape, tuple(map(np.dtype, dtypes)), variable)
 

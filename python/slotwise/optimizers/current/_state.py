@@ -10,19 +10,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from slotwise import _arguments
-from slotwise._variable import Variable
+from slotwise._variable import Variable, described
 from slotwise.optimizers._plan import Plans
 from slotwise.optimizers._state import (
     Belongings,
     Entry,
     Variables,
     count_of,
-    described,
     initial,
     listed,
     values_of,
 )
-from slotwise.optimizers._state_dict import Stateful
+from slotwise.optimizers._state_dict import StateDict
 from slotwise.optimizers.current import _keras3
 
 _log = logging.getLogger("slotwise")
@@ -35,7 +34,7 @@ class CallableList(list[Variable]):
         return self
 
 
-class State(Belongings, Stateful):
+class SlotsByVariable(Belongings, StateDict):
     """Keeps the variables that belong to an optimizer."""
 
     _growing: ClassVar[tuple[str, ...]] = (

@@ -31,7 +31,7 @@ from slotwise.optimizers._state import Entry, Variables, constrain, listed
 from slotwise.optimizers.current import _around, _keras3
 from slotwise.optimizers.current._accumulation import Accumulation
 from slotwise.optimizers.current._rate import LearningRate
-from slotwise.optimizers.current._state import State
+from slotwise.optimizers.current._state import SlotsByVariable
 
 _log = logging.getLogger("slotwise")
 
@@ -98,7 +98,7 @@ SETTINGS = (
 )
 
 
-class Optimizer(State, LearningRate, Accumulation):
+class Optimizer(SlotsByVariable, LearningRate, Accumulation):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: keep the rate by ``_build_learning_rate`` in the
@@ -201,7 +201,7 @@ class Optimizer(State, LearningRate, Accumulation):
         **kwargs: Any,
     ) -> None:
         self._check_keywords(kwargs)
-        State.__init__(self)
+        SlotsByVariable.__init__(self)
         self.name = type(self).__name__ if name is None else name
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm

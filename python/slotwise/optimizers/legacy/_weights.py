@@ -9,19 +9,18 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from slotwise import _arguments
-from slotwise._variable import Variable
+from slotwise._variable import Variable, described
 from slotwise.optimizers._state import (
     Belongings,
     Variables,
     count_of,
-    described,
     initial,
     values_of,
 )
-from slotwise.optimizers._state_dict import Stateful
+from slotwise.optimizers._state_dict import StateDict
 
 
-class Weights(Belongings, Stateful):
+class Weights(Belongings, StateDict):
     """Keeps the variables that belong to an optimizer."""
 
     _growing: ClassVar[tuple[str, ...]] = ("_slot_names", "_weights")
