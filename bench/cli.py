@@ -14,19 +14,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import results as store
-from bench import threads
-from bench.contestant import Peer
-from bench.measure import Plan
-from bench.ops import OPS, ROW_CALLS, SPARSE_OPS
-from bench.optimizers import OPTIMIZERS
+from bench.measure.in_turn import Plan
 from bench.peers import all_peers
+from bench.results import records as store
+from bench.results.units import parse_size
 from bench.run import Task, new_results, quickened, run, tasks
-from bench.state import CALLS as STATE_CALLS
 from bench.suites import all_suites
 from bench.suites.base import LEVELS, Options
-from bench.units import parse_size
-from bench.work import DTYPES
+from bench.tools import threads
+from bench.work.base import DTYPES
+from bench.work.contestant import Peer
+from bench.work.ops import OPS, ROW_CALLS, SPARSE_OPS
+from bench.work.optimizers import OPTIMIZERS
+from bench.work.state import CALLS as STATE_CALLS
 
 EPILOG = """
 examples:
@@ -227,7 +227,7 @@ def measure(args: argparse.Namespace, console: Console) -> int:
 
 def _show(results: store.Results, folder: Path, console: Console) -> bool:
     """Tables, summary and report of a run; returns False if a target is not met."""
-    from bench import report, table
+    from bench.show import report, table
 
     table.print_cases(console, results)
     table.print_summary(console, results)
@@ -257,15 +257,15 @@ def _tool(name: str, argv: Sequence[str], console: Console) -> int:
         results = store.joined([store.load(path) for path in args.path])
         folder = args.path[0] if args.path[0].is_dir() else args.path[0].parent
         if args.markdown:
-            from bench import report
+            from bench.show import report
 
             report.write(results, args.markdown)
         return 0 if _show(results, folder, console) else 1
     if name == "compare":
-        from bench import compare
+        from bench.tools import compare
 
         return compare.show(console, store.load(args.old), store.load(args.new))
-    from bench.guard import guard
+    from bench.tools.guard import guard
 
     return guard(args.reference, args.threads, args.limit, args.count, args.out, console)
 
@@ -277,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tool(given[0], given[1:], console)
     args = parser().parse_args(given)
     if args.install_peers:
-        from bench.install import install
+        from bench.tools.install import install
 
         names = args.against or list(all_peers())
         return install([all_peers()[n] for n in names], args.environment, console)

@@ -9,12 +9,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench import check, environment
-from bench.contestant import Peer, Subject, Unsupported
-from bench.measure import Plan
-from bench.results import OURS, Record, Results
+from bench.measure import check, environment
+from bench.measure.in_turn import Plan
+from bench.results.records import OURS, Record, Results
 from bench.suites.base import Case, Suite
-from bench.work import Work
+from bench.work.base import Work
+from bench.work.contestant import Peer, Subject, Unsupported
 
 Task = tuple[Suite, Case, "Peer | None"]
 

@@ -7,7 +7,7 @@ import pkgutil
 import sys
 from functools import cache
 
-from bench.contestant import Peer
+from bench.work.contestant import Peer
 
 # Triton, which comes with torch, compiles for GPUs only, and one process cannot load its LLVM
 # beside TensorFlow's and JAX's. torch does without.

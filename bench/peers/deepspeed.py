@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.work import DenseWork
+from bench.work.base import DenseWork
+from bench.work.contestant import Peer, State, Subject, Unsupported
 
 
 class DeepSpeed(Peer):

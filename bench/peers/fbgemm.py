@@ -15,8 +15,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.rows import RowsWork, SparseWork
+from bench.work.contestant import Peer, State, Subject, Unsupported
+from bench.work.rows import RowsWork, SparseWork
 
 _OPTIMIZERS = {
     "SparseApplyAdagradV2": "EXACT_ADAGRAD",

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.ops import OPS as DENSE
-from bench.rows import RowsWork, SparseWork
-from bench.state import StateWork
-from bench.work import Array, DenseWork
+from bench.work.base import Array, DenseWork
+from bench.work.contestant import Peer, State, Subject, Unsupported
+from bench.work.ops import OPS as DENSE
+from bench.work.rows import RowsWork, SparseWork
+from bench.work.state import StateWork
 from examples import plain_numpy
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contestant import Peer, Subject
-from bench.state import StateWork
+from bench.work.contestant import Peer, Subject
+from bench.work.state import StateWork
 
 
 class Safetensors(Peer):

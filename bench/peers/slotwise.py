@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.optimizers import GRADIENT, VAR, OptimizerWork
-from bench.results import OURS
-from bench.rows import RowsWork, SparseWork
-from bench.state import StateWork
-from bench.work import DenseWork, RuleWork
+from bench.results.records import OURS
+from bench.work.base import DenseWork, RuleWork
+from bench.work.contestant import Peer, State, Subject, Unsupported
+from bench.work.optimizers import GRADIENT, VAR, OptimizerWork
+from bench.work.rows import RowsWork, SparseWork
+from bench.work.state import StateWork
 
 
 def keywords(names: dict[str, Any]) -> str:

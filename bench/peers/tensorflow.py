@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
 from bench.peers.slotwise import keywords
-from bench.rows import RowsWork, SparseWork
-from bench.work import DenseWork, RuleWork
+from bench.work.base import DenseWork, RuleWork
+from bench.work.contestant import Peer, State, Subject, Unsupported
+from bench.work.rows import RowsWork, SparseWork
 
 
 class TensorFlow(Peer):

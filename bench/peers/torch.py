@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.ops import OPS, Scalar
-from bench.optimizers import VAR, OptimizerWork
-from bench.rows import RowsWork
-from bench.work import DenseWork
+from bench.work.base import DenseWork
+from bench.work.contestant import Peer, State, Subject, Unsupported
+from bench.work.ops import OPS, Scalar
+from bench.work.optimizers import VAR, OptimizerWork
+from bench.work.rows import RowsWork
 
 Values = dict[str, Scalar]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.contestant import Peer, Subject
-from bench.measure import Plan
-from bench.ops import OPS, Scalar
-from bench.results import Record
-from bench.timing import measure_time
-from bench.work import DTYPES, DenseWork, Work
+from bench.measure.in_turn import Plan
+from bench.measure.timing import measure_time
+from bench.results.records import Record
+from bench.work.base import DTYPES, DenseWork, Work
+from bench.work.contestant import Peer, Subject
+from bench.work.ops import OPS, Scalar
 
 LEVELS = ("targets", "quick", "full")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.suites.base import Case, Options, Suite, chosen_ops
-from bench.work import DTYPES
+from bench.work.base import DTYPES
 
 KI, MI = 1 << 10, 1 << 20
 

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import psutil
 
-from bench.contestant import Peer, Subject, Unsupported
-from bench.measure import Plan
+from bench.measure.in_turn import Plan
 from bench.peers.slotwise import PEER as OURS
-from bench.results import BASE, Record
-from bench.rows import Batch, SparseWork
+from bench.results.records import BASE, Record
+from bench.results.units import show_size
 from bench.suites.base import Case, Options
 from bench.suites.sparse import MERGE, Sparse, SparseCase
-from bench.units import show_size
-from bench.work import Work
+from bench.work.base import Work
+from bench.work.contestant import Peer, Subject, Unsupported
+from bench.work.rows import Batch, SparseWork
 
 MI = 1 << 20
 _WIDTH, _IDS, _BATCHES = 16, 1 << 16, 16

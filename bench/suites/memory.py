@@ -6,11 +6,11 @@ import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.contestant import Subject, Unsupported
-from bench.measure import Plan
-from bench.results import Record
+from bench.measure.in_turn import Plan
+from bench.results.records import Record
 from bench.suites.base import Case, Options, Suite, chosen_ops
-from bench.work import Work
+from bench.work.base import Work
+from bench.work.contestant import Subject, Unsupported
 
 MI = 1 << 20
 

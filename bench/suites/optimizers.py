@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.ops import Scalar
-from bench.optimizers import CLIPPED, MANY, OPTIMIZERS, ROWS, OptimizerWork
-from bench.rows import Batch
 from bench.suites.base import Case, Options, Suite
 from bench.suites.dense import MI
 from bench.suites.many import LISTS
 from bench.suites.sparse import workloads
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.ops import Scalar
+from bench.work.optimizers import CLIPPED, MANY, OPTIMIZERS, ROWS, OptimizerWork
+from bench.work.rows import Batch
 
 NAME = "optimizers"
 _CLIPPED_SIZE = {"targets": 64 * MI, "quick": 4 * MI, "full": 64 * MI}

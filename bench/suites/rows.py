@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.ops import Scalar
-from bench.rows import Batch, RowsWork
 from bench.suites.base import Case, Options, Suite
 from bench.suites.sparse import QUICK, workloads
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.ops import Scalar
+from bench.work.rows import Batch, RowsWork
 
 BAG = 16
 

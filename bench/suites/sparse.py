@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.ops import SPARSE_OPS, Scalar
-from bench.rows import Batch, SparseWork
 from bench.suites.base import Case, Options, Suite
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.ops import SPARSE_OPS, Scalar
+from bench.work.rows import Batch, SparseWork
 
 QUICK = (Batch(1 << 18, 64, 1 << 14),)
 LARGE = (Batch(2_000_000, 64, 65_536), Batch(8_000_000, 16, 262_144))

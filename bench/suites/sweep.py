@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bench.rows import Batch
 from bench.suites.base import Case, Options
 from bench.suites.sparse import MERGE, Sparse, merged
+from bench.work.rows import Batch
 
 _ROWS, _IDS = 1 << 20, 1 << 16
 _WIDTHS = {"quick": (4, 32, 256), "full": (1, 2, 4, 8, 16, 32, 64, 128, 256)}

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.stats import Ratio, Spread
+from bench.results.stats import Ratio, Spread
 
 SCHEMA = 1
 FILE_NAME = "results.json"

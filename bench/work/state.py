@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.contestant import State, Subject, Unsupported
-from bench.work import Array, Work, drawn, filled
+from bench.work.base import Array, Work, drawn, filled
+from bench.work.contestant import State, Subject, Unsupported
 
 # Restore: load into the arrays that are there, of which nothing is lost if the file is damaged.
 CALLS = ("save", "load", "restore")

@@ -15,9 +15,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from bench.results import LIMIT, OURS, Record
-from bench.summary import case_label
-from bench.units import show_size
+from bench.results.records import LIMIT, OURS, Record
+from bench.results.units import show_size
+from bench.show.summary import case_label
 
 # Stand-ins that matplotlib writes into the SVG, and the variables that replace them.
 _FOREGROUND, _GRID, _BACKGROUND = "#010101", "#020202", "#030303"

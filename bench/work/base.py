@@ -12,8 +12,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.ops import OPS, Op, Scalar
-from bench.results import LIMIT, REFERENCE_LIMIT
+from bench.results.records import LIMIT, REFERENCE_LIMIT
+from bench.work.ops import OPS, Op, Scalar
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contestant import Subject, Unsupported
+from bench.work.contestant import Subject, Unsupported
 
 SOURCE = Path(__file__).with_name("stream.c")
 FLAGS = ["-O3", "-march=native", "-fopenmp", "-shared", "-fPIC"]

@@ -8,13 +8,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench import charts
-from bench.ops import short_name
-from bench.results import LIMIT, OURS, Record, Results
+from bench.results.records import LIMIT, OURS, Record, Results
+from bench.results.units import show_rate, show_ratio, show_size, show_time
+from bench.show import charts
+from bench.show.summary import case_label, case_size, overviews
+from bench.show.targets import GROWTH, TARGETS
 from bench.suites import THREADS, all_suites, suite_of
-from bench.summary import case_label, case_size, overviews
-from bench.targets import GROWTH, TARGETS
-from bench.units import show_rate, show_ratio, show_size, show_time
+from bench.work.ops import short_name
 
 TEMPLATES = Path(__file__).with_name("templates")
 

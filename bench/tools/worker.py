@@ -10,9 +10,9 @@ import json
 import sys
 from typing import Any
 
-from bench.measure import timer
+from bench.measure.in_turn import timer
 from bench.peers.slotwise import PEER
-from bench.work import dense_work
+from bench.work.base import dense_work
 
 
 def main() -> None:

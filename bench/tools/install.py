@@ -10,9 +10,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.contestant import Peer
+from bench.work.contestant import Peer
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def install(peers: Sequence[Peer], folder: Path, console: Console) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contestant import State
-from bench.work import Work, chunks
+from bench.work.base import Work, chunks
+from bench.work.contestant import State
 
 # Allowed: a few roundings of the stored type, and a part of the change itself for the roundings
 # inside the formula (16-bit peers round every operation, and Ftrl's powers cancel).

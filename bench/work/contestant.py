@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from bench.optimizers import OptimizerWork
-    from bench.rows import RowsWork, SparseWork
-    from bench.state import StateWork
-    from bench.work import DenseWork
+    from bench.work.base import DenseWork
+    from bench.work.optimizers import OptimizerWork
+    from bench.work.rows import RowsWork, SparseWork
+    from bench.work.state import StateWork
 
 State = list[dict[str, NDArray[Any]]]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench import check, limit
-from bench.contestant import Subject, Unsupported
-from bench.measure import Plan, in_turn
-from bench.results import Record
-from bench.work import Work
+from bench.measure import check, limit
+from bench.measure.in_turn import Plan, in_turn
+from bench.results.records import Record
+from bench.work.base import Work
+from bench.work.contestant import Subject, Unsupported
 
 
 def _limits(work: Work, threads: int) -> dict[str, Subject]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from bench.ops import short_name
-from bench.results import BASE, LIMIT, OURS, Record, Results
-from bench.stats import Ratio, geometric_mean
+from bench.results.records import BASE, LIMIT, OURS, Record, Results
+from bench.results.stats import Ratio, geometric_mean
+from bench.results.units import show_bytes, show_ratio, show_size
 from bench.suites import all_suites, suite_of
-from bench.units import show_bytes, show_ratio, show_size
+from bench.work.ops import short_name
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from itertools import groupby
 from rich.console import Console
 from rich.table import Table
 
-from bench.ops import OPS, short_name
-from bench.results import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
-from bench.stats import Ratio, geometric_mean
+from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
+from bench.results.stats import Ratio, geometric_mean
+from bench.results.units import show_bytes, show_rate, show_ratio, show_size, show_time
+from bench.show.summary import overviews
+from bench.show.targets import TARGETS
 from bench.suites import suite_of
-from bench.summary import overviews
-from bench.targets import TARGETS
-from bench.units import show_bytes, show_rate, show_ratio, show_size, show_time
+from bench.work.ops import OPS, short_name
 
 
 def _pairs(ratio: Ratio) -> str:

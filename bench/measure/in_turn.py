@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.contestant import Subject
-from bench.load import ForeignLoad, wait_for_quiet
+from bench.measure.load import ForeignLoad, wait_for_quiet
+from bench.work.contestant import Subject
 
 
 @dataclass(frozen=True)

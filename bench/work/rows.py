@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.results import LIMIT
-from bench.units import show_size
-from bench.work import PERIOD, Array, RuleWork, Work, drawn, filled
+from bench.results.records import LIMIT
+from bench.results.units import show_size
+from bench.work.base import PERIOD, Array, RuleWork, Work, drawn, filled
 
 Ids = NDArray[np.int64]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.optimizers import CLIPPED, MANY, ROWS
-from bench.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
-from bench.results import BASE, LIMIT, OURS, REFERENCE_LIMIT, Record, Results
-from bench.stats import geometric_mean
+from bench.results.records import BASE, LIMIT, OURS, REFERENCE_LIMIT, Record, Results
+from bench.results.stats import geometric_mean
+from bench.show.summary import case_label
 from bench.suites.dense import KI, MI, POW_VARIANT
 from bench.suites.optimizers import NAME as OPTIMIZERS
 from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
-from bench.summary import case_label
+from bench.work.optimizers import CLIPPED, MANY, ROWS
+from bench.work.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
 
 TENSORFLOW = "tensorflow"
 GROWTH = 1.6

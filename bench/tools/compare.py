@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from bench.results import LIMIT, OURS, Record, Results
-from bench.stats import geometric_mean
-from bench.units import show_time
+from bench.results.records import LIMIT, OURS, Record, Results
+from bench.results.stats import geometric_mean
+from bench.results.units import show_time
 
 # A change of less than this is called none: two runs differ by as much with nothing changed.
 NOISE = 0.05

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from bench import limit
+from bench.measure import limit
 
 
 def _read(path: str) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.results import LIMIT
-from bench.rows import Batch, before_rows
-from bench.work import PERIOD, Array, Work, drawn, filled
+from bench.results.records import LIMIT
+from bench.work.base import PERIOD, Array, Work, drawn, filled
+from bench.work.rows import Batch, before_rows
 
 Config = dict[str, Any]
 

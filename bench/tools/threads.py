@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import results as store
+from bench.results import records as store
 
 OPS = ("ApplyAdam", "ApplyMomentum", "SparseApplyAdagradV2")
 SIZES = ("256Ki", "16Mi")

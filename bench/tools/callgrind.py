@@ -14,10 +14,10 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from bench import limit
-from bench.measure import timer
+from bench.measure import limit
+from bench.measure.in_turn import timer
 from bench.peers.slotwise import PEER
-from bench.work import dense_work
+from bench.work.base import dense_work
 
 CALLS = 50
 

@@ -22,10 +22,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import callgrind
-from bench.units import show_size, show_time
+from bench.results.units import show_size, show_time
+from bench.tools import callgrind
 
-CHECKOUT = Path(__file__).resolve().parents[1]
+CHECKOUT = Path(__file__).resolve().parents[2]
 
 # A handful of kernels: cheap and dear arithmetic, each in the caches and one out of them.
 CASES: tuple[dict[str, Any], ...] = (
@@ -55,7 +55,7 @@ class Build:
         path = [str(packages)] if packages else []
         environment["PYTHONPATH"] = os.pathsep.join([*path, str(CHECKOUT)])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker"],
+            [sys.executable, "-m", "bench.tools.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -142,7 +142,14 @@ def instructions(packages: Path | None, case: dict[str, Any]) -> float | None:
     path = [str(packages)] if packages else []
     fixed["PYTHONPATH"] = os.pathsep.join([*path, str(CHECKOUT)])
     done = subprocess.run(
-        [*_CALLGRIND, sys.executable, "-m", "bench.callgrind", str(library), json.dumps(case)],
+        [
+            *_CALLGRIND,
+            sys.executable,
+            "-m",
+            "bench.tools.callgrind",
+            str(library),
+            json.dumps(case),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, **fixed},
