@@ -51,7 +51,8 @@ class Samples:
     """Seconds per call: one row per contestant, one column per round."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    foreign: list[float] = field(default_factory=list)  # share of the cores others took, by round
+    # The share of the cores that others took, by round; None where it is not known.
+    foreign: list[float | None] = field(default_factory=list)
     discarded: int = 0  # rounds measured again because the machine was busy
 
 
@@ -131,22 +132,25 @@ def in_turn(subjects: Mapping[str, Subject], plan: Plan) -> Samples:
     quiet, noisy = Samples(), Samples()
     seen = dict.fromkeys(loops, 0.0)
     started = time.perf_counter()
+    share: float | None = None
     for number in range(100 * plan.max_rounds):
-        wait_for_quiet(plan.busy, plan.budget_s / plan.min_rounds)
+        if share is not None and share > plan.busy:
+            wait_for_quiet(plan.busy, plan.budget_s / plan.min_rounds)
         load = ForeignLoad()
         taken = {}
         for name in list(loops) if number % 2 == 0 else list(reversed(loops)):
             calls, seconds = loops[name].sample(plan, load, seen[name])
             taken[name] = seen[name] = seconds / calls
         share = load.share
-        target = quiet if share <= plan.busy else noisy
+        target = quiet if share is None or share <= plan.busy else noisy
         target.foreign.append(share)
         for name in loops:
             target.seconds.setdefault(name, []).append(taken[name])
 
         spent = time.perf_counter() - started
         rounds = len(quiet.foreign)
-        if rounds >= plan.max_rounds or spent > plan.patience * plan.budget_s:
+        enough = rounds + len(noisy.foreign) >= plan.min_rounds
+        if rounds >= plan.max_rounds or (enough and spent > plan.patience * plan.budget_s):
             break
         if rounds >= plan.min_rounds and (
             spent > plan.budget_s or not _uncertain(quiet, plan.precision)
@@ -158,7 +162,7 @@ def in_turn(subjects: Mapping[str, Subject], plan: Plan) -> Samples:
 def _merged(quiet: Samples, noisy: Samples, needed: int) -> Samples:
     """The quiet rounds; filled up with the least busy of the others if there are too few."""
     lacking = max(0, needed - len(quiet.foreign))
-    chosen = sorted(range(len(noisy.foreign)), key=noisy.foreign.__getitem__)[:lacking]
+    chosen = sorted(range(len(noisy.foreign)), key=lambda i: noisy.foreign[i] or 0.0)[:lacking]
     for index in chosen:
         quiet.foreign.append(noisy.foreign[index])
         for name, values in noisy.seconds.items():

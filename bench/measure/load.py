@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 
+_STEPS = 0.1  # seconds that counters cannot fail to see
+
 
 class ForeignLoad:
     """The share of all cores' time that others took inside its ``with`` blocks.
 
-    From the kernel's counters, 0 where there are none. They count in steps of 10 ms or so: only
-    the sum over a round says something.
+    From the kernel's counters, which count in steps of 10 ms or so: only the sum over a round says
+    something.
     """
 
     def __init__(self) -> None:
@@ -38,9 +40,11 @@ class ForeignLoad:
             self.busy, self.own, self.wall = self.busy + busy, self.own + own, self.wall + wall
 
     @property
-    def share(self) -> float:
-        cores = os.cpu_count() or 1
-        return max(0.0, self.busy - self.own) / (self.wall * cores) if self.wall else 0.0
+    def share(self) -> float | None:
+        """None where there are no counters, or they do not even count our own time."""
+        if not self.wall or (self.busy == 0 and self.own > _STEPS):
+            return None
+        return max(0.0, self.busy - self.own) / (self.wall * (os.cpu_count() or 1))
 
 
 def wait_for_quiet(busy: float, seconds: float) -> None:
@@ -50,5 +54,5 @@ def wait_for_quiet(busy: float, seconds: float) -> None:
         load = ForeignLoad()
         with load:
             time.sleep(0.1)
-        if load.share <= busy:
+        if load.share is None or load.share <= busy:
             return

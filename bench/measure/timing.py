@@ -49,7 +49,9 @@ def measure_time(
             record.status, record.note = "abnormal", f"{name}: {trouble}"
             return
     record.seconds = samples.seconds
-    record.extra["foreign_load"] = [round(share, 3) for share in samples.foreign]
+    record.extra["foreign_load"] = [
+        None if share is None else round(share, 3) for share in samples.foreign
+    ]
     record.extra["discarded_rounds"] = samples.discarded
     for name, loop in work.loops.items():
         same = next(n for n, other in work.loops.items() if other == loop)

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from bench.peers.base import Peer
 from bench.work.base import DenseWork
-from bench.work.contestant import Peer, State, Subject, Unsupported
+from bench.work.contestant import State, Subject, Unsupported
 from bench.work.ops import Scalar
 
 Values = dict[str, Scalar]

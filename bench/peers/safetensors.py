@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.work.contestant import Peer, Subject
+from bench.peers.base import Peer
+from bench.work.contestant import Subject
 from bench.work.state import StateWork
 
 

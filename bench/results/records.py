@@ -7,9 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from bench.results.stats import Ratio, Spread
+from bench.results import trust
+from bench.results.stats import Ratio
 
 SCHEMA = 1
 FILE_NAME = "results.json"
@@ -17,9 +19,6 @@ FILE_NAME = "results.json"
 OURS = "slotwise"
 LIMIT = "limit"  # the stream loop with the op's own count of reads and writes
 REFERENCE_LIMIT = "limit43"  # four reads, three writes: the one that the targets name
-
-
-BASE = "1 Mi rows"  # slotwise on a small table, beside a large one
 
 
 @dataclass
@@ -46,33 +45,26 @@ class Record:
     def key(self) -> str:
         return f"{self.suite}/{self.case}/{self.peer}"
 
-    def spread(self, contestant: str) -> Spread | None:
-        values = self.seconds.get(contestant)
-        return Spread.of(values) if values else None
+    @property
+    def label(self) -> str:
+        """The op and what this case is of it, as people read it."""
+        name = self.op.removeprefix("Sparse").removeprefix("Apply")
+        return f"{name}, {self.variant}" if self.variant else name
 
     def best(self, contestant: str) -> float | None:
         values = self.seconds.get(contestant)
         return min(values) if values else None
 
     @property
-    def busy(self) -> float:
-        """The largest share of the cores that others took during a round that counts."""
-        return max(self.extra.get("foreign_load", [0.0]), default=0.0)
+    def taken_by_others(self) -> list[float]:
+        """The share of the cores, round by round; empty where it is not known."""
+        return [share for share in self.extra.get("foreign_load", ()) if share is not None]
 
     @property
     def ratio(self) -> Ratio | None:
         """Time of the peer over our time."""
         ours, theirs = self.seconds.get(OURS), self.seconds.get(self.peer)
         return Ratio.of(ours, theirs) if ours and theirs else None
-
-    @property
-    def growth(self) -> Ratio | None:
-        """Cost of a touched row over its cost in the base table."""
-        small, large = self.seconds.get(BASE), self.seconds.get(OURS)
-        if not small or not large:
-            return None
-        scale = self.extra["base_touched"] / self.extra["touched"]
-        return Ratio.of(small, [scale * t for t in large])
 
     def rows_rate(self, contestant: str) -> float | None:
         """Ids (rows of the gradient, or of the result) per second in the fastest sample."""
@@ -102,15 +94,43 @@ class Results:
     records: list[Record] = field(default_factory=list)
     schema: int = SCHEMA
 
+    @property
+    def left_out(self) -> str:
+        """What a run left out at its limit of time, in a sentence; empty if nothing."""
+        return str(self.settings.get("left_out", ""))
+
+    @property
+    def busy(self) -> float:
+        """What others may take of the cores in a round that counts as quiet."""
+        return float(self.settings["plan"]["busy"])
+
+    @property
+    def doubt(self) -> str:
+        """Why these figures must not be believed; empty if they may be."""
+        return trust.doubt([r.taken_by_others for r in self.records], self.busy)
+
+    @property
+    def taken_by_others(self) -> float | None:
+        """The share of the cores, a median over all rounds; None where it is not known."""
+        shares = [share for r in self.records for share in r.taken_by_others]
+        return median(shares) if shares else None
+
+    def is_disturbed(self, record: Record) -> bool:
+        return trust.is_disturbed(record.taken_by_others, self.busy)
+
     def find(self, **wanted: object) -> list[Record]:
         """Records whose fields have the given values."""
         return [r for r in self.records if all(getattr(r, name) == v for name, v in wanted.items())]
 
     def save(self, path: Path) -> None:
-        """Writes the file in one step, so that an interrupted run leaves a whole one."""
+        """Writes the file in one step, so that an interrupted run leaves a whole one.
+
+        It begins with ``warning``: why the figures must not be believed, or null.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(self), indent=1, allow_nan=True) + "\n")
+        everything = {"warning": self.doubt or None, **asdict(self)}
+        partial.write_text(json.dumps(everything, indent=1, allow_nan=True) + "\n")
         os.replace(partial, path)
 
 
@@ -120,6 +140,7 @@ def load(path: Path) -> Results:
     data = json.loads(file.read_text())
     if data.get("schema") != SCHEMA:
         raise ValueError(f"{file}: expected schema {SCHEMA}, got {data.get('schema')}")
+    data.pop("warning", None)  # it follows from the rounds
     data["records"] = [Record(**r) for r in data["records"]]
     return Results(**data)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_BINARY = (("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10))
+KI, MI, GI = 1 << 10, 1 << 20, 1 << 30
+_BINARY = (("Gi", GI), ("Mi", MI), ("Ki", KI))
 
 
 def parse_size(text: str) -> int:

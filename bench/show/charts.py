@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -16,8 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.results.records import LIMIT, OURS, Record
-from bench.results.units import show_size
-from bench.show.summary import case_label
+from bench.results.views import Chart, Line
 
 # Stand-ins that matplotlib writes into the SVG, and the variables that replace them.
 _FOREGROUND, _GRID, _BACKGROUND = "#010101", "#020202", "#030303"
@@ -73,170 +71,54 @@ def _svg(figure: Figure, label: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Series:
-    """One line of a chart: values by place."""
-
-    label: str
-    points: Mapping[int, float]
-    colour: str
-    marker: str | None = None
-    dashed: bool = False
-
-
-def rate_over_size(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
-    """Bytes per second over the number of elements: ours, every peer, and the limit."""
-    return _lines(
-        title,
-        _contestants(records, peers, lambda r: r.size, lambda r, name: r.rate(name), 1e9),
-        ("", "GB/s"),
-        show_size,
-        f"rate over size, {title}",
-    )
+def _dress(line: Line, number: int, peers: Sequence[str]) -> dict[str, Any]:
+    """Colour and marker: ours and the limit's own; a peer's the same in every chart."""
+    if line.label == LIMIT:
+        return {"color": _LIMIT, "linestyle": "--", "linewidth": 1.4}
+    if line.label == OURS:
+        return {"color": _OURS, "marker": "o", "linewidth": 2.4}
+    number = (peers.index(line.label) if line.label in peers else number) % len(_PEERS)
+    return {"color": _PEERS[number], "marker": _MARKERS[number], "linewidth": 1.4}
 
 
-def rate_over_threads(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
-    """Bytes per second over the number of threads: ours, every peer, and the limit."""
-    return _lines(
-        title,
-        _contestants(
-            records, peers, lambda r: r.extra["threads"], lambda r, name: r.rate(name), 1e9
-        ),
-        ("threads", "GB/s"),
-        str,
-        f"rate over threads, {title}",
-    )
-
-
-def rows_over_width(title: str, records: Sequence[Record], peers: Sequence[str]) -> str:
-    """Rows of the gradient per second over the width of a row: ours and every peer."""
-    series = _contestants(
-        records, peers, lambda r: r.extra["width"], lambda r, name: r.rows_rate(name), 1e6
-    )
-    return _widths(title, [line for line in series if not line.dashed])
-
-
-def laws(records: Sequence[Record]) -> list[str]:
-    """The laws of the ids, from even to skewed."""
-    return sorted({r.extra["law"] for r in records}, key=lambda law: (law != "uniform", law))
-
-
-def rows_by_law(title: str, records: Sequence[Record]) -> str:
-    """Our rows per second over the width, one line for each law that ids follow."""
-    series = []
-    for number, law in enumerate(laws(records)):
-        mine = [r for r in records if r.extra["law"] == law]
-        points = _best((r.extra["width"], r.rows_rate(OURS), 1e6) for r in mine)
-        series.append(Series(law, points, _PEERS[number], _MARKERS[number]))
-    return _widths(title, series)
-
-
-def _contestants(
-    records: Sequence[Record],
-    peers: Sequence[str],
-    place: Callable[[Record], int],
-    rate: Callable[[Record, str], float | None],
-    unit: float,
-) -> list[Series]:
-    """The limit, every peer and, on top, us; who was measured several times counts once."""
-
-    def points(members: Iterable[Record], contestant: str) -> dict[int, float]:
-        return _best((place(r), rate(r, contestant), unit) for r in members)
-
-    series = [Series("limit", points(records, LIMIT), _LIMIT, dashed=True)]
-    for number, peer in enumerate(peers):
-        theirs = points((r for r in records if r.peer == peer), peer)
-        marker = _MARKERS[number % len(_MARKERS)]
-        series.append(Series(peer, theirs, _PEERS[number % len(_PEERS)], marker))
-    return [*series, Series("slotwise", points(records, OURS), _OURS, "o")]
-
-
-def _best(found: Iterable[tuple[int, float | None, float]]) -> dict[int, float]:
-    """The best rate at each place, by its unit."""
-    best: dict[int, float] = {}
-    for place, rate, unit in found:
-        if rate:
-            best[place] = max(best.get(place, 0.0), rate / unit)
-    return best
-
-
-def _widths(title: str, series: Sequence[Series]) -> str:
-    return _lines(title, series, ("elements in a row", "million rows/s"), str, title)
-
-
-def _lines(
-    title: str,
-    series: Sequence[Series],
-    axis_labels: tuple[str, str],
-    show: Callable[[int], str],
-    description: str,
-) -> str:
-    """Lines over places, both axes logarithmic, with numbers that read 0.5, 1, 2, 5."""
+def lines(chart: Chart, peers: Sequence[str], size: tuple[float, float] = (4.6, 2.9)) -> str:
+    """Values over places; numbers at the axes read 0.5, 1, 2, 5."""
+    drawn = [line for line in chart.lines if line.points]
+    places = sorted({place for line in drawn for place in line.points})
     with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 2.9))
-        for line in series:
-            if line.points:
-                places = sorted(line.points)
-                axes.plot(
-                    places,
-                    [line.points[p] for p in places],
-                    "--" if line.dashed else "-",
-                    color=line.colour,
-                    marker=line.marker,
-                    markersize=4,
-                    linewidth=2.4 if line.colour == _OURS else 1.4,
-                    label=line.label,
-                )
+        figure, axes = plt.subplots(figsize=size)
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-        axes.set_title(title)
-        axes.set_xlabel(axis_labels[0])
-        axes.set_ylabel(axis_labels[1])
-        places = sorted({place for line in series for place in line.points})
-        axes.set_xticks(places, [show(place) for place in places])
+        if chart.bound is None:
+            axes.set_yscale("log")
+        else:
+            label = "target: at most"
+            axes.axhline(chart.bound, color=_LIMIT, linestyle="--", linewidth=1.4, label=label)
+        for number, line in enumerate(drawn):
+            dress = _dress(line, number, peers)
+            own = sorted(line.points)
+            # Beside one another, so that ranges at one place can be told apart.
+            aside = 1 + 0.09 * (number - (len(drawn) - 1) / 2) if line.ranges else 1.0
+            for place, (low, high) in line.ranges.items():
+                axes.plot([place * aside] * 2, [low, high], color=dress["color"], linewidth=1.2)
+            shifted, values = [place * aside for place in own], [line.points[x] for x in own]
+            axes.plot(shifted, values, **dress, markersize=5, label=line.label)
+        axes.set_title(chart.title)
+        axes.set_xlabel(chart.x)
+        axes.set_ylabel(chart.y)
+        axes.set_xticks(places, [chart.show(place) for place in places])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        low, high = axes.get_ylim()
-        steps = (1, 2, 5) if high < 300 * low else (1,)
-        axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        if chart.bound is None:
+            low, high = axes.get_ylim()
+            steps = (1, 2, 5) if high < 300 * low else (1,)
+            axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        else:
+            axes.set_ylim(0, 1.15 * max(chart.bound, axes.get_ylim()[1]))
         axes.grid(axis="y", linewidth=0.6)
-        axes.legend(fontsize=9, loc="best")
-        return _svg(figure, description)
-
-
-def growth(title: str, records: Sequence[Record], bound: float) -> str:
-    """Cost of a touched row over its cost in a small table, by the size of the table."""
-    rows = sorted(((r.size, g) for r in records if (g := r.growth)), key=lambda row: row[0])
-    with plt.rc_context(_STYLE):
-        figure, axes = plt.subplots(figsize=(4.6, 2.9))
-        sizes = [1 << 20, *(size for size, _ in rows)]
-        axes.axhline(bound, color=_LIMIT, linestyle="--", linewidth=1.4, label="target: at most")
-        low = [g.minima - min(g.minima, g.pairs.low) for _, g in rows]
-        high = [max(g.minima, g.pairs.high) - g.minima for _, g in rows]
-        values = [1.0, *(g.minima for _, g in rows)]
-        axes.errorbar(
-            sizes,
-            values,
-            yerr=[[0.0, *low], [0.0, *high]],
-            color=_OURS,
-            ecolor=_FOREGROUND,
-            elinewidth=1.2,
-            marker="o",
-            markersize=5,
-            linewidth=2.4,
-            label="slotwise",
-        )
-        axes.set_xscale("log", base=2)
-        axes.set_ylim(0, max(bound, *values, *(g.pairs.high for _, g in rows)) * 1.15)
-        axes.set_xticks(sizes, [show_size(s) for s in sizes])
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_xlabel("rows of the table")
-        axes.set_ylabel("cost of a row, times")
-        axes.set_title(title)
-        axes.grid(axis="y", linewidth=0.6)
-        axes.legend(fontsize=9, loc="lower right")
-        return _svg(figure, title)
+        if drawn:
+            axes.legend(fontsize=9, loc="best")
+        return _svg(figure, f"{chart.y} over {chart.x or 'size'}, {chart.title}")
 
 
 def _without_common(labels: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -250,7 +132,7 @@ def _without_common(labels: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def ratio_bars(title: str, records: Sequence[Record]) -> str:
     """How many times faster we are, case by case; whiskers are the quartiles over the pairs."""
-    shared, labels = _without_common([case_label(r) for r in records])
+    shared, labels = _without_common([r.label for r in records])
     title = "\n".join([title, *([", ".join(shared)] if shared else [])])
     rows = [(name, x) for name, r in zip(labels, records, strict=True) if (x := r.ratio)]
     rows.sort(key=lambda row: row[1].minima)

@@ -1,52 +1,111 @@
-"""The report: one HTML file that needs nothing else."""
+"""The report: one HTML file that needs nothing else; and parts of it for pages in Markdown."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.results.records import LIMIT, OURS, Record, Results
-from bench.results.units import show_rate, show_ratio, show_size, show_time
-from bench.show import charts
-from bench.show.summary import case_label, case_size, overviews
-from bench.show.targets import GROWTH, TARGETS
-from bench.suites import THREADS, all_suites, suite_of
-from bench.work.ops import short_name
+from bench.results.records import Record, Results
+from bench.results.views import Grid, rated
+from bench.show import charts, first
+from bench.show.summary import overviews
+from bench.show.table import cases
+from bench.show.targets import judged
+from bench.suites import all_suites
+from bench.suites.base import Suite
 
 TEMPLATES = Path(__file__).with_name("templates")
 
+# What a page in Markdown may ask for, between <!-- bench:NAME --> and <!-- bench:end -->.
+PARTS = ("page", "short")
+_MARKED = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- bench:end -->)", re.DOTALL)
+
 
 def write(results: Results, path: Path) -> None:
-    """Writes the report of a run to ``path``: a page, or in Markdown its summary."""
-    markdown = path.suffix == ".md"
-    environment = Environment(
+    """Writes the report of a run to ``path``."""
+    peers = first.peers(results)
+    chart = first.ratios_over_sizes(results)
+    page = _environment(autoescape=True).get_template("report.html.j2")
+    path.write_text(
+        page.render(
+            results=results,
+            environment=results.environment,
+            settings=results.settings,
+            machine=first.machine(results),
+            figures=first.figures(results),
+            chart=charts.lines(chart, peers, (9.2, 3.6)) if chart else "",
+            overviews=overviews(results),
+            targets=[row for row in judged(results) if row.value],
+            command=_command(results),
+            suites=_suites(results, peers),
+        )
+    )
+
+
+def write_parts(runs: Sequence[Results], path: Path) -> None:
+    """Rewrites what stands between the marks of a page in Markdown; ``runs``: one a machine.
+
+    Raises:
+        ValueError: the page has no marks, or asks for a part that is not there.
+    """
+    text = path.read_text()
+    asked = [match[2] for match in _MARKED.finditer(text)]
+    if not asked or not set(asked) <= set(PARTS):
+        marks = " or ".join(f"<!-- bench:{part} -->" for part in PARTS)
+        raise ValueError(
+            f"{path}: expected {marks}, then <!-- bench:end -->, got {asked or 'no marks'}"
+        )
+    path.write_text(_MARKED.sub(lambda m: f"{m[1]}{_part(m[2], runs)}{m[3]}", text))
+
+
+def _part(name: str, runs: Sequence[Results]) -> str:
+    if name == "short":
+        return in_markdown(first.short(runs[:1]))
+    results = runs[0]
+    grids = [
+        (suite, suite.grids(records))
+        for suite in all_suites().values()
+        if (records := results.find(suite=suite.name, status="ok"))
+    ]
+    page = _environment(autoescape=False).get_template("page.md.j2")
+    return page.render(
+        results=results,
+        environment=results.environment,
+        settings=results.settings,
+        machines=[first.machine(run) for run in runs],
+        short=first.short(runs),
+        targets=[row for row in judged(results) if row.value],
+        command=_command(results),
+        suites=[(suite, found) for suite, found in grids if found],
+        in_markdown=in_markdown,
+    )
+
+
+def in_markdown(grid: Grid) -> str:
+    """A table, its figures aligned to the right."""
+    head, *rows = grid.rows
+    rule = ["---", *["--:"] * (len(head) - 1)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
+
+
+def _environment(autoescape: bool) -> Environment:
+    return Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=not markdown,
+        autoescape=autoescape,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    peers = sorted({r.peer for r in results.records if r.peer})
-    template = environment.get_template("summary.md.j2" if markdown else "report.html.j2")
-    page = template.render(
-        results=results,
-        environment=results.environment,
-        settings=results.settings,
-        peers=peers,
-        overviews=overviews(results),
-        targets=_targets(results),
-        command=_command(results),
-        suites=[] if markdown else _suites(results, peers),
-    )
-    path.write_text(page)
 
 
 def _command(results: Results) -> str:
-    """What was run, but for where the results went."""
+    """What was run, except for where the results went."""
     words = [w for w in results.command if w not in ("--resume", "--plain")]
     while "--out" in words:
         at = words.index("--out")
@@ -54,147 +113,42 @@ def _command(results: Results) -> str:
     return " ".join(["python -m bench", *words])
 
 
-def _targets(results: Results) -> list[dict[str, Any]]:
-    rows = []
-    for target in TARGETS:
-        found = target.verdict(results)
-        if found is not None:
-            rows.append(
-                {
-                    "name": target.name,
-                    "required": target.bound,
-                    "value": f"{found.value:.2f}{target.unit}",
-                    "pairs": f"{found.pairs:.2f}{target.unit}",
-                    "status": target.status(found),
-                    "detail": found.detail,
-                }
-            )
-    return rows
-
-
 def _suites(results: Results, peers: list[str]) -> list[dict[str, Any]]:
     """Charts and tables, suite by suite, in the order of the suites."""
+    tables = list(cases(results))
     found = []
-    for name in [*all_suites(), THREADS.name]:
-        suite = suite_of(name)
-        records = [r for r in results.records if r.suite == name]
-        if records:
+    for suite in all_suites().values():
+        records = results.find(suite=suite.name, status="ok")
+        mine = [table for table in tables if table.suite is suite]
+        if mine:
+            sections = [
+                {
+                    "title": section.title,
+                    "about": section.about,
+                    "charts": [charts.lines(chart, peers) for chart in section.charts],
+                }
+                for section in suite.sections(records)
+            ]
             found.append(
                 {
-                    "name": name,
-                    "title": suite.title,
-                    "about": suite.about,
-                    "bars": _bars(records),
-                    "lines": _lines(records, peers) if suite.limits and name != "growth" else [],
-                    "scaling": _scaling(records, peers) if name == THREADS.name else [],
-                    "rows": _rows(name, records, peers),
-                    "tables": _tables(records),
+                    "suite": suite,
+                    "sections": sections,
+                    "bars": _bars(suite, records),
+                    "tables": mine,
                 }
             )
     return found
 
 
-def _bars(records: list[Record]) -> list[str]:
+def _bars(suite: Suite, records: list[Record]) -> list[str]:
+    """One chart of ratios for each peer, dtype and size."""
+
     def key(r: Record) -> tuple[str, str, int]:
         return r.peer, r.dtype, r.size
 
-    good = sorted((r for r in records if r.status == "ok" and r.ratio), key=key)
+    good = sorted((r for r, _ in rated(records)), key=key)
     return [
-        charts.ratio_bars(f"{case_size(rows[0])}, {dtype}, against {peer}", rows)
+        charts.ratio_bars(f"{suite.size(rows[0])}, {dtype}, against {peer}", rows)
         for (peer, dtype, _), members in groupby(good, key)
         if (rows := list(members))
     ]
-
-
-def _rows(suite: str, records: list[Record], peers: list[str]) -> list[str]:
-    """Rows per second over width and skew; growth over the size of the table."""
-    good = [r for r in records if r.status == "ok"]
-    if suite == "growth":
-        return [charts.growth("Merged Adagrad, float32", good, GROWTH)] if good else []
-    if suite != "sweep" or not good:
-        return []
-    found = []
-    for dtype, members in groupby(sorted(good, key=lambda r: r.dtype), lambda r: r.dtype):
-        mine = list(members)
-        here = [p for p in peers if any(r.peer == p for r in mine)]
-        for law in charts.laws(mine):
-            rows = [r for r in mine if r.extra["law"] == law]
-            found.append(charts.rows_over_width(f"{law} ids, {dtype}", rows, here))
-        found.append(charts.rows_by_law(f"slotwise, by skew, {dtype}", mine))
-    return found
-
-
-def _scaling(records: list[Record], peers: list[str]) -> list[str]:
-    """One chart per op, size and work that was measured with several numbers of threads."""
-
-    def key(r: Record) -> tuple[str, str, int, str]:
-        return r.op, r.dtype, r.size, r.variant.partition(", ")[2]  # behind the threads
-
-    found = []
-    good = sorted((r for r in records if r.status == "ok"), key=key)
-    for (*_, work), members in groupby(good, key):
-        rows = list(members)
-        if len({r.extra["threads"] for r in rows}) >= 2:
-            here = [p for p in peers if any(r.peer == p for r in rows)]
-            title = f"{short_name(rows[0].op)}, {work or case_size(rows[0])}"
-            found.append(charts.rate_over_threads(title, rows, here))
-    return found
-
-
-def _lines(records: list[Record], peers: list[str]) -> list[str]:
-    """One chart per op and dtype that was measured at three sizes or more."""
-
-    def key(r: Record) -> tuple[str, str]:
-        return r.op, r.dtype
-
-    good = sorted((r for r in records if r.status == "ok" and not r.variant), key=key)
-    found = []
-    for (op, dtype), members in groupby(good, key):
-        rows = list(members)
-        if len({r.size for r in rows}) >= 3:
-            here = [p for p in peers if any(r.peer == p for r in rows)]
-            found.append(charts.rate_over_size(f"{short_name(op)}, {dtype}", rows, here))
-    return found
-
-
-def _tables(records: list[Record]) -> list[dict[str, Any]]:
-    def key(r: Record) -> tuple[str, str, int]:
-        return r.peer, r.dtype, r.size
-
-    found = []
-    for (peer, dtype, size), members in groupby(sorted(records, key=key), key):
-        rows = []
-        for record in sorted(members, key=case_label):
-            ratio, fraction = record.ratio, record.fraction(LIMIT)
-            rows.append(
-                {
-                    "name": case_label(record),
-                    "status": record.status,
-                    "note": record.note,
-                    "ours": show_time(record.best(OURS)),
-                    "theirs": show_time(record.best(peer)) if peer else "-",
-                    "ratio": show_ratio(ratio.minima) if ratio else "-",
-                    "loss": bool(ratio and ratio.minima < 1),
-                    "pairs": (
-                        f"{ratio.pairs.median:.2f} [{ratio.pairs.low:.2f}, {ratio.pairs.high:.2f}]"
-                        if ratio
-                        else "-"
-                    ),
-                    "growth": f"{g.minima:.2f}" if (g := record.growth) else "-",
-                    "rows": f"{(record.rows_rate(OURS) or 0) / 1e6:.3g}",
-                    "rate": show_rate(record.rate(OURS)) if fraction else "-",
-                    "limit": f"{fraction.minima:.2f}" if fraction else "-",
-                    "rounds": len(record.seconds.get(OURS, [])),
-                }
-            )
-        found.append(
-            {
-                "title": f"{show_size(size)} {suite_of(records[0].suite).unit}, {dtype}"
-                + (f", against {peer}" if peer else ", beside the limit"),
-                "peer": peer or "-",
-                "of_rows": any("ids" in r.extra for r in records),
-                "growing": any(r.growth for r in records),
-                "rows": rows,
-            }
-        )
-    return found

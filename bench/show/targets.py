@@ -1,21 +1,25 @@
-"""The project's speed targets as rows: what must hold, what was measured, met or not met."""
+"""The project's speed targets as rows: what must hold, what was measured, met or not met.
+
+A target is not judged where others disturbed one of its cases, or the run: the rule is in
+``results/trust.py``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.results.records import BASE, LIMIT, OURS, REFERENCE_LIMIT, Record, Results
+from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.results.stats import geometric_mean
-from bench.show.summary import case_label
-from bench.suites.dense import KI, MI, POW_VARIANT
+from bench.results.units import KI, MI
+from bench.suites.dense import POW_VARIANT
+from bench.suites.growth import AT_MOST, BASE, growth
 from bench.suites.optimizers import NAME as OPTIMIZERS
 from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
 from bench.work.optimizers import CLIPPED, MANY, ROWS
 from bench.work.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
 
 TENSORFLOW = "tensorflow"
-GROWTH = 1.6
 SPARSE_BATCH = workloads("targets")[0].label
 
 
@@ -26,8 +30,8 @@ class Verdict:
     value: float
     pairs: float
     detail: str
-    count: int
     complete: bool
+    is_judged: bool
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,17 @@ class Target:
         if not good:
             return None
         value, pairs, detail = self.measure(good)
-        bad = [
-            f"{case_label(r)}: {r.status}" for r in records if r.status not in ("ok", "unsupported")
-        ]
+        bad = [f"{r.label}: {r.status}" for r in records if r.status not in ("ok", "unsupported")]
         missing = self.expected - len(good)
         if missing:
             detail += f"; {missing} of {self.expected} not measured"
         if bad:
             detail += "; " + ", ".join(bad)
-        return Verdict(value, pairs, detail, len(good), missing == 0 and not bad)
+        disturbed = sum(results.is_disturbed(r) for r in good)
+        if disturbed:
+            detail += f"; {disturbed} of {len(good)} cases disturbed by other processes"
+        complete = missing == 0 and not bad
+        return Verdict(value, pairs, detail, complete, not (disturbed or results.doubt))
 
     @property
     def bound(self) -> str:
@@ -67,6 +73,8 @@ class Target:
         """In a word; a target that speaks of all ops is not met by some of them."""
         if found is None:
             return "not measured"
+        if not found.is_judged:
+            return "not judged"
         if (found.value > self.required) if self.at_most else (found.value < self.required):
             return "not met"
         return "met" if found.complete else "incomplete"
@@ -98,13 +106,13 @@ def _worst_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
     return (
         ratio.minima,
         ratio.pairs.median,
-        f"least: {case_label(slow)}; geometric mean {mean:.1f}x",
+        f"least: {slow.label}; geometric mean {mean:.1f}x",
     )
 
 
 def _largest_growth(records: Sequence[Record]) -> tuple[float, float, str]:
-    growth = [g for r in records if (g := r.growth)]
-    worst = max(growth, key=lambda g: g.minima)
+    grown = [g for r in records if (g := growth(r))]
+    worst = max(grown, key=lambda g: g.minima)
     return worst.minima, worst.pairs.median, f"over {BASE}"
 
 
@@ -140,6 +148,15 @@ def _clipped(op: str) -> Callable[[Results], list[Record]]:
             size=64 * MI,
             peer="tf_keras",
         )
+
+    return select
+
+
+def _state(**wanted: str) -> Callable[[Results], list[Record]]:
+    """Saving or loading 1 GiB."""
+
+    def select(results: Results) -> list[Record]:
+        return results.find(suite="state", size=256 * MI, **wanted)
 
     return select
 
@@ -262,7 +279,7 @@ TARGETS: tuple[Target, ...] = (
     ),
     Target(
         "Cost of a touched row, 64 Mi rows over 1 Mi rows",
-        GROWTH,
+        AT_MOST,
         "x",
         lambda results: results.find(suite="growth", size=64 * MI),
         _largest_growth,
@@ -324,7 +341,7 @@ TARGETS: tuple[Target, ...] = (
             f"1 GiB of state, {call}: rate over that of a plain {plain}",
             0.8,
             "",
-            lambda results, call=call: results.find(suite="state", op=call, size=256 * MI),
+            _state(op=call),
             _of_limit,
             expected=1 if call == "restore" else 2,
         )
@@ -335,7 +352,7 @@ TARGETS: tuple[Target, ...] = (
             f"1 GiB of state, save and load: against {whose}",
             1.0,
             "x",
-            lambda results, peer=peer: results.find(suite="state", peer=peer, size=256 * MI),
+            _state(peer=peer),
             _worst_ratio,
             expected=2,
         )
@@ -345,9 +362,38 @@ TARGETS: tuple[Target, ...] = (
         "1 GiB of state, every call: memory beyond the arrays",
         64,
         " MiB",
-        lambda results: results.find(suite="state", size=256 * MI),
+        _state(),
         _beyond,
         expected=5,
         at_most=True,
     ),
 )
+
+
+HEADS = ("target", "required", "measured", "pairs", "", "detail")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A target and what came of it, in words; ``value`` is empty where nothing was measured."""
+
+    name: str
+    required: str
+    value: str
+    pairs: str
+    status: str
+    detail: str
+
+
+def judged(results: Results) -> list[Judged]:
+    """Every target, in order."""
+    rows = []
+    for target in TARGETS:
+        found = target.verdict(results)
+        value, pairs, detail = "", "", ""
+        if found is not None:
+            value, pairs = (f"{x:.2f}{target.unit}" for x in (found.value, found.pairs))
+            detail = found.detail
+        status = target.status(found)
+        rows.append(Judged(target.name, target.bound, value, pairs, status, detail))
+    return rows

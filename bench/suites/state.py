@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.measure.in_turn import Plan
-from bench.results.records import LIMIT, Record
+from bench.results.records import LIMIT, OURS, Record
+from bench.results.units import MI
+from bench.results.views import LIMITS, TIMES, Column, bytes_of
 from bench.suites.base import Case, Options, Suite
-from bench.suites.dense import MI
 from bench.suites.memory import peak_beyond
 from bench.work.base import DTYPES, Work
 from bench.work.contestant import Subject
@@ -35,6 +36,7 @@ class State(Suite):
         "a plain sequential write or read. Only slotwise has checksums, and verifies them."
     )
     rank = 9
+    columns = (*TIMES, *LIMITS, Column("beyond arrays", bytes_of("beyond", lambda r: OURS)))
     method = "state"
 
     def cases(self, options: Options) -> list[Case]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.work.contestant import Peer
+from bench.peers.base import Peer
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -15,6 +15,7 @@ from rich.console import Console
 
 from bench.results import records as store
 
+SUITE = "threads"
 OPS = ("ApplyAdam", "ApplyMomentum", "SparseApplyAdagradV2")
 SIZES = ("256Ki", "16Mi")
 
@@ -33,7 +34,7 @@ def measure(results: store.Results, path: Path, arguments: list[str], console: C
     """Adds the records of the suite ``threads``; returns False if a run was interrupted."""
     for count in counts():
         variant = f"{count} thread{'s' if count > 1 else ''}"
-        if any(r.extra.get("threads") == count for r in results.find(suite="threads")):
+        if any(r.extra.get("threads") == count for r in results.find(suite=SUITE)):
             continue
         console.print(f"thread scaling: {variant}")
         with tempfile.TemporaryDirectory(prefix="slotwise-threads-") as folder:
@@ -49,7 +50,7 @@ def measure(results: store.Results, path: Path, arguments: list[str], console: C
                 console.print(f"[red]the run with {variant} failed[/]")
                 continue
             for record in store.load(file).records:
-                record.suite, record.case = "threads", f"{variant}/{record.case}"
+                record.suite, record.case = SUITE, f"{variant}/{record.case}"
                 record.variant = ", ".join(v for v in (variant, record.variant) if v)
                 record.extra["threads"] = count
                 results.records.append(record)

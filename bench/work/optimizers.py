@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ def _name(variable: Any) -> str:
 
 
 def _legacy(cls: str, *args: Any, **kwargs: Any) -> Optimizer:
-    return Optimizer(cls, *args, is_legacy=True, **kwargs)
+    return replace(Optimizer(cls, *args, **kwargs), is_legacy=True)
 
 
 _RATE = {"learning_rate": 0.125}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.results.records import LIMIT
 from bench.results.units import show_size
 from bench.work.base import PERIOD, Array, RuleWork, Work, drawn, filled
+from bench.work.contestant import State, Subject
 
 Ids = NDArray[np.int64]
 
@@ -197,6 +198,24 @@ class RowsWork(Work):
     def offsets(self) -> Ids:
         """Where each bag begins."""
         return np.arange(0, self.batch.ids.size, self.bag, dtype=np.int64)
+
+    def subject(
+        self,
+        statement: str,
+        names: dict[str, Any],
+        arrays: Callable[[Any], Any] = lambda found: found,
+        keep: Any = None,
+    ) -> Subject:
+        """An expression whose value is the result; ``arrays`` makes NumPy arrays of it.
+
+        The result is the rows; of a coalesce, the ids and the rows.
+        """
+
+        def state() -> State:
+            found = arrays(eval(statement, dict(names)))
+            return [self.by_id(*found) if self.call == "coalesce" else {"rows": found}]
+
+        return Subject(statement, names, state, keep=keep)
 
     def by_id(self, ids: Array, rows: Array) -> dict[str, Array]:
         """The state of a coalesce, whatever the order of its result."""

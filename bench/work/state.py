@@ -96,7 +96,7 @@ def write_plainly(path: Path, arrays: dict[str, Array]) -> None:
     """The same bytes, one after the other, without names or checksums."""
     with open(path, "wb", buffering=0) as file:
         for array in arrays.values():
-            view = memoryview(array.view(np.uint8))
+            view = array.view(np.uint8).data
             while view:
                 view = view[file.write(view[:_BLOCK]) :]
         os.fsync(file.fileno())
@@ -109,7 +109,7 @@ def read_plainly(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
 def restore_plainly(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
     with open(path, "rb", buffering=0) as file:
         for array in arrays.values():
-            view = memoryview(array.view(np.uint8))
+            view = array.view(np.uint8).data
             while view:
                 view = view[file.readinto(view[:_BLOCK]) or 0 :]
     return arrays
