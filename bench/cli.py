@@ -8,29 +8,40 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bench import results as store
-from bench import threads
-from bench.contestant import Peer
-from bench.measure import Plan
-from bench.ops import OPS, ROW_CALLS, SPARSE_OPS
-from bench.optimizers import OPTIMIZERS
+from bench.measure.in_turn import Plan
 from bench.peers import all_peers
-from bench.run import Task, new_results, quickened, run, tasks
-from bench.state import CALLS as STATE_CALLS
+from bench.peers.base import Peer
+from bench.results import records as store
+from bench.results.units import parse_size
+from bench.run import (
+    QUICK_S,
+    Task,
+    expected_s,
+    new_results,
+    quick_plan,
+    quickened,
+    run,
+    spread,
+    tasks,
+)
+from bench.show.progress import progress, show_span
 from bench.suites import all_suites
 from bench.suites.base import LEVELS, Options
-from bench.units import parse_size
-from bench.work import DTYPES
+from bench.tools import threads
+from bench.work.base import DTYPES
+from bench.work.ops import OPS, ROW_CALLS, SPARSE_OPS
+from bench.work.optimizers import OPTIMIZERS
+from bench.work.state import CALLS as STATE_CALLS
 
 EPILOG = """
 examples:
-  python -m bench                                     quick, against whatever peers are installed
+  python -m bench                                     quick (5 minutes), against the peers installed
   python -m bench --suite targets                     the project's speed targets, met or not met
   python -m bench --suite full --against tensorflow torch --out report
   python -m bench --suite dense --op ApplyAdam --size 64 4Ki 1Mi --against numpy
@@ -40,8 +51,6 @@ examples:
   python -m bench compare old.json new.json           what changed between two runs
   python -m bench guard --reference PATH|VERSION      fail if the installed build became slower
 """
-
-THREADS = "threads"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,11 +62,12 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--suite",
+        "--suites",
         nargs="+",
         default=["quick"],
-        choices=[*LEVELS, *all_suites(), THREADS],
+        choices=[*LEVELS, *all_suites()],
         metavar="NAME",
-        help=f"levels ({', '.join(LEVELS)}), suites ({', '.join([*all_suites(), THREADS])})",
+        help=f"levels ({', '.join(LEVELS)}), suites ({', '.join(all_suites())})",
     )
     p.add_argument(
         "--against",
@@ -81,7 +91,7 @@ def parser() -> argparse.ArgumentParser:
         "--time",
         type=float,
         metavar="F",
-        help="F times the usual time per case (default 1; 0.25 for quick as a whole)",
+        help="F times the usual time per case (default 1; quick as a whole has 5 minutes)",
     )
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run in --out")
     p.add_argument("--plain", action="store_true", help="store the numbers only, show nothing")
@@ -96,7 +106,12 @@ def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     show.add_argument(
         "path", type=Path, nargs="+", help="a results file, or its folder; several are joined"
     )
-    show.add_argument("--markdown", type=Path, metavar="FILE", help="write the summary, too")
+    show.add_argument(
+        "--write", type=Path, nargs="+", default=[], metavar="FILE", help="pages with marks to fill"
+    )
+    show.add_argument(
+        "--beside", type=Path, nargs="+", default=[], metavar="PATH", help="runs of other machines"
+    )
     compare = argparse.ArgumentParser(prog="python -m bench compare")
     compare.add_argument("old", type=Path)
     compare.add_argument("new", type=Path)
@@ -150,29 +165,19 @@ def _quiet() -> Iterator[None]:
             os.close(saved)
 
 
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def _levels(names: Sequence[str]) -> list[tuple[str, str]]:
-    """(suite, level) pairs for what was asked."""
+def _chosen(names: Sequence[str]) -> tuple[str, list[str]]:
+    """The level and the suites; thread scaling, which takes long, is part of full alone."""
     level = next((name for name in names if name in LEVELS), "quick")
-    suites = [name for name in names if name not in LEVELS and name != THREADS]
-    if not suites and THREADS not in names:
-        suites = list(all_suites())
-    return [(suite, level) for suite in suites]
+    suites = [name for name in names if name not in LEVELS]
+    every = [name for name in all_suites() if name != threads.SUITE or level == "full"]
+    return level, suites or every
 
 
 def measure(args: argparse.Namespace, console: Console) -> int:
     """Runs the chosen suites, prints the tables; exit code 1 if a case failed or differed."""
     from bench.peers.slotwise import PEER as ours
 
+    started = time.perf_counter()
     reason = ours.missing()
     if reason:
         console.print(f"[red]{reason}[/]: pip install '.[bench]'")
@@ -180,16 +185,19 @@ def measure(args: argparse.Namespace, console: Console) -> int:
     _restrict_cores(args.threads)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # shells' background jobs ignore it
     available = _peers(args.against, console)
-    pairs = []
-    for name, level in _levels(args.suite):
-        suite = all_suites()[name]
-        options = Options(level, tuple(args.op), tuple(args.dtype), tuple(args.size))
-        pairs.append((suite, suite.cases(options)))
-    time = args.time or (0.25 if args.suite == ["quick"] else 1.0)
-    plan = quickened(Plan(), time)
-    todo = tasks(pairs, available)
+    level, names = _chosen(args.suite)
+    options = Options(level, tuple(args.op), tuple(args.dtype), tuple(args.size))
+    todo = tasks([(all_suites()[n], all_suites()[n].cases(options)) for n in names], available)
+    is_quick = args.suite == ["quick"] and args.time is None
+    if is_quick:
+        todo, plan = spread(todo), quick_plan(len(todo))
+    else:
+        plan = quickened(Plan(), args.time or 1.0)
     peers = [peer for peer in available if any(peer is task[2] for task in todo)]
+    _announce(todo, peers, plan, is_quick, console)
     for peer in [ours, *peers]:
+        if not console.is_terminal:
+            console.print(f"starting {peer.name}")
         with console.status(f"starting {peer.name}"), _quiet():
             peer.start(args.threads)
     path = args.out / store.FILE_NAME
@@ -199,22 +207,20 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         _same_conditions(earlier, results)
         results = earlier
 
-    with _progress(console) as progress:
-        bar = progress.add_task("", total=len(todo))
+    with progress(console, len(todo)) as advance:
 
         def report(task: Task, record: store.Record | None) -> None:
             _, case, peer = task
-            progress.update(bar, advance=1, description=f"{case.suite} {case.name}")
+            advance(f"{case.suite} {case.name}")
             if record is not None and record.status not in ("ok", "unsupported"):
                 against = f" against {peer.name}" if peer else ""
-                progress.console.print(
-                    f"[red]{case.name}{against}: {record.status}[/] {record.note}"
-                )
+                console.print(f"[red]{case.name}{against}: {record.status}[/] {record.note}")
 
-        finished = run(todo, results, path, ours, args.threads, plan, report)
+        deadline = started + QUICK_S if is_quick else None
+        finished = run(todo, results, path, ours, args.threads, plan, report, deadline)
 
-    if finished and (THREADS in args.suite or "full" in args.suite):
-        chosen = ["--against", *(peer.name for peer in available), "--time", str(time)]
+    if finished and threads.SUITE in names:
+        chosen = ["--against", *(p.name for p in available), "--time", str(args.time or 1.0)]
         finished = threads.measure(results, path, chosen, console)
 
     if not args.plain:
@@ -225,13 +231,30 @@ def measure(args: argparse.Namespace, console: Console) -> int:
     return int(any(r.status not in ("ok", "unsupported") for r in results.records))
 
 
-def _show(results: store.Results, folder: Path, console: Console) -> bool:
-    """Tables, summary and report of a run; returns False if a target is not met."""
-    from bench import report, table
+def _announce(
+    todo: Sequence[Task], peers: Sequence[Peer], plan: Plan, is_quick: bool, console: Console
+) -> None:
+    """What is about to be done, and how long it takes."""
+    suites = len({task[0].name for task in todo})
+    against = ", ".join(peer.name for peer in peers) or "no peer"
+    about = f"about {show_span(expected_s(plan, len(todo)))} on a quiet machine"
+    console.print(
+        f"{len(todo)} cases of {suites} suites against {against}: "
+        f"{'less than 5 minutes' if is_quick else about}. "
+        "Ctrl-C keeps what is finished; --resume goes on from there.",
+        highlight=False,
+    )
 
+
+def _show(results: store.Results, folder: Path, console: Console) -> bool:
+    """Tables, summary and report of a run; returns False if a target is not met, or not judged."""
+    from bench.show import report, table
+
+    table.print_warning(console, results)
     table.print_cases(console, results)
     table.print_summary(console, results)
     good = table.print_targets(console, results)
+    table.print_warning(console, results)  # the beginning has left the screen by now
     page = folder / "report.html"
     report.write(results, page)
     console.print(f"raw samples: {folder / store.FILE_NAME}\nreport: {page}")
@@ -256,16 +279,17 @@ def _tool(name: str, argv: Sequence[str], console: Console) -> int:
     if name == "show":
         results = store.joined([store.load(path) for path in args.path])
         folder = args.path[0] if args.path[0].is_dir() else args.path[0].parent
-        if args.markdown:
-            from bench import report
+        others = [store.load(path) for path in args.beside]
+        for page in args.write:
+            from bench.show import report
 
-            report.write(results, args.markdown)
+            report.write_parts([results, *others], page)
         return 0 if _show(results, folder, console) else 1
     if name == "compare":
-        from bench import compare
+        from bench.tools import compare
 
         return compare.show(console, store.load(args.old), store.load(args.new))
-    from bench.guard import guard
+    from bench.tools.guard import guard
 
     return guard(args.reference, args.threads, args.limit, args.count, args.out, console)
 
@@ -277,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _tool(given[0], given[1:], console)
     args = parser().parse_args(given)
     if args.install_peers:
-        from bench.install import install
+        from bench.tools.install import install
 
         names = args.against or list(all_peers())
         return install([all_peers()[n] for n in names], args.environment, console)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import datetime
 import gc
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench import check, environment
-from bench.contestant import Peer, Subject, Unsupported
-from bench.measure import Plan
-from bench.results import OURS, Record, Results
+from bench.measure import check, environment
+from bench.measure.in_turn import Plan
+from bench.peers.base import Peer
+from bench.results.records import OURS, Record, Results
 from bench.suites.base import Case, Suite
-from bench.work import Work
+from bench.work.base import Work
+from bench.work.contestant import Subject, Unsupported
+
+# A quick run is over in less than five minutes: no case starts after this time, and the report
+# takes some seconds.
+QUICK_S = 240.0
+_SETUP_S = 0.4  # making and checking the arrays of a case
 
 Task = tuple[Suite, Case, "Peer | None"]
 
@@ -104,14 +111,23 @@ def run(
     threads: int,
     plan: Plan,
     report: Callable[[Task, Record | None], Any],
+    deadline: float | None = None,
 ) -> bool:
-    """Runs what ``results`` has not yet; returns False if interrupted. Saves after each case."""
+    """Runs what ``results`` has not yet; returns False if interrupted. Saves after each case.
+
+    No case starts after ``deadline`` (by time.perf_counter); how many were left out is kept.
+    """
     done = {record.key for record in results.records}
+    left_out = 0
+    results.settings["left_out"] = ""
     try:
         for task in todo:
             suite, case, peer = task
             if f"{suite.name}/{case.name}/{peer.name if peer else ''}" in done:
                 report(task, None)
+                continue
+            if deadline is not None and time.perf_counter() > deadline:
+                left_out += 1
                 continue
             record = run_task(task, ours, threads, plan)
             results.records.append(record)
@@ -120,7 +136,35 @@ def run(
             gc.collect()
     except KeyboardInterrupt:
         return False
+    if left_out:
+        results.settings["left_out"] = (
+            f"{left_out} of {len(todo)} cases were left out at the limit of time; the same command "
+            "with --resume goes on with them."
+        )
+        results.save(path)
     return True
+
+
+def spread(todo: Sequence[Task]) -> list[Task]:
+    """The tasks of all suites in turn, so that a limit of time leaves out some of each."""
+    counts: dict[str, int] = {}
+    places = []
+    for suite, _, _ in todo:
+        counts[suite.name] = counts.get(suite.name, 0) + 1
+        places.append(counts[suite.name] - 0.5)
+    shares = [at / counts[task[0].name] for at, task in zip(places, todo, strict=True)]
+    return [todo[i] for i in sorted(range(len(todo)), key=shares.__getitem__)]
+
+
+def expected_s(plan: Plan, count: int) -> float:
+    """About how long ``count`` cases take on a quiet machine."""
+    return count * (plan.budget_s + _SETUP_S)
+
+
+def quick_plan(count: int) -> Plan:
+    """Shares the time of a quick run among its cases, and waits little for a quiet machine."""
+    budget = min(1.0, max(0.1, QUICK_S / max(count, 1) - _SETUP_S))
+    return replace(Plan(), min_rounds=3, budget_s=budget, patience=1.5)
 
 
 def quickened(plan: Plan, factor: float) -> Plan:

@@ -23,7 +23,8 @@ def one_minus(x: float, like: Array) -> Any:
 
 def shrink(x: Array, by: Any) -> Array:
     """x moved toward zero, at most to zero."""
-    return np.sign(x) * np.maximum(np.abs(x) - by, 0)
+    shrunk: Array = np.sign(x) * np.maximum(np.abs(x) - by, 0)
+    return shrunk
 
 
 def ApplyGradientDescent(var: Array, alpha: float, delta: Array) -> Array:

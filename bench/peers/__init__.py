@@ -7,7 +7,7 @@ import pkgutil
 import sys
 from functools import cache
 
-from bench.contestant import Peer
+from bench.peers.base import Peer
 
 # Triton, which comes with torch, compiles for GPUs only, and one process cannot load its LLVM
 # beside TensorFlow's and JAX's. torch does without.
@@ -19,7 +19,7 @@ def all_peers() -> dict[str, Peer]:
     """Every peer by name, slotwise itself not included."""
     found = {}
     for module in pkgutil.iter_modules(__path__):
-        if module.name != "slotwise":
+        if module.name not in ("base", "slotwise"):
             peer: Peer = importlib.import_module(f"{__name__}.{module.name}").PEER
             found[peer.name] = peer
     return found

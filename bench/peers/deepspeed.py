@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.work import DenseWork
+from bench.peers.base import Peer
+from bench.work.base import DenseWork
+from bench.work.contestant import State, Subject, Unsupported
 
 
 class DeepSpeed(Peer):

@@ -15,8 +15,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.rows import RowsWork, SparseWork
+from bench.peers.base import Peer
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.rows import RowsWork, SparseWork
 
 _OPTIMIZERS = {
     "SparseApplyAdagradV2": "EXACT_ADAGRAD",
@@ -111,11 +112,7 @@ class Fbgemm(Peer):
             "ids": torch.from_numpy(batch.ids.copy()),
             "offsets": torch.cat([torch.from_numpy(work.offsets()), ends]),
         }
-
-        def state() -> State:
-            return [{"rows": module(names["ids"], names["offsets"]).detach().numpy()}]
-
-        return Subject("table(ids, offsets)", names, state)
+        return work.subject("table(ids, offsets)", names, lambda found: found.detach().numpy())
 
 
 PEER = Fbgemm()

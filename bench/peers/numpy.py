@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.ops import OPS as DENSE
-from bench.rows import RowsWork, SparseWork
-from bench.state import StateWork
-from bench.work import Array, DenseWork
+from bench.peers.base import Peer
+from bench.work.base import Array, DenseWork
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.ops import OPS as DENSE
+from bench.work.rows import RowsWork, SparseWork
+from bench.work.state import StateWork
 from examples import plain_numpy
 
 
@@ -86,12 +87,7 @@ class NumPy(Peer):
         if work.out:
             names["out"] = np.zeros((ids.size, work.batch.width), work.dtype)
             statement = "np.take(table, ids, axis=0, out=out, mode='clip')"
-
-        def state() -> State:
-            found = eval(statement, dict(names))
-            return [work.by_id(*found) if work.call == "coalesce" else {"rows": found}]
-
-        return Subject(statement, names, state)
+        return work.subject(statement, names)
 
     def state(self, work: StateWork) -> Subject:
         def load(path: Path) -> dict[str, Array]:

@@ -7,9 +7,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.ops import Scalar
-from bench.work import DenseWork
+from bench.peers.base import Peer
+from bench.work.base import DenseWork
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.ops import Scalar
 
 Values = dict[str, Scalar]
 

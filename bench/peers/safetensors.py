@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bench.contestant import Peer, Subject
-from bench.state import StateWork
+from bench.peers.base import Peer
+from bench.work.contestant import Subject
+from bench.work.state import StateWork
 
 
 class Safetensors(Peer):

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.optimizers import GRADIENT, VAR, OptimizerWork
-from bench.results import OURS
-from bench.rows import RowsWork, SparseWork
-from bench.state import StateWork
-from bench.work import DenseWork, RuleWork
+from bench.peers.base import Peer
+from bench.results.records import OURS
+from bench.work.base import DenseWork, RuleWork
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.optimizers import GRADIENT, VAR, OptimizerWork
+from bench.work.rows import RowsWork, SparseWork
+from bench.work.state import StateWork
 
 
 def keywords(names: dict[str, Any]) -> str:
@@ -111,12 +112,7 @@ class Slotwise(Peer):
         else:
             names |= {"table": table, "offsets": work.offsets()}
             statement = "gather_pooled(table, ids, offsets)"
-
-        def state() -> State:
-            found = eval(statement, dict(names))
-            return [work.by_id(*found) if work.call == "coalesce" else {"rows": found}]
-
-        return Subject(statement, names, state)
+        return work.subject(statement, names)
 
     def optimizer(self, work: OptimizerWork) -> Subject:
         import slotwise

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
+from bench.peers.base import Peer
 from bench.peers.slotwise import keywords
-from bench.rows import RowsWork, SparseWork
-from bench.work import DenseWork, RuleWork
+from bench.work.base import DenseWork, RuleWork
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.rows import RowsWork, SparseWork
 
 
 class TensorFlow(Peer):
@@ -129,12 +130,7 @@ class TensorFlow(Peer):
         names: dict[str, Any] = {"tf": tf, "ids": tf.constant(work.batch.ids)}
         if work.call == "gather":
             names["table"] = tf.constant(work.table())
-            statement = "tf.gather(table, ids)"
-            return Subject(
-                statement,
-                names,
-                lambda: [{"rows": tf.gather(names["table"], names["ids"]).numpy()}],
-            )
+            return work.subject("tf.gather(table, ids)", names, lambda found: found.numpy())
         names["grads"] = tf.constant(work.table())
         statement = (
             "unique, inverse = tf.unique(ids); "

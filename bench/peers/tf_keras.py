@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.optimizers import GRADIENT, VAR, OptimizerWork
+from bench.peers.base import Peer
 from bench.peers.tensorflow import PEER as TENSORFLOW
-from bench.rows import SparseWork
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.optimizers import GRADIENT, VAR, OptimizerWork
+from bench.work.rows import SparseWork
 
 
 class TfKeras(Peer):

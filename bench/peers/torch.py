@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.contestant import Peer, State, Subject, Unsupported
-from bench.ops import OPS, Scalar
-from bench.optimizers import VAR, OptimizerWork
-from bench.rows import RowsWork
-from bench.work import DenseWork
+from bench.peers.base import Peer
+from bench.work.base import DenseWork
+from bench.work.contestant import State, Subject, Unsupported
+from bench.work.ops import OPS, Scalar
+from bench.work.optimizers import VAR, OptimizerWork
+from bench.work.rows import RowsWork
 
 Values = dict[str, Scalar]
 
@@ -261,13 +262,12 @@ class Torch(Peer):
             names["offsets"] = torch.from_numpy(work.offsets())
             statement = "embedding_bag(ids, table, offsets, mode='sum')"
 
-        def state() -> State:
-            found = eval(statement, dict(names))
+        def arrays(found: Any) -> Any:
             if work.call == "coalesce":
-                return [work.by_id(found.indices()[0].numpy(), found.values().numpy())]
-            return [{"rows": found.numpy()}]
+                return found.indices()[0].numpy(), found.values().numpy()
+            return found.numpy()
 
-        return Subject(statement, names, state)
+        return work.subject(statement, names, arrays)
 
 
 PEER = Torch()

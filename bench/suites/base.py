@@ -1,16 +1,21 @@
-"""What a suite is: a list of cases and, for each, the work that every contestant is given."""
+"""What a suite is: cases, the work of each, and what is said of the numbers.
+
+Whatever a report shows of a suite is the suite's own (``Told``), so a new one is one file.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.contestant import Peer, Subject
-from bench.measure import Plan
-from bench.ops import OPS, Scalar
-from bench.results import Record
-from bench.timing import measure_time
-from bench.work import DTYPES, DenseWork, Work
+from bench.measure.in_turn import Plan
+from bench.measure.timing import measure_time
+from bench.peers.base import Peer
+from bench.results.records import Record
+from bench.results.told import Told
+from bench.work.base import DTYPES, DenseWork, Work
+from bench.work.contestant import Subject
+from bench.work.ops import OPS, Scalar
 
 LEVELS = ("targets", "quick", "full")
 
@@ -52,15 +57,9 @@ class Case:
         )
 
 
-class Suite:
+class Suite(Told):
     """One file per suite in ``bench/suites``, ending in ``SUITE``."""
 
-    name = ""
-    title = ""
-    about = ""  # one sentence, shown above its table
-    limits = False  # measure the stream loops beside it
-    unit = "elements"  # what a case's size counts
-    rank = 0  # the order in reports
     method = "dense"  # of the peers: what makes their subjects
 
     def cases(self, options: Options) -> list[Case]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from bench.results.records import Record
+from bench.results.views import Brief
 from bench.suites.base import Case, Options, Suite, chosen_ops
 
 
@@ -10,6 +14,7 @@ class CallOverhead(Suite):
     title = "Cost of a call"
     about = "One call of each op on 64 elements, called by keywords as users write it."
     rank = 0
+    is_over_sizes = True
 
     def cases(self, options: Options) -> list[Case]:
         sizes = (1, 64) if options.level == "full" else (64,)
@@ -21,6 +26,9 @@ class CallOverhead(Suite):
             for s in sizes
             for op in chosen_ops(options)
         ]
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        return [Brief("a call on 64 elements", [r for r in records if r.size == 64])]
 
 
 SUITE = CallOverhead()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from bench.suites.base import Case, Options, Suite, chosen_ops
-from bench.work import DTYPES
+from collections.abc import Sequence
 
-KI, MI = 1 << 10, 1 << 20
+from bench.results.records import Record
+from bench.results.units import KI, MI
+from bench.results.views import Brief
+from bench.suites.base import Case, Options, Suite, chosen_ops
+from bench.work.base import DTYPES
 
 _SIZES = {
     "targets": (16 * KI, 256 * KI, 64 * MI),
-    "quick": (64, 16 * KI, 256 * KI, 4 * MI),
+    "quick": (16 * KI, 256 * KI, 4 * MI),
     "full": (64, KI, 16 * KI, 256 * KI, 4 * MI, 64 * MI),
 }
 
@@ -23,6 +26,7 @@ class Dense(Suite):
     about = "One call of each op on one array; all arrays warm from the calls before."
     rank = 1
     limits = True
+    is_over_sizes = True
 
     def cases(self, options: Options) -> list[Case]:
         level = options.level
@@ -44,6 +48,16 @@ class Dense(Suite):
                 for op in ops
             ]
         return found
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        plain = [r for r in records if r.dtype == "float32" and not r.variant]
+        largest = max((r.size for r in plain), default=0)
+        sizes = sorted({r.size for r in plain} & {16 * KI, 256 * KI, largest})
+        return [
+            Brief(f"an update of {self.size(mine[0])} elements", mine, first=size == largest)
+            for size in sizes
+            if (mine := [r for r in plain if r.size == size])
+        ]
 
 
 SUITE = Dense()

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import psutil
 
-from bench.contestant import Peer, Subject, Unsupported
-from bench.measure import Plan
-from bench.peers.slotwise import PEER as OURS
-from bench.results import BASE, Record
-from bench.rows import Batch, SparseWork
+from bench.measure.in_turn import Plan
+from bench.peers.base import Peer
+from bench.peers.slotwise import PEER
+from bench.results.records import OURS, Record
+from bench.results.stats import Ratio
+from bench.results.units import MI, show_size
+from bench.results.views import LIMITS, ROWS_RATE, TIMES, Brief, Chart, Column, Grid, Line, Section
 from bench.suites.base import Case, Options
 from bench.suites.sparse import MERGE, Sparse, SparseCase
-from bench.units import show_size
-from bench.work import Work
+from bench.work.base import Work
+from bench.work.contestant import Subject, Unsupported
+from bench.work.rows import Batch, SparseWork
 
-MI = 1 << 20
 _WIDTH, _IDS, _BATCHES = 16, 1 << 16, 16
 _ROWS = {"targets": (64 * MI,), "quick": (4 * MI,), "full": (4 * MI, 16 * MI, 64 * MI)}
+
+
+BASE = "1 Mi rows"  # slotwise on a small table, beside a large one
+AT_MOST = 1.6  # what the cost may grow to
+
+
+def growth(record: Record) -> Ratio | None:
+    """Cost of a touched row over its cost in the base table."""
+    small, large = record.seconds.get(BASE), record.seconds.get(OURS)
+    if not small or not large:
+        return None
+    scale = record.extra["base_touched"] / record.extra["touched"]
+    return Ratio.of(small, [scale * t for t in large])
 
 
 class Growth(Sparse):
@@ -32,6 +47,12 @@ class Growth(Sparse):
     )
     unit = "rows"
     rank = 7
+    columns = (
+        *TIMES,
+        Column("growth", lambda r: f"{g.minima:.2f}" if (g := growth(r)) else None),
+        ROWS_RATE,
+        *LIMITS,
+    )
 
     def cases(self, options: Options) -> list[Case]:
         if options.ops and MERGE not in options.ops:
@@ -62,7 +83,7 @@ class Growth(Sparse):
         assert isinstance(work, SparseWork)
         base = replace(work, batch=replace(work.batch, rows=MI))
         record.extra["base_touched"] = base.batch.touched
-        super().measure({**subjects, BASE: OURS.sparse(base)}, work, record, threads, plan)
+        super().measure({**subjects, BASE: PEER.sparse(base)}, work, record, threads, plan)
 
     def subject(self, contestant: Peer, work: Work) -> Subject:
         assert isinstance(work, SparseWork)
@@ -70,6 +91,39 @@ class Growth(Sparse):
         if needed > 0.8 * psutil.virtual_memory().available:
             raise Unsupported(f"needs {needed / 2**30:.0f} GiB of memory")
         return super().subject(contestant, work)
+
+    def _grown(self, records: Sequence[Record]) -> list[tuple[Record, Ratio]]:
+        return sorted(((r, g) for r in records if (g := growth(r))), key=lambda pair: pair[0].size)
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        return []
+
+    def sentence(self, dtype: str, peer: str, records: Sequence[Record]) -> str:
+        """How much more a touched row costs, by the size of the table."""
+        grown = ", ".join(
+            f"{g.minima:.2f} times at {self.size(r)}" for r, g in self._grown(records)
+        )
+        return f"{self.title}, {dtype}: a touched row costs, of its cost at {BASE}, {grown}."
+
+    def grids(self, records: Sequence[Record]) -> list[Grid]:
+        grown = self._grown(records)
+        head = ["rows of the table", show_size(MI), *(show_size(r.size) for r, _ in grown)]
+        costs = ["cost of a row", "1.00", *(f"{g.minima:.2f}" for _, g in grown)]
+        return [Grid("float32", [head, costs])] if grown else []
+
+    def sections(self, records: Sequence[Record]) -> list[Section]:
+        grown = self._grown(records)
+        if not grown:
+            return []
+        line = Line(
+            OURS,
+            {MI: 1.0} | {r.size: g.minima for r, g in grown},
+            {r.size: (min(g.minima, g.pairs.low), max(g.minima, g.pairs.high)) for r, g in grown},
+        )
+        axes = ("rows of the table", "cost of a row, times")
+        chart = Chart("Merged Adagrad, float32", [line], *axes, show_size, AT_MOST)
+        about = "Lines across a point span the quartiles of the ratios of single rounds."
+        return [Section("", about, [chart])]
 
 
 SUITE = Growth()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from bench.results.records import Record
 from bench.suites.base import Case, Options, Suite
 
 Shapes = tuple[tuple[int, ...], ...]
@@ -72,6 +73,9 @@ class Many(Suite):
             for name, shapes in LISTS.items()
             for op in ops
         ]
+
+    def place(self, record: Record) -> str:
+        return record.variant
 
 
 def _elements(shapes: Shapes) -> int:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.contestant import Subject, Unsupported
-from bench.measure import Plan
-from bench.results import Record
+from bench.measure.in_turn import Plan
+from bench.results.records import OURS, Record
+from bench.results.units import MI, show_bytes
+from bench.results.views import THEIRS, Column, Grid, bytes_of
 from bench.suites.base import Case, Options, Suite, chosen_ops
-from bench.work import Work
+from bench.work.base import Work
+from bench.work.contestant import Subject, Unsupported
+from bench.work.ops import OPS
 
-MI = 1 << 20
-
+_PEAK = "peak_bytes"
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
@@ -43,11 +45,26 @@ def peak_beyond(subject: Subject) -> int:
     return max(0, _status("VmHWM") - before)
 
 
+def _arrays(record: Record) -> str:
+    """The bytes of the arrays themselves."""
+    op = OPS[record.op]
+    return show_bytes((op.writes + 1) * record.bytes_moved // (op.reads + op.writes))
+
+
+def _most(records: Sequence[Record], contestant: str) -> str:
+    return show_bytes(max(r.extra[_PEAK][contestant] for r in records))
+
+
 class Memory(Suite):
     name = "memory"
     title = "Memory"
     about = "Peak memory that one call takes beyond its arrays."
     rank = 3
+    columns = (
+        Column(OURS, bytes_of(_PEAK, lambda r: OURS)),
+        Column(THEIRS, bytes_of(_PEAK, lambda r: r.peer)),
+        Column("arrays", _arrays),
+    )
 
     def cases(self, options: Options) -> list[Case]:
         if options.level == "targets":
@@ -66,7 +83,19 @@ class Memory(Suite):
         threads: int,
         plan: Plan,
     ) -> None:
-        record.extra["peak_bytes"] = {name: peak_beyond(s) for name, s in subjects.items()}
+        record.extra[_PEAK] = {name: peak_beyond(s) for name, s in subjects.items()}
+
+    def sentence(self, dtype: str, peer: str, records: Sequence[Record]) -> str:
+        """The most that a call took beyond its arrays, for us and for the peer."""
+        theirs = f", {peer} {_most(records, peer)}" if peer else ""
+        ours = _most(records, OURS)
+        return f"{self.title}, {dtype}: a call takes at most {ours} beyond its arrays{theirs}."
+
+    def grids(self, records: Sequence[Record]) -> list[Grid]:
+        peers = sorted({r.peer for r in records if r.peer})
+        theirs = [_most([r for r in records if r.peer == peer], peer) for peer in peers]
+        rows = [["", OURS, *peers], ["at most", _most(records, OURS), *theirs]]
+        return [Grid("beyond the arrays", rows)]
 
 
 SUITE = Memory()

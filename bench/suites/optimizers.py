@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.ops import Scalar
-from bench.optimizers import CLIPPED, MANY, OPTIMIZERS, ROWS, OptimizerWork
-from bench.rows import Batch
+from bench.results.records import Record
+from bench.results.units import MI
+from bench.results.views import Brief
 from bench.suites.base import Case, Options, Suite
-from bench.suites.dense import MI
 from bench.suites.many import LISTS
 from bench.suites.sparse import workloads
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.ops import Scalar
+from bench.work.optimizers import CLIPPED, MANY, OPTIMIZERS, ROWS, OptimizerWork
+from bench.work.rows import Batch
 
 NAME = "optimizers"
 _CLIPPED_SIZE = {"targets": 64 * MI, "quick": 4 * MI, "full": 64 * MI}
@@ -64,6 +66,19 @@ class Optimizers(Suite):
                 if ROWS in on:
                     found += [_on_rows(name, dtype, batch) for batch in batches]
         return found
+
+    def place(self, record: Record) -> str:
+        return record.variant
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        many = [r for r in records if r.variant == MANY]
+        clipped = [r for r in records if r.variant == CLIPPED]
+        rows = [r for r in records if r.variant not in (MANY, CLIPPED)]
+        return [
+            Brief("a step of 1000 variables of 64 elements", many),
+            Brief("a step on a batch of a table's rows", rows),
+            Brief("a step with a global norm", clipped, first=False),
+        ]
 
 
 def _many(name: str, dtype: str) -> Case:

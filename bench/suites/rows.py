@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.ops import Scalar
-from bench.rows import Batch, RowsWork
+from bench.results.records import Record
+from bench.results.views import LIMITS, ROWS_RATE, TIMES, Brief
 from bench.suites.base import Case, Options, Suite
 from bench.suites.sparse import QUICK, workloads
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.ops import Scalar
+from bench.work.rows import Batch, RowsWork
 
 BAG = 16
 
@@ -37,6 +39,7 @@ class Rows(Suite):
     unit = "ids"
     rank = 5
     method = "rows"
+    columns = (*TIMES, ROWS_RATE, *LIMITS)
 
     def cases(self, options: Options) -> list[Case]:
         targets = options.level == "targets"
@@ -70,6 +73,12 @@ class Rows(Suite):
                             )
                         )
         return found
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        return [
+            Brief(f"`{call}`", [r for r in records if r.op == call], first=False)
+            for call in ("coalesce", "gather")
+        ]
 
 
 SUITE = Rows()

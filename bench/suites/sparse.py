@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.ops import SPARSE_OPS, Scalar
-from bench.rows import Batch, SparseWork
+from bench.results.records import Record
+from bench.results.views import LIMITS, ROWS_RATE, TIMES, Brief, Column
 from bench.suites.base import Case, Options, Suite
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.ops import SPARSE_OPS, Scalar
+from bench.work.rows import Batch, SparseWork
 
 QUICK = (Batch(1 << 18, 64, 1 << 14),)
 LARGE = (Batch(2_000_000, 64, 65_536), Batch(8_000_000, 16, 262_144))
@@ -57,6 +59,7 @@ class Sparse(Suite):
     unit = "ids"
     rank = 4
     method = "sparse"
+    columns: Sequence[Column] = (*TIMES, ROWS_RATE, *LIMITS)
 
     def cases(self, options: Options) -> list[Case]:
         targets = options.level == "targets"
@@ -72,6 +75,14 @@ class Sparse(Suite):
                     if not options.ops or op in options.ops:
                         found.append(merged(self.name, op, dtype, batch, peers))
         return found
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        distinct = [r for r in records if r.variant.endswith("distinct")]
+        merging = [r for r in records if r.op == MERGE and r.variant.endswith("merged")]
+        return [
+            Brief("rows of a table, distinct ids", distinct),
+            Brief("gradients of equal ids summed, then Adagrad", merging, first=False),
+        ]
 
 
 def _distinct(op: str, dtype: str, batch: Batch, against: tuple[str, ...] | None) -> SparseCase:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.contestant import Subject
-from bench.measure import Plan
-from bench.ops import Scalar
-from bench.results import LIMIT, Record
-from bench.state import CALLS, StateWork, plain
+from bench.measure.in_turn import Plan
+from bench.results.records import LIMIT, OURS, Record
+from bench.results.units import MI
+from bench.results.views import LIMITS, TIMES, Column, bytes_of
 from bench.suites.base import Case, Options, Suite
-from bench.suites.dense import MI
 from bench.suites.memory import peak_beyond
-from bench.work import DTYPES, Work
+from bench.work.base import DTYPES, Work
+from bench.work.contestant import Subject
+from bench.work.ops import Scalar
+from bench.work.state import CALLS, StateWork, plain
 
 NAME = "state"
 PEERS = ("numpy", "safetensors")
@@ -35,6 +36,7 @@ class State(Suite):
         "a plain sequential write or read. Only slotwise has checksums, and verifies them."
     )
     rank = 9
+    columns = (*TIMES, *LIMITS, Column("beyond arrays", bytes_of("beyond", lambda r: OURS)))
     method = "state"
 
     def cases(self, options: Options) -> list[Case]:

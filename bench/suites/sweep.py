@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from bench.rows import Batch
+from collections.abc import Sequence
+from itertools import groupby
+
+from bench.results.records import OURS, Record
+from bench.results.views import Brief, Chart, Line, Section, best_at, contestants
 from bench.suites.base import Case, Options
 from bench.suites.sparse import MERGE, Sparse, merged
+from bench.work.rows import Batch
 
 _ROWS, _IDS = 1 << 20, 1 << 16
 _WIDTHS = {"quick": (4, 32, 256), "full": (1, 2, 4, 8, 16, 32, 64, 128, 256)}
+_AXES = ("elements in a row", "million rows/s")
 _LAWS = {"quick": (None, 1.2), "full": (None, 1.05, 1.2, 1.5)}
 
 
@@ -30,6 +36,30 @@ class Sweep(Sparse):
             for law in _LAWS[level]
             for width in _WIDTHS[level]
         ]
+
+    def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        return []
+
+    def sections(self, records: Sequence[Record]) -> list[Section]:
+        """Rows of the gradient per second over the width of a row: by law; ours of all laws."""
+        charts = []
+        for dtype, members in groupby(sorted(records, key=_dtype), _dtype):
+            mine, by_law = list(members), []
+            for law in sorted({r.extra["law"] for r in mine}, key=lambda x: (x != "uniform", x)):
+                rows = [r for r in mine if r.extra["law"] == law]
+                lines = contestants(rows, _width, lambda r, name: r.rows_rate(name), 1e6)
+                by_law.append(Line(law, best_at(rows, _width, lambda r: r.rows_rate(OURS), 1e6)))
+                charts.append(Chart(f"{law} ids, {dtype}", lines[1:], *_AXES))  # not the limit
+            charts.append(Chart(f"slotwise, by skew, {dtype}", by_law, *_AXES))
+        return [Section("", "Both axes are logarithmic.", charts)]
+
+
+def _dtype(record: Record) -> str:
+    return record.dtype
+
+
+def _width(record: Record) -> int:
+    return int(record.extra["width"])
 
 
 SUITE = Sweep()

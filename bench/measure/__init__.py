@@ -1,0 +1,1 @@
+"""How it is measured: checked, then in turn, beside the limit of the memory."""

@@ -1,0 +1,1 @@
+"""What a run stores, and what follows from it."""

@@ -1,0 +1,1 @@
+"""What a run shows: targets, tables, sentences, charts, the report."""

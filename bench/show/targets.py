@@ -1,0 +1,399 @@
+"""The project's speed targets as rows: what must hold, what was measured, met or not met.
+
+A target is not judged where others disturbed one of its cases, or the run: the rule is in
+``results/trust.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
+from bench.results.stats import geometric_mean
+from bench.results.units import KI, MI
+from bench.suites.dense import POW_VARIANT
+from bench.suites.growth import AT_MOST, BASE, growth
+from bench.suites.optimizers import NAME as OPTIMIZERS
+from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
+from bench.work.optimizers import CLIPPED, MANY, ROWS
+from bench.work.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
+
+TENSORFLOW = "tensorflow"
+SPARSE_BATCH = workloads("targets")[0].label
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``value`` comes from the fastest samples and decides; ``pairs`` is the median over rounds."""
+
+    value: float
+    pairs: float
+    detail: str
+    complete: bool
+    is_judged: bool
+
+
+@dataclass(frozen=True)
+class Target:
+    """At least ``required`` must be measured; ``expected`` is the number of cases it speaks of."""
+
+    name: str
+    required: float
+    unit: str
+    select: Callable[[Results], list[Record]]
+    measure: Callable[[Sequence[Record]], tuple[float, float, str]]
+    expected: int = 18
+    at_most: bool = False  # the lower, the better
+
+    def verdict(self, results: Results) -> Verdict | None:
+        """None where nothing of it was measured."""
+        records = self.select(results)
+        good = [r for r in records if r.status == "ok"]
+        if not good:
+            return None
+        value, pairs, detail = self.measure(good)
+        bad = [f"{r.label}: {r.status}" for r in records if r.status not in ("ok", "unsupported")]
+        missing = self.expected - len(good)
+        if missing:
+            detail += f"; {missing} of {self.expected} not measured"
+        if bad:
+            detail += "; " + ", ".join(bad)
+        disturbed = sum(results.is_disturbed(r) for r in good)
+        if disturbed:
+            detail += f"; {disturbed} of {len(good)} cases disturbed by other processes"
+        complete = missing == 0 and not bad
+        return Verdict(value, pairs, detail, complete, not (disturbed or results.doubt))
+
+    @property
+    def bound(self) -> str:
+        return f"{'<=' if self.at_most else '>='} {self.required}{self.unit}"
+
+    def status(self, found: Verdict | None) -> str:
+        """In a word; a target that speaks of all ops is not met by some of them."""
+        if found is None:
+            return "not measured"
+        if not found.is_judged:
+            return "not judged"
+        if (found.value > self.required) if self.at_most else (found.value < self.required):
+            return "not met"
+        return "met" if found.complete else "incomplete"
+
+
+def _peer(
+    suite: str, size: int, dtype: str = "float32", variant: str = ""
+) -> Callable[..., list[Record]]:
+    def select(results: Results) -> list[Record]:
+        return results.find(suite=suite, size=size, dtype=dtype, variant=variant, peer=TENSORFLOW)
+
+    return select
+
+
+def _limit(dtype: str) -> Callable[[Results], list[Record]]:
+    def select(results: Results) -> list[Record]:
+        """One record per op, that with TensorFlow where there are several."""
+        found = results.find(suite="dense", size=64 * MI, dtype=dtype, variant="")
+        found.sort(key=lambda r: r.peer == TENSORFLOW)
+        return list({r.op: r for r in found if r.fraction(REFERENCE_LIMIT)}.values())
+
+    return select
+
+
+def _worst_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, ratio) for r in records if (ratio := r.ratio)]
+    slow, ratio = min(rated, key=lambda pair: pair[1].minima)
+    mean = geometric_mean(x.minima for _, x in rated)
+    return (
+        ratio.minima,
+        ratio.pairs.median,
+        f"least: {slow.label}; geometric mean {mean:.1f}x",
+    )
+
+
+def _largest_growth(records: Sequence[Record]) -> tuple[float, float, str]:
+    grown = [g for r in records if (g := growth(r))]
+    worst = max(grown, key=lambda g: g.minima)
+    return worst.minima, worst.pairs.median, f"over {BASE}"
+
+
+def _rows(suite: str, op: str, peer: str, meaning: str = "") -> Callable[[Results], list[Record]]:
+    """A call on the rows of the workloads that the targets name, against one peer."""
+
+    def select(results: Results) -> list[Record]:
+        labels = {f"{b.label}, {meaning}" if meaning else b.label for b in workloads("targets")}
+        found = results.find(suite=suite, op=op, dtype="float32", peer=peer)
+        return [r for r in found if r.variant in labels]
+
+    return select
+
+
+def _optimizer(op: str, peer: str, variant: str) -> Callable[[Results], list[Record]]:
+    """A step of an optimizer, against one peer."""
+
+    def select(results: Results) -> list[Record]:
+        return results.find(suite=OPTIMIZERS, op=op, variant=variant, dtype="float32", peer=peer)
+
+    return select
+
+
+def _clipped(op: str) -> Callable[[Results], list[Record]]:
+    """A step that limits the global norm, against Keras's."""
+
+    def select(results: Results) -> list[Record]:
+        return results.find(
+            suite=OPTIMIZERS,
+            op=op,
+            variant=CLIPPED,
+            dtype="float32",
+            size=64 * MI,
+            peer="tf_keras",
+        )
+
+    return select
+
+
+def _state(**wanted: str) -> Callable[[Results], list[Record]]:
+    """Saving or loading 1 GiB."""
+
+    def select(results: Results) -> list[Record]:
+        return results.find(suite="state", size=256 * MI, **wanted)
+
+    return select
+
+
+def _over_bytes(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, f) for r in records if (f := r.fraction(LIMIT))]
+    slow, fraction = min(rated, key=lambda pair: pair[1].minima)
+    rate = slow.rate(LIMIT) or 0.0
+    return 1 / fraction.minima, 1 / fraction.pairs.median, f"limit {rate / 1e9:.1f} GB/s"
+
+
+def _of_limit(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, f) for r in records if (f := r.fraction(LIMIT))]
+    slow, fraction = min(rated, key=lambda pair: pair[1].minima)
+    rate = slow.rate(LIMIT) or 0.0
+    return fraction.minima, fraction.pairs.median, f"limit {rate / 1e9:.2f} GB/s"
+
+
+def _beyond(records: Sequence[Record]) -> tuple[float, float, str]:
+    """In MiB; those of the peers are in the detail."""
+    most: dict[str, float] = {}
+    for record in records:
+        for name, size in record.extra["beyond"].items():
+            most[name] = max(most.get(name, 0.0), size / MI)
+    ours = most.pop(OURS)
+    return ours, ours, ", ".join(f"{name} {size:.0f} MiB" for name, size in most.items())
+
+
+def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, ratio) for r in records if (ratio := r.ratio)]
+    slow, ratio = min(rated, key=lambda pair: pair[1].minima)
+    return (
+        geometric_mean(x.minima for _, x in rated),
+        geometric_mean(x.pairs.median for _, x in rated),
+        f"least: {slow.op} {ratio.minima:.2f}x",
+    )
+
+
+def _worst_fraction(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, f) for r in records if (f := r.fraction(REFERENCE_LIMIT))]
+    slow, fraction = min(rated, key=lambda pair: pair[1].minima)
+    mean = geometric_mean(f.minima for _, f in rated)
+    rate = slow.rate(REFERENCE_LIMIT) or 0.0
+    return (
+        fraction.minima,
+        fraction.pairs.median,
+        f"least: {slow.op}; geometric mean {mean:.2f}; limit {rate / 1e9:.1f} GB/s",
+    )
+
+
+TARGETS: tuple[Target, ...] = (
+    Target(
+        "64 elements, every op: cost of a call against TensorFlow",
+        8.0,
+        "x",
+        _peer("call_overhead", 64),
+        _worst_ratio,
+    ),
+    Target(
+        "16 Ki, geometric mean against TensorFlow", 4.0, "x", _peer("dense", 16 * KI), _mean_ratio
+    ),
+    Target(
+        "256 Ki, geometric mean against TensorFlow", 2.5, "x", _peer("dense", 256 * KI), _mean_ratio
+    ),
+    Target("64 Mi, every op: rate over the limit's", 0.95, "", _limit("float32"), _worst_fraction),
+    Target(
+        "64 Mi, geometric mean against TensorFlow", 1.4, "x", _peer("dense", 64 * MI), _mean_ratio
+    ),
+    Target(
+        "Ftrl, lr_power -0.6, 4 Mi, against TensorFlow",
+        5.0,
+        "x",
+        _peer("dense", 4 * MI, variant=POW_VARIANT),
+        _mean_ratio,
+        expected=1,
+    ),
+    Target(
+        "float16, 64 Mi, every op: rate over the limit's",
+        0.85,
+        "",
+        _limit("float16"),
+        _worst_fraction,
+    ),
+    Target(
+        "bfloat16, 64 Mi, every op: rate over the limit's",
+        0.85,
+        "",
+        _limit("bfloat16"),
+        _worst_fraction,
+    ),
+    *(
+        Target(
+            f"{name}, distinct ids, every workload: against TensorFlow",
+            4.0,
+            "x",
+            _rows("sparse", f"SparseApply{name}", TENSORFLOW, "distinct"),
+            _worst_ratio,
+            expected=4,
+        )
+        for name in DISTINCT
+    ),
+    *(
+        Target(
+            f"{what}, every workload: against {whose}",
+            required,
+            "x",
+            _rows(suite, op, peer, "merged" if suite == "sparse" else ""),
+            _worst_ratio,
+            expected=4,
+        )
+        for suite, op, what, peer, whose, required in (
+            ("sparse", MERGE, "Merged Adagrad", "tf_keras", "Keras's legacy Adagrad", 7.0),
+            ("sparse", MERGE, "Merged Adagrad", "fbgemm", "FBGEMM", 3.0),
+            ("sparse", ROW_WISE, "Merged row-wise Adagrad", "fbgemm", "FBGEMM", 1.5),
+            ("rows", "coalesce", "Coalesce", TENSORFLOW, "TensorFlow", 4.0),
+            ("rows", "coalesce", "Coalesce", "torch", "torch", 4.0),
+            ("rows", "gather", "Gather", TENSORFLOW, "TensorFlow", 1.3),
+            ("rows", "gather", "Gather", "torch", "torch", 1.3),
+        )
+    ),
+    Target(
+        "Cost of a touched row, 64 Mi rows over 1 Mi rows",
+        AT_MOST,
+        "x",
+        lambda results: results.find(suite="growth", size=64 * MI),
+        _largest_growth,
+        expected=1,
+        at_most=True,
+    ),
+    *(
+        Target(
+            f"apply_gradients, 1000 x 64: against {whose}",
+            required,
+            "x",
+            _optimizer(op, peer, MANY),
+            _worst_ratio,
+            expected=1,
+        )
+        for op, peer, whose, required in (
+            ("legacy.Adam", "torch", "torch's fused Adam", 8.0),
+            ("legacy.Adam", "tf_keras", "Keras's legacy Adam", 20.0),
+            ("AdamW", "torch", "torch's fused AdamW", 8.0),
+        )
+    ),
+    *(
+        Target(
+            f"apply_gradients, {SPARSE_BATCH}: against Keras's {op}",
+            4.0 if op == "legacy.RMSprop" else 6.0,
+            "x",
+            _optimizer(op, "tf_keras", SPARSE_BATCH),
+            _worst_ratio,
+            expected=1,
+        )
+        for op, optimizer in OPTIMIZERS_BY_NAME.items()
+        if ROWS in optimizer.on and "tf_keras" in optimizer.peers
+    ),
+    *(
+        Target(
+            f"{what}, 64 Mi: time over that of its bytes",
+            1.2,
+            "x",
+            _clipped(op),
+            _over_bytes,
+            expected=1,
+            at_most=True,
+        )
+        for op, what in (
+            ("legacy.Adam", "legacy.Adam, global_clipnorm"),
+            ("AdamWAverage", "AdamW, global_clipnorm, EMA"),
+        )
+    ),
+    Target(
+        "AdamW, global_clipnorm, EMA, 64 Mi: against Keras's",
+        4.0,
+        "x",
+        _clipped("AdamWAverage"),
+        _worst_ratio,
+        expected=1,
+    ),
+    *(
+        Target(
+            f"1 GiB of state, {call}: rate over that of a plain {plain}",
+            0.8,
+            "",
+            _state(op=call),
+            _of_limit,
+            expected=1 if call == "restore" else 2,
+        )
+        for call, plain in (("save", "write"), ("load", "read"), ("restore", "read"))
+    ),
+    *(
+        Target(
+            f"1 GiB of state, save and load: against {whose}",
+            1.0,
+            "x",
+            _state(peer=peer),
+            _worst_ratio,
+            expected=2,
+        )
+        for peer, whose in (("numpy", "np.savez and np.load"), ("safetensors", "safetensors"))
+    ),
+    Target(
+        "1 GiB of state, every call: memory beyond the arrays",
+        64,
+        " MiB",
+        _state(),
+        _beyond,
+        expected=5,
+        at_most=True,
+    ),
+)
+
+
+HEADS = ("target", "required", "measured", "pairs", "", "detail")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A target and what came of it, in words; ``value`` is empty where nothing was measured."""
+
+    name: str
+    required: str
+    value: str
+    pairs: str
+    status: str
+    detail: str
+
+
+def judged(results: Results) -> list[Judged]:
+    """Every target, in order."""
+    rows = []
+    for target in TARGETS:
+        found = target.verdict(results)
+        value, pairs, detail = "", "", ""
+        if found is not None:
+            value, pairs = (f"{x:.2f}{target.unit}" for x in (found.value, found.pairs))
+            detail = found.detail
+        status = target.status(found)
+        rows.append(Judged(target.name, target.bound, value, pairs, status, detail))
+    return rows

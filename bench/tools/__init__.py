@@ -1,0 +1,1 @@
+"""The commands beside a run: two runs, two builds, thread scaling, the peers' environment."""

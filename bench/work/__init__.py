@@ -1,0 +1,1 @@
+"""What is measured: ops, optimizers and state, and the inputs that every contestant is given."""
