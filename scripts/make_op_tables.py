@@ -12,7 +12,7 @@ STAR = r"\*"
 
 def files() -> dict[Path, str]:
     """The files with their tables made anew."""
-    page, bench = ROOT / "docs" / "raw_ops.md", ROOT / "bench" / "ops.py"
+    page, bench = ROOT / "docs" / "raw_ops.md", ROOT / "bench" / "work" / "ops.py"
     return {
         page: _replaced(page, "<!-- tables: begin -->\n", "<!-- tables: end -->\n", tables()),
         bench: _replaced(bench, "# signatures: begin\n", "# signatures: end\n", signatures()),
