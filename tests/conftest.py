@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
 import slotwise
+from support.cases import Row
 
 PARITY = Path(__file__).parent / "parity"
 
@@ -37,3 +39,21 @@ def threads() -> Iterator[None]:
     before = slotwise.get_num_threads()
     yield
     slotwise.set_num_threads(before)
+
+
+@pytest.fixture
+def row(subtests: pytest.Subtests) -> Row:
+    """``with row(name):``, a row of a table. Those that fail are reported by name, and all run.
+
+    One that passes reports nothing: a case or a subtest of its own would take longer than it does.
+    """
+
+    @contextmanager
+    def row(name: str) -> Iterator[None]:
+        try:
+            yield
+        except (Exception, pytest.fail.Exception):
+            with subtests.test(name):
+                raise
+
+    return row

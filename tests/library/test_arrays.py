@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from support import dlpack
+from support.cases import every_dtype, every_op
 from support.compare import assert_same, bits
-from support.ops import BY_NAME, DTYPES, OPS, Op
+from support.memory import copies, misaligned
+from support.ops import BY_NAME, DTYPES, Op
 from support.reference import Array
 
 MOMENTUM = BY_NAME["ApplyMomentum"].default()
-every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
 
 
 FORMAT: dict[str, Any] = {"f": "f", "d": "d"}
@@ -155,10 +155,10 @@ def test_read_only_gradients(op: Op) -> None:
         memoryview(gradient.tobytes()).cast("f"),
         dlpack.VersionedTensor(gradient, read_only=True),
     ):
-        copies = {name: x.copy() for name, x in arrays.items()}
-        case.call({**copies, op.gradient: read_only})
+        got = copies(arrays)
+        case.call({**got, op.gradient: read_only})
         for name in op.outputs:
-            assert_same(copies[name], expected[name], name)
+            assert_same(got[name], expected[name], name)
 
 
 @every_dtype
@@ -168,10 +168,7 @@ def test_misaligned_gradient(op: Op, tag: str) -> None:
     case = op.default()
     arrays = case.draw(DTYPES[tag], 700, seed=8)
     expected = case.expected(arrays)
-    gradient = arrays[op.gradient]
-    memory = np.zeros(gradient.nbytes + 1, np.uint8)
-    memory[1:] = gradient.view(np.uint8)
-    arrays[op.gradient] = memory[1:].view(DTYPES[tag])
+    arrays[op.gradient] = misaligned(arrays[op.gradient])
     assert not arrays[op.gradient].flags.aligned
     case.call(arrays)
     for name in op.outputs:
@@ -184,7 +181,7 @@ def test_gradient_strides_through_other_arrays(tag: str) -> None:
     memory = np.zeros((50, 2), DTYPES[tag])
     memory[:, 0] = MOMENTUM.draw(DTYPES[tag], 50, seed=9)["grad"]
     arrays = {"accum": np.zeros(50, DTYPES[tag]), "grad": memory[:, 0]}
-    plain = {name: x.copy() for name, x in arrays.items()}
+    plain = copies(arrays)
     both = np.zeros(150, DTYPES[tag])
     both[0::3] = memory[:, 0]
     plain["var"] = np.ones(50, DTYPES[tag])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slotwise
+from support.memory import copies
 from support.ops import BY_NAME
 from support.process import python
 
@@ -101,7 +102,7 @@ def test_a_target_survives_concurrent_switching() -> None:
     thread.start()
     try:
         for _ in range(300):
-            got = {name: x.copy() for name, x in arrays.items()}
+            got = copies(arrays)
             case.call(got)
             assert all((got[name] == expected[name]).all() for name in expected)
     finally:

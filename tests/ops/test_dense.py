@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pytest
 import slotwise
 from slotwise import raw_ops
+from support.cases import every_case, every_dtype, every_op
 from support.compare import assert_same
-from support.memory import Guarded, Page
-from support.ops import BY_NAME, CASES, DTYPES, OPS, Case, Op
+from support.memory import Guarded, Page, copies
+from support.ops import BY_NAME, DTYPES, OPS, Case, Op
 from support.reference import Array
 
 LANES = {"f16": 16, "bf16": 16, "f32": 16, "f64": 8}  # of the widest target
@@ -22,10 +23,6 @@ MAX_SIZE = 2 * max(LANES.values()) + 1
 # Distances from a cache line, in elements, of var, of the first slot (the next ones lie one
 # further each), and of the gradient.
 OFFSETS = ((0, 0, 0), (1, 1, 1), (0, 3, 5), (7, 2, 0), (15, 0, 1))
-
-every_case = pytest.mark.parametrize("case", CASES, ids=str)
-every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
 
 
 def offsets(op: Op, var: int, slot: int, grad: int) -> dict[str, int]:
@@ -41,7 +38,7 @@ def on_best_target(case: Case, arrays: dict[str, Array]) -> dict[str, Array]:
     """One plain call. With pow (see test_pow.py) only the error of a result is known beforehand."""
     target = slotwise.active_target()
     slotwise.set_target(None)
-    got = {name: array.copy() for name, array in arrays.items()}
+    got = copies(arrays)
     case.call(got)
     slotwise.set_target(target)
     return got
@@ -95,7 +92,7 @@ def test_threads_do_not_change_bits(case: Case, tag: str) -> None:
     period = 1009 if case.op.elementwise else size
     small = case.draw(DTYPES[tag], period, seed=2)
     slotwise.set_num_threads(1)
-    once = {name: array.copy() for name, array in small.items()}
+    once = copies(small)
     case.call(once)
     if case.exact:
         expected = case.expected(small)
@@ -202,11 +199,11 @@ def test_hyperparameters_of_any_real_type(op: Op, tag: str, value: float, types:
     arrays = case.draw(DTYPES[tag], 20, seed=8)
     expected = case.expected(arrays)
     for number in (*types, *map(rank_0, types)):
-        copies = {name: x.copy() for name, x in arrays.items()}
+        got = copies(arrays)
         numbers = {n: number(v) for n, v in case.hyper.items() if v == value}
-        case.call(copies, **numbers)
+        case.call(got, **numbers)
         for name in op.outputs:
-            assert_same(copies[name], expected[name], name)
+            assert_same(got[name], expected[name], name)
 
 
 @pytest.mark.parametrize("step", [5, np.int8(5), np.uint64(5), np.array(5), np.array(5, np.int16)])

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 import numpy as np
 import pytest
-from support.bad_input import RANGES, SHAPE, STEP, Arguments, Bad, kinds, overlapping
+from support.bad_input import RANGES, SHAPE, STEP, Arguments, kinds, overlapping
+from support.cases import Row, every_dtype, every_op
+from support.memory import copies
 from support.ops import BY_NAME, DTYPES, OPS, Op
+from support.reference import Array
 
-TABLE = [
-    pytest.param(op, name, kind, id=f"{op.name}-{name}-{kind.what}")
-    for op in OPS
-    for name, kind in kinds(op)
-]
+
+@cache
+def drawn(name: str) -> dict[str, Array]:
+    return BY_NAME[name].default().draw(np.float32, SHAPE, seed=1)
 
 
 def valid(op: Op) -> Arguments:
-    case = op.default()
-    arrays = case.draw(np.float32, SHAPE, seed=1)
-    return {**arrays, **case.hyper, **case.attrs, "use_locking": False}
+    return {**copies(drawn(op.name)), **op.hyper, **op.attrs, "use_locking": False}
 
 
 def call_and_expect(op: Op, arguments: Arguments, error: type[Exception], name: str) -> str:
@@ -34,15 +35,17 @@ def call_and_expect(op: Op, arguments: Arguments, error: type[Exception], name: 
     return message
 
 
-@pytest.mark.parametrize(("op", "name", "kind"), TABLE)
-def test_bad_argument(op: Op, name: str, kind: Bad) -> None:
-    arguments = valid(op)
-    others = {other: arguments[other] for other in op.arrays if other != name}
-    arguments[name] = kind.spoil(arguments, name)
-    call_and_expect(op, arguments, kind.error, name)
+@every_op
+def test_bad_arguments(op: Op, row: Row) -> None:
     untouched = valid(op)
-    for other, x in others.items():
-        assert x.tobytes() == untouched[other].tobytes(), f"{other} was written"
+    for name, kind in kinds(op):
+        with row(f"{name}-{kind.what}"):
+            arguments = valid(op)
+            others = {other: arguments[other] for other in op.arrays if other != name}
+            arguments[name] = kind.spoil(arguments, name)
+            call_and_expect(op, arguments, kind.error, name)
+            for other, x in others.items():
+                assert x.tobytes() == untouched[other].tobytes(), f"{other} was written"
 
 
 @pytest.mark.parametrize("op", [op for op in OPS if op.slots], ids=lambda op: op.name)
@@ -59,7 +62,7 @@ def test_overlap_of_slots_and_gradient(op: Op, shift: int) -> None:
         assert re.search(rf"\b{b}\b", message)
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@every_op
 def test_neighbours_do_not_overlap(op: Op) -> None:
     case = op.default()
     shapes = {name: op.shape_of(name, SHAPE) for name in op.arrays}
@@ -69,8 +72,8 @@ def test_neighbours_do_not_overlap(op: Op) -> None:
     case.call({name: x.reshape(shape) for (name, shape), x in pieces})
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-@pytest.mark.parametrize("tag", DTYPES)
+@every_op
+@every_dtype
 def test_empty_arrays_never_overlap(op: Op, tag: str) -> None:
     case = op.default()
     x = np.zeros((0, 3), DTYPES[tag])
@@ -79,7 +82,7 @@ def test_empty_arrays_never_overlap(op: Op, tag: str) -> None:
     case.call({**dict.fromkeys(op.arrays, x), **others})
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@every_op
 def test_empty_arrays_are_checked_too(op: Op) -> None:
     arguments = {**valid(op), **op.default().draw(np.float32, (0, 3), seed=2)}
     wrong_shape = np.zeros((0, 4), np.float32)
@@ -88,7 +91,7 @@ def test_empty_arrays_are_checked_too(op: Op) -> None:
     call_and_expect(op, {**arguments, name: float("nan")}, ValueError, name)
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@every_op
 def test_missing_and_unknown_arguments(op: Op) -> None:
     arguments = valid(op)
     for name in op.arguments.split():
@@ -112,7 +115,7 @@ def test_out_of_range_only_in_the_compute_type() -> None:
     case.call(case.draw(np.float64, 3, seed=6), lr=1e-60)
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+@every_op
 def test_infinite_hyperparameters_are_numbers(op: Op) -> None:
     case = op.default()
     for name in op.hyper:

@@ -22,13 +22,13 @@ from golden.contents import (
     unpack,
 )
 from slotwise import raw_ops
+from support.cases import every_case, every_dtype
 from support.compare import assert_same, error, is_nan
 from support.ops import DTYPES, SPECIAL, Case
 from support.reference import Array
 from support.rows import TF_CASES, SparseCase
 from support.tensorflow_limits import check, limit, magnitude, sparse_limit
 
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
 both_ids = pytest.mark.parametrize("index", [np.int32, np.int64])
 
 
@@ -43,7 +43,7 @@ def table(member: str, tag: str) -> dict[str, Array]:
     return unpack(golden(), member, DTYPES[tag])
 
 
-def copies(rows: dict[str, Array], case: object, names: tuple[str, ...]) -> dict[str, Array]:
+def given_to(rows: dict[str, Array], case: object, names: tuple[str, ...]) -> dict[str, Array]:
     return {name: rows[f"{case}/given/{name}"].copy() for name in names}
 
 
@@ -59,7 +59,7 @@ SPARSE_COMPARED = [pytest.param(case, tag, id=f"{case}-{tag}") for case, tag in 
 @pytest.mark.parametrize(("case", "tag"), COMPARED)
 def test_as_tensorflow(case: Case, tag: str, target: str) -> None:
     rows = table(tag, tag)
-    given = copies(rows, case, case.op.arrays)
+    given = given_to(rows, case, case.op.arrays)
     largest = magnitude(given)
     case.call(given)
     for name in case.op.outputs:
@@ -71,7 +71,7 @@ def test_as_tensorflow(case: Case, tag: str, target: str) -> None:
 def test_sparse_as_tensorflow(case: SparseCase, tag: str, index: type, target: str) -> None:
     rows, ids = table(f"{tag}_tables", tag), ids_of(case).astype(index)
     for width in WIDTHS:
-        given = copies(rows, f"{case}/{width}", case.arrays)
+        given = given_to(rows, f"{case}/{width}", case.arrays)
         assert given["var"].shape == (ROWS, width)
         largest, most = magnitude(given), sparse_limit(case, tag, ids, width)
         case.call(given, ids)
@@ -89,7 +89,7 @@ def test_scatter_as_tensorflow(op: str, tag: str, index: type, target: str) -> N
     for width in WIDTHS:
         for form in UPDATES:
             name = f"Scatter{op}/{width}/{form}"
-            given = copies(rows, name, ("ref", "updates"))
+            given = given_to(rows, name, ("ref", "updates"))
             getattr(raw_ops, f"Scatter{op}")(**given, indices=ids)
             assert_same(given["ref"], rows[f"{name}/becomes/ref"], name)
 
@@ -103,7 +103,7 @@ def test_gather_as_tensorflow(tag: str, index: type, target: str) -> None:
         assert_same(got, rows[f"gather/{width}/becomes/out"], width)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@every_case
 def test_special_values_as_tensorflow(case: Case, target: str) -> None:
     """But for what docs/deviations.md lists: NaN that TensorFlow makes out of finite numbers."""
     rows = table("special", "f32")

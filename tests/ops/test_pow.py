@@ -12,6 +12,7 @@ from typing import Any
 import mpmath
 import numpy as np
 import pytest
+from support.cases import every_dtype
 from support.compare import assert_same, error, ulp
 from support.ops import BY_NAME, CASES, DTYPES, Case
 from support.reference import Array, compute_dtype, ftrl_terms
@@ -176,7 +177,7 @@ def test_every_target_gives_the_same_bits(tag: str, lr_power: float, target: str
 
 
 @pytest.mark.parametrize("case", POW_CASES, ids=str)
-@pytest.mark.parametrize("tag", DTYPES)
+@every_dtype
 def test_ftrl(case: Case, tag: str) -> None:
     """What the error of two powers, each within its limit, can do to a result, and no more."""
     dtype, work = DTYPES[tag], compute_dtype(DTYPES[tag])

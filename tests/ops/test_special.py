@@ -6,13 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from support.cases import every_case, every_dtype, every_op
 from support.compare import assert_same, error, is_nan
-from support.ops import BY_NAME, CASES, DTYPES, OPS, SPECIAL, Case, Op
+from support.memory import copies
+from support.ops import BY_NAME, DTYPES, SPECIAL, Case, Op
 from support.reference import Array
-
-every_case = pytest.mark.parametrize("case", CASES, ids=str)
-every_op = pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
 
 
 def check(case: Case, arrays: dict[str, Array]) -> None:
@@ -321,11 +319,11 @@ def test_subnormal_hyperparameters_count_as_zero(op: Op, tag: str) -> None:
         if name in ("global_step", "lr_power") or (op.name, name) == ("ApplyProximalAdagrad", "lr"):
             continue
         arrays = case.draw(DTYPES[tag], 50, seed=1)
-        copies = {key: array.copy() for key, array in arrays.items()}
+        got = copies(arrays)
         case.call(arrays, **{name: SUBNORMAL[tag]})
-        case.call(copies, **{name: 0.0})
+        case.call(got, **{name: 0.0})
         for output in op.outputs:
-            assert_same(arrays[output], copies[output], name)
+            assert_same(arrays[output], got[output], name)
 
 
 @pytest.mark.parametrize("size", [10, 300_000])

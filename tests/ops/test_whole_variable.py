@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise import _core
+from support.cases import every_dtype
 from support.compare import assert_same, is_nan
+from support.memory import copies, copies_of
 from support.ops import BY_NAME, DTYPES, OPS, Case
 from support.plans import numbers, rule_of
 from support.reference import Array
@@ -38,11 +40,6 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )
 
 every_whole = pytest.mark.parametrize("case", WHOLE, ids=str)
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
-
-
-def copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: x.copy() for name, x in arrays.items()}
 
 
 def check(case: Case, got: Mapping[str, Array], want: Mapping[str, Array], what: Any = "") -> None:
@@ -138,10 +135,6 @@ def test_many_variables_are_measured_apart(case: Case, tag: str, threads: None) 
             plan.apply(pairs, hypers, (), *clips, "whole")
             for a, b in zip(got, want, strict=True):
                 check(case, a, b, count)
-
-
-def copies_of(tables: list[dict[str, Array]]) -> list[dict[str, Array]]:
-    return [copies(table) for table in tables]
 
 
 @every_whole

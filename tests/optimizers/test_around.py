@@ -10,9 +10,11 @@ import pytest
 import slotwise
 from slotwise import _core
 from support import reference
+from support.cases import every_dtype
 from support.compare import assert_same
+from support.memory import copies, copies_of, read_only
 from support.ops import BY_NAME, DTYPES, SPECIAL, Op
-from support.plans import DENSE, SPARSE, Table, apply, copies, numbers, plan, rule_of, scopes_of
+from support.plans import DENSE, SPARSE, Table, apply, numbers, plan, rule_of, scopes_of
 from support.reference import Array
 from support.rows import SPARSE_BY_NAME, summed
 
@@ -92,7 +94,7 @@ def test_dense(op: Op, tag: str, threads: None) -> None:
     tables = [draw(op, tag, size, size) for size in (*SIZES, 40_000)]
     for number, stages in enumerate(STAGES):
         slotwise.set_num_threads(1 + number % 3)
-        got, want = copies(tables), copies(tables)
+        got, want = copies_of(tables), copies_of(tables)
         update(op, got, stages)
         for i, table in enumerate(want):
             expect(op, table, stages, i % 3 != 1)
@@ -107,13 +109,13 @@ def moved(array: Array, offset: int) -> Array:
     return copy
 
 
-@pytest.mark.parametrize("tag", DTYPES)
+@every_dtype
 @pytest.mark.parametrize("stages", STAGES, ids=str)
 def test_every_target_and_alignment(
     tag: str, stages: tuple[bool, bool, bool], target: str, threads: None
 ) -> None:
     tables = [draw(ADAM, tag, size, size) for size in (*SIZES, 40_000)]
-    want = copies(tables)
+    want = copies_of(tables)
     for i, table in enumerate(want):
         expect(ADAM, table, stages, i % 3 != 1)
     for count in (1, 2, 5):
@@ -130,7 +132,7 @@ def test_every_target_and_alignment(
 def test_strided_and_clipped_gradients(clips: tuple[Any, Any, Any]) -> None:
     stages = (True, True, True)
     tables = [draw(ADAM, "f32", (60, 50), seed) for seed in range(3)]
-    want = copies(tables)
+    want = copies_of(tables)
     clipped = _core.clip([table["grad"] for table in want], *clips)
     for i, (table, grad) in enumerate(zip(want, clipped, strict=True)):
         table["grad"] = grad
@@ -161,7 +163,7 @@ def expect_sparse(
     slots = touched | (scope != "rows")
     surrounded = touched | (around == "whole")
     decay, average, overwrite = stages
-    out = copies([table])[0]
+    out = copies(table)
     if decay:
         out["var"] = np.where(surrounded, decayed(out["var"]), out["var"])
     distinct, sums = summed(ids, table["grad"])
@@ -197,7 +199,7 @@ def test_sparse(op: Op, tag: str, threads: None) -> None:
         if scope not in scopes_of(op):
             continue
         slotwise.set_num_threads(1 + number % 3)
-        got = copies([table])[0]
+        got = copies(table)
         update_sparse(op, got, ids, stages, scope, around)
         want = expect_sparse(op, table, ids, stages, scope, around)
         assert_tables(op, [got], [want])
@@ -211,7 +213,7 @@ def test_sparse_on_every_target(scope: str, around: str, target: str) -> None:
             indices = np.array(ids, np.int64)
             table = sparse_table(NADAM, "f32", rows, width, indices)
             for stages in STAGES:
-                got = copies([table])[0]
+                got = copies(table)
                 update_sparse(NADAM, got, indices, stages, scope, around)
                 want = expect_sparse(NADAM, table, indices, stages, scope, around)
                 assert_tables(NADAM, [got], [want])
@@ -219,7 +221,7 @@ def test_sparse_on_every_target(scope: str, around: str, target: str) -> None:
 
 def test_nothing_around_a_variable_is_no_sweep() -> None:
     table = sparse_table(SGD, "f64", 4, 2, np.array([1]))
-    before = copies([table])[0]
+    before = copies(table)
     pairs = [(slotwise.IndexedSlices(table["grad"], np.array([1])), table["var"])]
     made = plan(SGD, [table], None, [False])
     assert apply(SGD, made, pairs, around="whole", decay=(None, PAIR))
@@ -253,7 +255,7 @@ def test_gradients_are_read_before_anything_is_written() -> None:
 
 def test_a_repeated_variable_is_updated_repeatedly() -> None:
     table = draw(SGD, "f64", 3000, 0)
-    want = copies([table])[0]
+    want = copies(table)
     grads = [table["delta"], table["delta"] * 2]
     made = plan(SGD, [table, table], [table["mean"]] * 2, [True, True])
     pairs = [(grad, table["var"]) for grad in grads]
@@ -296,7 +298,7 @@ def test_empty_variables() -> None:
 
 def test_decay_has_numbers_by_type() -> None:
     tables = [draw(SGD, tag, 100, 1) for tag in DTYPES]
-    want = copies(tables)
+    want = copies_of(tables)
     for table in tables:
         table["var"][:] = 1
     made = plan(SGD, tables, None, [True] * len(tables))
@@ -343,11 +345,6 @@ def test_complements_of_hyperparameters_are_not_those_of_rounded_ones(op: Op, ta
 # ----- errors ----------------------------------------------------------------------------------
 
 
-def read_only(array: Array) -> Array:
-    array.setflags(write=False)
-    return array
-
-
 def test_bad_averages_and_decays() -> None:
     var, m, v = np.ones((3, 4, 2))
     entries = [(0, "'w'", var, m, v)]
@@ -374,7 +371,7 @@ def test_bad_averages_and_decays() -> None:
 
 def test_bad_arguments_change_nothing() -> None:
     table = draw(ADAM, "f64", (4, 2), 0)
-    before = copies([table])[0]
+    before = copies(table)
     grad, var, mean = table["grad"], table["var"], table["mean"]
     full = plan(ADAM, [table], [mean], [True])
     bare = plan(ADAM, [table])

@@ -14,6 +14,7 @@ import slotwise
 from slotwise import IndexedSlices, Variable, optimizers
 from slotwise.optimizers import legacy
 from support import dlpack
+from support.memory import read_only
 from support.optimizers import CURRENT, EVERY, both, every, states
 from support.reference import Array
 
@@ -285,18 +286,12 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     "not a gradient": lambda w: [(object(), w)],
     "a pair of three": lambda w: [(np.ones(3), w), (np.ones(3), w, 1)],
     "beside what is no variable": lambda w: [(np.ones(3), w), (np.ones(1), [1.0])],
-    "beside a read-only one": lambda w: [(np.ones(3), w), (np.ones(3), read_only())],
+    "beside a read-only one": lambda w: [(np.ones(3), w), (np.ones(3), read_only(np.zeros(3)))],
     "repeated": lambda w: [(np.ones(3), w), (np.ones(4), w)],
     "beside a good one": lambda w: [(np.ones(3), Variable(np.ones(3), name="x")), (np.ones(4), w)],
     "without a gradient": lambda w: [(None, w)],
     "out of range": lambda w: [(IndexedSlices(np.ones(1), np.array([7])), w)],
 }
-
-
-def read_only() -> Array:
-    array = np.zeros(3)
-    array.flags.writeable = False
-    return array
 
 
 def lamb_in_parts(learning_rate: float) -> Any:

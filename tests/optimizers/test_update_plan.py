@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise import _core
+from support.cases import every_dtype
 from support.compare import assert_same
+from support.memory import copies, copies_of
 from support.ops import DTYPES, OPS, Op
-from support.plans import DENSE, SPARSE, apply, copies, plan, rule_of, scopes_of
+from support.plans import DENSE, SPARSE, apply, plan, rule_of, scopes_of
 from support.reference import Array
 from support.rows import SPARSE_BY_NAME
 
@@ -21,12 +23,12 @@ SIZES = (1, 3, 64, 0, 1000, 7, 40_000, 129)
 def test_a_list_is_as_one_after_the_other(op: Op, tag: str, threads: None) -> None:
     case = op.default()
     tables = [case.draw(DTYPES[tag], size, size) for size in SIZES]
-    expected = copies(tables)
+    expected = copies_of(tables)
     for table in expected:
         case.call(table)
     for count in (1, 2, 5):
         slotwise.set_num_threads(count)
-        got = copies(tables)
+        got = copies_of(tables)
         pairs = [(table[op.gradient], table["var"]) for table in got]
         assert apply(op, plan(op, got), pairs)
         for a, b in zip(got, expected, strict=True):
@@ -37,7 +39,7 @@ def test_a_list_is_as_one_after_the_other(op: Op, tag: str, threads: None) -> No
 def test_every_target_gives_the_same_bits(target: str) -> None:
     op = next(op for op in OPS if op.name == "ApplyAdam")
     tables = [op.default().draw(np.float32, size, size) for size in SIZES]
-    expected = copies(tables)
+    expected = copies_of(tables)
     clips = (0.9, 1.5, 2.5)
     slotwise.set_target(slotwise.targets()[-1])
     assert apply(op, plan(op, expected), [(x["grad"], x["var"]) for x in expected], clips=clips)
@@ -53,7 +55,7 @@ ADAM = next(op for op in OPS if op.name == "ApplyAdam")
 
 def test_dtypes_may_be_mixed() -> None:
     tables = [ADAM.default().draw(dtype, 100, 3) for dtype in DTYPES.values()]
-    expected = copies(tables)
+    expected = copies_of(tables)
     for table in expected:
         ADAM.default().call(table)
     assert apply(ADAM, plan(ADAM, tables), [(x["grad"], x["var"]) for x in tables])
@@ -195,14 +197,14 @@ def test_a_sweep_is_the_dense_update_with_zeros(op: Op, tag: str, threads: None)
     ids[:40] = np.arange(40)  # a run of rows; distinct ids, since 16-bit sums are never stored
     ids = np.unique(ids)
     tables = sparse_tables(op, tag, ids)
-    dense = copies([tables])[0]
+    dense = copies(tables)
     dense[op.gradient] = np.zeros_like(tables["var"])
     dense[op.gradient][ids] = tables["grad"]
     op.default().call({name: dense[name] for name in op.arrays})
     for count in (1, 2, 3):
         slotwise.set_num_threads(count)
         for scope in scopes_of(op):
-            got = copies([tables])[0]
+            got = copies(tables)
             pairs = [(slotwise.IndexedSlices(got["grad"], ids), got["var"])]
             assert apply(op, plan(op, [got]), pairs, scope)
             for name in op.outputs:
@@ -232,7 +234,7 @@ def test_sweeps_of_few_rows(rows: int) -> None:
         indices = np.array(ids, np.int64)
         values = np.ones((len(ids), 2))
         table = {"var": np.ones((rows, 2)), "m": np.ones((rows, 2)), "v": np.ones((rows, 2))}
-        dense = {**copies([table])[0], "grad": np.zeros((rows, 2))}
+        dense = {**copies(table), "grad": np.zeros((rows, 2))}
         np.add.at(dense["grad"], indices, values)
         ADAM.default().call(dense)
         pairs = [(slotwise.IndexedSlices(values, indices), table["var"])]
@@ -305,7 +307,7 @@ def test_clipping_of_slices_is_of_their_values() -> None:
     assert values.ravel().tolist() == [3, 0, 4]
 
 
-@pytest.mark.parametrize("tag", DTYPES)
+@every_dtype
 def test_norms_do_not_depend_on_threads_or_target(tag: str, target: str, threads: None) -> None:
     rng = np.random.default_rng(0)
     gradients = [rng.standard_normal(size).astype(DTYPES[tag]) for size in (3, 100_003, 4096)]

@@ -20,6 +20,7 @@ import slotwise
 from slotwise import GradientTape, IndexedSlices, Variable
 from slotwise.optimizers import legacy
 from support import dlpack
+from support.memory import read_only
 
 
 def test_a_variable_holds_the_very_array() -> None:
@@ -167,11 +168,6 @@ def test_what_is_copied() -> None:
     var.assign([9.0, 9.0, 9.0])
     assert slotwise.stop_gradient(doubled).tolist() == [0.0, 2.0, 4.0]
     assert tape.gradient(doubled, other).tolist() == [2.0, 2.0, 2.0]
-
-
-def read_only(x: Any) -> Any:
-    x.flags.writeable = False
-    return x
 
 
 @pytest.mark.parametrize(

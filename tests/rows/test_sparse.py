@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise import raw_ops
+from support.cases import every_dtype, every_mode, every_sparse_case, every_sparse_op
 from support.compare import assert_same, bits
-from support.memory import Guarded
+from support.memory import Guarded, copies, misaligned, read_only
 from support.ops import ALL, DTYPES
 from support.reference import Array, compute_dtype
 from support.rows import (
@@ -29,15 +30,6 @@ from support.rows import (
 WIDTHS = (*range(1, 34), 64, 100, 128, 256)
 ROWS = 9
 IDS = np.array([3, 0, 7, 3, 8, 3, 0, 5, 3, 8])  # rows 1, 2, 4 and 6 never; 3 four times
-
-every_case = pytest.mark.parametrize("case", SPARSE_CASES, ids=str)
-every_op = pytest.mark.parametrize("case", SPARSE_OPS, ids=lambda case: case.name)
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
-every_mode = pytest.mark.parametrize("mode", MODES)
-
-
-def copies(arrays: dict[str, Array]) -> dict[str, Array]:
-    return {name: x.copy() for name, x in arrays.items()}
 
 
 def check(case: SparseCase, got: dict[str, Array], expected: dict[str, Array], what: Any) -> None:
@@ -80,7 +72,7 @@ def expected(case: SparseCase, tag: str, mode: str, width: int) -> dict[str, Arr
     return narrow(evaluated(case, tag, mode, max(WIDTHS)), width)
 
 
-@every_case
+@every_sparse_case
 @every_dtype
 @every_mode
 def test_every_width(case: SparseCase, tag: str, mode: str, target: str) -> None:
@@ -126,7 +118,7 @@ def test_is_the_dense_op_on_each_row(case: SparseCase, tag: str, width: int, tar
         check(case, ours, dense, "sum")
 
 
-@every_case
+@every_sparse_case
 @every_dtype
 def test_distinct_ids_have_one_meaning(case: SparseCase, tag: str) -> None:
     arrays = drawn(case, tag)
@@ -141,7 +133,7 @@ def test_distinct_ids_have_one_meaning(case: SparseCase, tag: str) -> None:
         check(case, other, results[0], "distinct")
 
 
-@every_op
+@every_sparse_op
 @every_dtype
 @every_mode
 @pytest.mark.usefixtures("threads")
@@ -166,7 +158,7 @@ def skewed(count: int, rows: int) -> Array:
     return ids
 
 
-@every_op
+@every_sparse_op
 @every_mode
 @pytest.mark.usefixtures("threads")
 def test_threads_with_skewed_ids(case: SparseCase, mode: str) -> None:
@@ -224,7 +216,7 @@ def test_a_sum_is_taken_in_order_of_appearance(mode: str, target: str) -> None:
     assert (var == np.array([1, 3, 1])[:, None]).all()
 
 
-@every_op
+@every_sparse_op
 @every_dtype
 @every_mode
 @pytest.mark.parametrize("row", [(), (1,), (3, 5), (2, 1, 4)], ids=str)
@@ -235,7 +227,7 @@ def test_shapes_of_rows(case: SparseCase, tag: str, mode: str, row: tuple[int, .
     check(case, arrays, want, row)
 
 
-@every_op
+@every_sparse_op
 @every_dtype
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 @pytest.mark.parametrize("shape", [(5, 3), (0, 3), (0,), (5, 0)], ids=str)
@@ -250,7 +242,7 @@ def test_nothing_to_do(case: SparseCase, tag: str, index: type, shape: tuple[int
     check(case, arrays, before, shape)
 
 
-@every_op
+@every_sparse_op
 @every_mode
 @pytest.mark.parametrize("index", [np.int32, np.int64])
 def test_skip(case: SparseCase, mode: str, index: type) -> None:
@@ -267,7 +259,7 @@ def test_skip(case: SparseCase, mode: str, index: type) -> None:
     assert case.call(arrays, bad[inside], duplicates=mode, bounds="skip") == 0
 
 
-@every_op
+@every_sparse_op
 def test_skip_all(case: SparseCase) -> None:
     arrays = case.draw(np.float32, ROWS, 3, 4, seed=9)
     before = copies(arrays)
@@ -278,17 +270,13 @@ def test_skip_all(case: SparseCase) -> None:
 def unlike(grad: Array, how: str) -> Array:
     """The same numbers, elsewhere in memory."""
     if how == "read-only":
-        grad = grad.copy()
-        grad.flags.writeable = False
-        return grad
+        return read_only(grad)
     if how == "broadcast":
         return np.broadcast_to(grad[:1], grad.shape)
     if how == "Fortran order":
         return np.asfortranarray(grad)
     if how == "misaligned":
-        memory = np.zeros(grad.nbytes + 1, np.uint8)
-        memory[1:] = grad.reshape(-1).view(np.uint8)
-        return memory[1:].view(grad.dtype).reshape(grad.shape)
+        return misaligned(grad)
     wide = np.zeros((2 * grad.shape[0] + 1, 3 * grad.shape[1] + 2), grad.dtype)
     view = {
         "every second row": wide[1::2, 1 : 1 + grad.shape[1]],
@@ -301,7 +289,7 @@ def unlike(grad: Array, how: str) -> Array:
     return view
 
 
-@every_op
+@every_sparse_op
 @every_dtype
 @pytest.mark.parametrize("how", ["read-only", "broadcast", "Fortran order", "misaligned",
                                  "every second row", "reversed rows", "every third column",
@@ -324,13 +312,9 @@ def test_places_of_the_ids(index: Any) -> None:
     want = case.expected(arrays, IDS)
     plain = IDS.astype(index)
     wide = np.repeat(plain, 2)
-    read_only = plain.copy()
-    read_only.flags.writeable = False
-    memory = np.zeros(plain.nbytes + 1, np.uint8)
-    memory[1:] = plain.view(np.uint8)
     reverse = np.ascontiguousarray(plain[::-1])
     for ids in (
-        *(plain, wide[::2], read_only, memory[1:].view(index), reverse[::-1]),
+        *(plain, wide[::2], read_only(plain), misaligned(plain), reverse[::-1]),
         memoryview(plain),
     ):
         got = copies(arrays)
@@ -354,7 +338,7 @@ def test_ids_in_the_memory_of_the_gradient(mode: str, strided: bool) -> None:
     assert (ids == IDS[:count]).all()
 
 
-@every_op
+@every_sparse_op
 @every_dtype
 @every_mode
 def test_subnormal_numbers_count_as_zero(case: SparseCase, tag: str, mode: str) -> None:
@@ -367,7 +351,7 @@ def test_subnormal_numbers_count_as_zero(case: SparseCase, tag: str, mode: str) 
     check(case, arrays, want, mode)
 
 
-@every_op
+@every_sparse_op
 def test_signature(case: SparseCase) -> None:
     """TensorFlow's names in TensorFlow's order, its defaults, and ours behind them."""
     parameters = inspect.signature(case.function).parameters
@@ -379,7 +363,7 @@ def test_signature(case: SparseCase) -> None:
     assert optional == {"use_locking": False, **case.op.attrs, **ours, "name": None}
 
 
-@every_op
+@every_sparse_op
 def test_positional_arguments(case: SparseCase) -> None:
     arrays = case.draw(np.float32, ROWS, 4, IDS.size, seed=14)
     want = case.expected(arrays, IDS)
@@ -394,7 +378,7 @@ def test_one_function_has_two_names(case: SparseCase) -> None:
     assert getattr(raw_ops, f"Resource{case.name}") is case.function
 
 
-@every_op
+@every_sparse_op
 def test_use_locking_and_name_change_nothing(case: SparseCase) -> None:
     arrays = case.draw(np.float32, ROWS, 4, IDS.size, seed=15)
     want = case.expected(arrays, IDS)
@@ -402,7 +386,7 @@ def test_use_locking_and_name_change_nothing(case: SparseCase) -> None:
     check(case, arrays, want, "locked")
 
 
-@every_op
+@every_sparse_op
 @every_dtype
 @every_mode
 def test_a_plan_is_as_good_as_its_ids(case: SparseCase, tag: str, mode: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,11 @@ from support.bad_input import (
     overlapping,
     value,
 )
+from support.cases import Row, every_dtype, every_index, every_sparse_op
+from support.memory import copies
 from support.ops import DTYPES
 from support.reference import Array
-from support.rows import SPARSE_BY_NAME, SPARSE_OPS, SparseCase
+from support.rows import SPARSE_BY_NAME, SparseCase
 
 ROWS, WIDTH = SHAPE
 IDS = np.array([2, 0, 3, 1])  # as many as rows, so that the gradient has the shape of var
@@ -137,16 +140,13 @@ def kinds(case: SparseCase) -> Iterator[tuple[str, Bad]]:
         yield from ((name, kind) for kind in CHOICES)
 
 
-TABLE = [
-    pytest.param(case, name, kind, id=f"{case.name}-{name}-{kind.what}")
-    for case in SPARSE_OPS
-    for name, kind in kinds(case)
-]
+@cache
+def drawn(case: SparseCase) -> dict[str, Array]:
+    return case.draw(np.float32, ROWS, WIDTH, IDS.size, seed=1)
 
 
 def valid(case: SparseCase) -> Arguments:
-    arrays = case.draw(np.float32, ROWS, WIDTH, IDS.size, seed=1)
-    return {**arrays, "indices": IDS.copy(), **case.case.hyper, **case.case.attrs}
+    return {**copies(drawn(case)), "indices": IDS.copy(), **case.case.hyper, **case.case.attrs}
 
 
 def call_and_expect(
@@ -163,18 +163,16 @@ def call_and_expect(
     return message
 
 
-@pytest.mark.parametrize(("case", "name", "kind"), TABLE)
-def test_bad_argument(case: SparseCase, name: str, kind: Bad) -> None:
-    arguments = valid(case)
-    arguments[name] = kind.spoil(arguments, name)
-    if name == VAR and kind.what == "rank 0":
-        for slot in case.op.slots:
-            arguments[slot] = np.ones((0,) if case.row_wise else (), np.float32)
-    call_and_expect(case, arguments, kind.error, rf"{name}: expected .+, got .+")
-
-
-every_op = pytest.mark.parametrize("case", SPARSE_OPS, ids=lambda case: case.name)
-every_index = pytest.mark.parametrize("index", [np.int32, np.int64])
+@every_sparse_op
+def test_bad_arguments(case: SparseCase, row: Row) -> None:
+    for name, kind in kinds(case):
+        with row(f"{name}-{kind.what}"):
+            arguments = valid(case)
+            arguments[name] = kind.spoil(arguments, name)
+            if name == VAR and kind.what == "rank 0":
+                for slot in case.op.slots:
+                    arguments[slot] = np.ones((0,) if case.row_wise else (), np.float32)
+            call_and_expect(case, arguments, kind.error, rf"{name}: expected .+, got .+")
 
 
 # Ids, and the place of the first one that is out of range.
@@ -187,7 +185,7 @@ OUTSIDE = (
 )
 
 
-@every_op
+@every_sparse_op
 @every_index
 @pytest.mark.parametrize(
     ("duplicates", "ids", "at"),
@@ -208,14 +206,14 @@ def test_out_of_range(
     call_and_expect(case, arguments, ValueError, message)
 
 
-@every_op
+@every_sparse_op
 @pytest.mark.parametrize("row", [-(2**63), 2**63 - 1, 2**32, 2**32 + 1, -(2**32)])
 def test_ids_that_only_64_bits_hold(case: SparseCase, row: int) -> None:
     arguments = {**valid(case), "indices": np.array([0, row, 1, row])}
     call_and_expect(case, arguments, ValueError, rf"indices\[1\] = {row} is not in \[0, 4\)")
 
 
-@every_op
+@every_sparse_op
 def test_message(case: SparseCase) -> None:
     """One in full, as a user reads it."""
     arrays = case.draw(np.float32, 10, 3, 5, seed=1)
@@ -224,7 +222,7 @@ def test_message(case: SparseCase) -> None:
     assert message == f"{case.name}: indices[3] = 12 is not in [0, 10)"
 
 
-@every_op
+@every_sparse_op
 def test_no_row_is_in_range_of_an_empty_table(case: SparseCase) -> None:
     arrays = case.draw(np.float32, 0, 3, 1, seed=1)
     arguments = {**valid(case), **arrays, "indices": np.array([0])}
@@ -248,7 +246,7 @@ def test_first_of_many_out_of_range(threads: int, at: int) -> None:
     )
 
 
-@every_op
+@every_sparse_op
 @every_index
 @pytest.mark.parametrize("ids", [[2, 0, 2, 1], [1, 1, 1, 1], [0, 3, 2, 3]], ids=str)
 def test_duplicates_that_are_errors(case: SparseCase, index: type, ids: list[int]) -> None:
@@ -284,7 +282,7 @@ def test_first_repeat_of_many(threads: int) -> None:
     assert not var.any()
 
 
-@every_op
+@every_sparse_op
 @pytest.mark.parametrize("rows", [ROWS - 1, ROWS + 1])
 def test_plan_for_another_table(case: SparseCase, rows: int) -> None:
     plan = slotwise.RowPlan(np.array([0, 1, 2, 0]), rows)
@@ -292,7 +290,7 @@ def test_plan_for_another_table(case: SparseCase, rows: int) -> None:
     call_and_expect(case, arguments, ValueError, "indices: expected .+, got .+")
 
 
-@every_op
+@every_sparse_op
 @pytest.mark.parametrize("duplicates", ["sequential", "sum", "error"])
 def test_plan_that_skipped(case: SparseCase, duplicates: str) -> None:
     """An op that is to raise does not leave out silently what the plan has left out."""
@@ -306,7 +304,7 @@ def test_plan_that_skipped(case: SparseCase, duplicates: str) -> None:
     call_and_expect(case, {**arguments, "bounds": "raise"}, ValueError, message)
 
 
-@every_op
+@every_sparse_op
 def test_plan_that_had_nothing_to_skip(case: SparseCase) -> None:
     plan = slotwise.RowPlan(IDS, ROWS, bounds="skip")
     arguments = {**valid(case), "indices": plan}
@@ -314,14 +312,14 @@ def test_plan_that_had_nothing_to_skip(case: SparseCase) -> None:
     assert case.function(**arguments, bounds="skip") == 0
 
 
-@every_op
+@every_sparse_op
 @pytest.mark.parametrize("count", [0, 3, 5])
 def test_plan_of_another_gradient(case: SparseCase, count: int) -> None:
     plan = slotwise.RowPlan(np.arange(count) % ROWS, ROWS)
     call_and_expect(case, {**valid(case), "indices": plan}, ValueError, "grad: expected .+, got .+")
 
 
-@every_op
+@every_sparse_op
 @pytest.mark.parametrize("shift", [0, 1, 23])
 def test_overlap_of_slots_and_gradient(case: SparseCase, shift: int) -> None:
     """Slot with slot, gradient with slot: whichever of the two is named, so is the other."""
@@ -335,8 +333,8 @@ def test_overlap_of_slots_and_gradient(case: SparseCase, shift: int) -> None:
         assert re.search(rf"\b{b}\b", message)
 
 
-@every_op
-@pytest.mark.parametrize("tag", DTYPES)
+@every_sparse_op
+@every_dtype
 def test_row_counts_of_slots(case: SparseCase, tag: str) -> None:
     """A slot with fewer or more rows than var."""
     for rows in (ROWS - 1, ROWS + 1):
@@ -349,7 +347,7 @@ def test_row_counts_of_slots(case: SparseCase, tag: str) -> None:
             call_and_expect(case, arguments, ValueError, f"{slot}: expected .+, got .+")
 
 
-@every_op
+@every_sparse_op
 def test_without_ids_all_else_is_checked(case: SparseCase) -> None:
     arguments = {**valid(case), "indices": IDS[:0], "grad": np.zeros((0, WIDTH), np.float32)}
     wrong = np.zeros((0, WIDTH + 1), np.float32)
@@ -359,7 +357,7 @@ def test_without_ids_all_else_is_checked(case: SparseCase) -> None:
     call_and_expect(case, {**arguments, "duplicates": "add"}, ValueError, "duplicates: .*")
 
 
-@every_op
+@every_sparse_op
 def test_missing_and_unknown_arguments(case: SparseCase) -> None:
     arguments = valid(case)
     for name in case.arguments.split():

@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 from support import dlpack
+from support.memory import misaligned, read_only
 from support.ops import DTYPES, Op
 from support.reference import Array
 
@@ -56,18 +57,6 @@ def overlapping(other: str, shift: int) -> Spoil:
         return moved
 
     return spoil
-
-
-def read_only(x: Array) -> Array:
-    x = x.copy()
-    x.flags.writeable = False
-    return x
-
-
-def misaligned(x: Array) -> Array:
-    memory = np.zeros(x.nbytes + 1, np.uint8)
-    memory[1:] = x.reshape(-1).view(np.uint8)
-    return memory[1:].view(x.dtype).reshape(x.shape)
 
 
 class Unfloatable:

@@ -31,6 +31,7 @@ import numpy as np
 import slotwise
 from slotwise import IndexedSlices, RowPlan, Variable, interop, optimizers, raw_ops
 from slotwise.optimizers import legacy, schedules
+from support.memory import misaligned, read_only
 
 Rng = random.Random
 EVERY = 200  # calls, then the garbage is collected and what is left of them looked for
@@ -182,21 +183,9 @@ DTYPES = (
 )
 
 
-def _misaligned(array: Any) -> Any:
-    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
-    found = memory.view(array.dtype).reshape(array.shape)
-    found[...] = array
-    return found
-
-
-def _read_only(array: Any) -> Any:
-    array.flags.writeable = False
-    return array
-
-
 ARRAYS: tuple[Callable[[Any], Any], ...] = (
-    _misaligned,
-    _read_only,
+    misaligned,
+    read_only,
     lambda x: np.asfortranarray(x),
     lambda x: np.repeat(x, 2, -1)[..., ::2] if x.ndim else x,
     lambda x: x[::-1] if x.ndim else x,

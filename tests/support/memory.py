@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,27 @@ def aligned(dtype: npt.DTypeLike, size: int) -> Array:
     memory = np.zeros(size * dtype.itemsize + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
     return memory[start : start + size * dtype.itemsize].view(dtype)
+
+
+def misaligned(x: Array) -> Array:
+    """A copy that starts one byte past where an element may start."""
+    copy: Array = np.zeros(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
+    copy[...] = x
+    return copy
+
+
+def read_only(x: Array) -> Array:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+def copies(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: x.copy() for name, x in arrays.items()}
+
+
+def copies_of(tables: Iterable[Mapping[str, Array]]) -> list[dict[str, Array]]:
+    return [copies(table) for table in tables]
 
 
 class Guarded:

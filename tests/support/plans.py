@@ -59,7 +59,3 @@ def apply(
         return False
     plan.apply(pairs, hypers or numbers(op, op.hyper), attrs, *clips, scope, **around)
     return True
-
-
-def copies(tables: Sequence[Table]) -> list[Table]:
-    return [{name: x.copy() for name, x in table.items()} for table in tables]

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import slotwise
 from support.adversarial_ids import colliding, families
+from support.cases import every_dtype
 from support.compare import assert_same
 from support.ops import DTYPES
 from support.reference import Array
 from support.rows import summed
 
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
 IDS = np.array([3, 0, 7, 3, 8, 3, 0, 5, 3, 8])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slotwise
+from support.cases import every_dtype
 from support.compare import assert_same
 from support.ops import DTYPES
 from support.reference import Array, Vec, compute_dtype
 
-every_dtype = pytest.mark.parametrize("tag", DTYPES)
 every_mode = pytest.mark.parametrize("mode", ["sum", "mean", "sqrtn"])
 ROWS = 9
 IDS = np.array([3, 0, 7, 3, 8, 3, 0, 5, 3, 8])
