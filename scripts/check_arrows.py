@@ -29,9 +29,9 @@ CSRC = {
     "simd": "core",
     "passes": "core simd",
     "drivers": "core simd passes",
-    "tables": "core simd passes",
     "rules": "core simd passes drivers",
-    "bindings": "core simd passes drivers tables rules",
+    "tables": "core simd passes drivers",
+    "bindings": "core simd passes drivers rules tables",
 }
 
 # The floors of python/slotwise, from the ground up. Rooms of one floor do not know each other. A

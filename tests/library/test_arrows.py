@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 import time
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import pytest
+from support.scripts import script
 
-ROOT = Path(__file__).parents[1]
-
-
-def _script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "check_arrows", ROOT / "scripts" / "check_arrows.py"
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-arrows: Any = _script()
+arrows = script("check_arrows")
+ROOT = arrows.ROOT
 
 
 def test_all_arrows_point_down() -> None:
@@ -142,16 +126,17 @@ def test_includes(tmp_path: Path) -> None:
     files = {
         "core/types.h": '#pragma once\n#include "simd/ops-inl.h"\n',
         "simd/ops-inl.h": '#include "hwy/highway.h"\n#include "core/types.h"\n',
-        "tables/gather.cc": '#include "drivers/rows-inl.h"\n// #include "rules/adam.cc"\n',
+        "tables/gather.cc": '#include "rules/moments-inl.h"\n// #include "bindings/x.h"\n',
         "drivers/rows-inl.h": '  #  include "simd/ops-inl.h"\n',
-        "rules/adam.cc": '#include "drivers/rows-inl.h"\n',
-        "bindings/module.cc": '#include "rules/adam.cc"\n#include "tables/gather.cc"\n',
+        "rules/moments-inl.h": '#include "drivers/rows-inl.h"\n',
+        "bindings/x.h": "",
+        "bindings/module.cc": '#include "rules/moments-inl.h"\n#include "tables/gather.cc"\n',
         "other/x.h": "",
     }
     assert _csrc(tmp_path, files) == [
         "csrc/other/x.h:1: other/x.h is in no room",
         "csrc/core/types.h:2: core/types.h includes simd/ops-inl.h, which lies above",
-        "csrc/tables/gather.cc:1: tables/gather.cc includes drivers/rows-inl.h, "
+        "csrc/tables/gather.cc:1: tables/gather.cc includes rules/moments-inl.h, "
         "which lies beside it",
     ]
 
