@@ -25,7 +25,7 @@ help:
 	@echo 'make demo      build, install into .venv, train on digits and on words'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
-	@echo 'make lint      ruff, mypy --strict, clang-format'
+	@echo 'make lint      ruff, mypy --strict, clang-format, the order of the rooms'
 	@echo 'make format    let ruff and clang-format rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
 	@echo 'make crash     kill a process that saves, a few hundred times'
@@ -63,6 +63,7 @@ lint: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check $(PY_CODE)
 	$(VENV)/bin/ruff format --check $(PY_CODE)
 	$(VENV)/bin/mypy --strict python/slotwise
+	$(VENV)/bin/python scripts/check_arrows.py
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
 
 format: $(VENV)/.tools-lint

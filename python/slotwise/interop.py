@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _stateful
 from slotwise._identity import memory_of
+from slotwise._lock import held, locks_of
 from slotwise._names import Names, array_of, named
 from slotwise._stateful import Met, Stateful
 from slotwise._variable import Variable
@@ -98,10 +99,9 @@ def keras_weights(optimizer: Any, *, keras: Literal[2, 3] = 2) -> list[NDArray[A
         >>> slotwise.interop.keras_weights(opt, keras=3)
         [array(0), array(0.5, dtype=float32)]
     """
-    return [
-        weight.value
-        for weight in _weights("keras_weights", _inner("keras_weights", optimizer), keras)
-    ]
+    optimizer = _inner("keras_weights", optimizer)
+    with held(locks_of([optimizer])):
+        return [weight.value for weight in _weights("keras_weights", optimizer, keras)]
 
 
 def _weights(what: str, optimizer: Any, keras: int) -> list[_keras3.Weight]:
@@ -438,30 +438,33 @@ def torch_state_dict(
     form = _form(optimizer)
     given = _arguments.items_of("torch_state_dict", "variables", "variables or names", variables)
     group = _group(optimizer, template, len(given))
-    rates = {name: float(array_of(x)) for name, x in _stateful.numbers_of(optimizer).items()}
-    options: dict[str, Any] = {
-        theirs: rates[ours] for ours, theirs in form.numbers.items() if theirs in group
-    }
-    if "betas" in group:
-        options["betas"] = (rates["beta_1"], rates["beta_2"])
-    if "learning_rate" in rates:
-        options["lr"] = rates["learning_rate"]
-    rate = float(options.get("lr", group["lr"]))
-    states: dict[int, dict[str, Any]] = {}
-    known = _entries(optimizer, _named("torch_state_dict", optimizer, given))
-    for number, entry in zip(group["params"], known, strict=True):
-        slots = _slots(optimizer, entry)
-        if not slots:
-            continue
-        states[number] = {_COUNT: _tensor(np.float32(optimizer.iterations))}
-        if form.rate < 0:  # gradient descent does not count
-            del states[number][_COUNT]
-        for ours, slot in slots.items():
-            theirs = form.slots[ours]
-            factor = form.rate / rate if theirs == _RATED else 1
-            states[number][theirs] = _tensor(_scaled(slot.value, factor))
+    with held(locks_of([optimizer])):
+        rates = {name: float(array_of(x)) for name, x in _stateful.numbers_of(optimizer).items()}
+        options: dict[str, Any] = {
+            theirs: rates[ours] for ours, theirs in form.numbers.items() if theirs in group
+        }
+        if "betas" in group:
+            options["betas"] = (rates["beta_1"], rates["beta_2"])
+        if "learning_rate" in rates:
+            options["lr"] = rates["learning_rate"]
+        rate = float(options.get("lr", group["lr"]))
+        known = _entries(optimizer, _named("torch_state_dict", optimizer, given))
+        slots = {n: _slots(optimizer, x) for n, x in zip(group["params"], known, strict=True)}
+        states = {n: _state(optimizer, own, rate) for n, own in slots.items() if own}
     groups = [{**found, **options} for found in template["param_groups"]]
     return {"state": states, "param_groups": groups}
+
+
+def _state(optimizer: Any, slots: Mapping[str, Variable], rate: float) -> dict[str, Any]:
+    """What PyTorch keeps for a parameter that has these slots here."""
+    form, state = _form(optimizer), dict[str, Any]()
+    if form.rate >= 0:  # gradient descent does not count
+        state[_COUNT] = _tensor(np.float32(optimizer.iterations))
+    for ours, slot in slots.items():
+        theirs = form.slots[ours]
+        factor = form.rate / rate if theirs == _RATED else 1
+        state[theirs] = _tensor(_scaled(slot.value, factor))
+    return state
 
 
 def _check_fits(what: str, value: NDArray[Any], slot: Variable) -> None:

@@ -1,7 +1,7 @@
 """Docstrings, signatures and the stub say what the extension really does."""
 
 import doctest
-import importlib.util
+import importlib
 import inspect
 import pickle
 import pkgutil
@@ -12,8 +12,9 @@ import pytest
 import slotwise
 from slotwise import _core, optimizers, raw_ops
 from slotwise.raw_ops import _table
+from support.scripts import script
 
-MODULES = [
+MODULES = [slotwise] + [
     importlib.import_module(found.name)
     for found in pkgutil.walk_packages(slotwise.__path__, "slotwise.")
     if found.name != "slotwise._core"
@@ -127,13 +128,6 @@ def test_the_table_of_ops_has_no_more_than_is_used():
     for rule in _table.RULES:
         assert {*rule.says} <= {*rule.arguments.split(), *rule.options}
         assert [n for n, says in rule.says.items() if _table.SENTENCES.get(n) == says] == []
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_stubs_are_up_to_date():

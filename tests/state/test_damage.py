@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -236,3 +238,11 @@ def test_nothing_is_unpickled():
         text = file.read_text()
         assert "pickle" not in text.replace("allow_pickle=False", ""), file
         assert not re.search(r"(?<!def )\b(eval|exec)\(", text), file
+
+
+def test_an_error_of_state_is_printed_and_pickled_as_users_find_it():
+    assert slotwise.StateError is StateError
+    (text,) = traceback.format_exception_only(StateError("w: damaged"))
+    assert text == "slotwise.StateError: w: damaged\n"
+    again = pickle.loads(pickle.dumps(StateError("w: damaged")))
+    assert type(again) is StateError and str(again) == "w: damaged"

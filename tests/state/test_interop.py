@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import numpy as np
 import pytest
 import slotwise
@@ -218,3 +220,30 @@ def test_loss_scaling_has_the_inner_state():
     opt = slotwise.optimizers.LossScaleOptimizer(legacy.Adam())
     interop.load_torch_state_dict(opt, {"state": adam_state(), "param_groups": [group()]}, own)
     assert int(opt.iterations) == 7
+
+
+@pytest.mark.parametrize("api", [legacy, optimizers])
+def test_the_former_keyword_of_variables(api):
+    opt, own = api.Adam(), variables()
+    state = {"state": adam_state(), "param_groups": [group(betas=(0.9, 0.999))]}
+    interop.load_torch_state_dict(opt, state, names=own)
+    np.testing.assert_array_equal(opt.state_dict()["v0/m"], own[0].value * 2)
+    for given in ({"names": own, "variables": own}, {}):
+        for call in (interop.load_torch_state_dict, interop.torch_state_dict):
+            with pytest.raises(TypeError, match=r"names|variables"):
+                call(opt, **given)
+    with pytest.raises(TypeError, match="variables"):
+        interop.load_torch_state_dict(opt, state, own, names=own)
+
+
+@pytest.mark.parametrize("api", [legacy, optimizers])
+def test_what_is_given_to_keras_is_of_one_moment(api):
+    opt, own = api.SGD(momentum=0.5), variables()
+    pairs = [(np.ones_like(v.value), v) for v in own]
+    opt.apply_gradients(pairs)
+    with ThreadPoolExecutor(1) as pool:
+        with opt._lock.step():
+            found = pool.submit(interop.keras_weights, opt)
+            assert not wait([found], timeout=0.1).done
+            opt.apply_gradients(pairs)
+        assert int(found.result()[0]) == 2

@@ -254,3 +254,11 @@ def test_what_is_known_does_not_grow(tmp_path):
     saved(manager, *range(10))
     assert len(manager._known) <= 3
     assert _manager._number(tmp_path / "step-9") == 10
+
+
+def test_arguments_are_those_of_save(tmp_path):
+    manager = CheckpointManager(tmp_path)
+    for given in ({"step2": 1}, {"path": tmp_path}, {"sequence": 3}):
+        with pytest.raises(TypeError, match=r"^CheckpointManager.save: arguments: expected"):
+            manager.save(1, variables=value(1), **given)
+    assert manager.steps == []

@@ -288,3 +288,7 @@ def test_sparse_steps_after_loading_meet_the_loaded_slots(tmp_path):
         o.apply_gradients([(IndexedSlices(np.ones((1, 3), np.float32), np.array([2])), emb)])
     check_same(opt, other)
     np.testing.assert_array_equal(variables[0].value, new[0].value)
+
+
+def test_what_load_returns_has_its_former_name():
+    assert slotwise.state.State is slotwise.state.Loaded

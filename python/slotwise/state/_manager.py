@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from slotwise._arguments import refused, takes
 from slotwise._variable import Variable
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
 from slotwise.state import _atomic
@@ -17,7 +18,7 @@ from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
 from slotwise.state._load import Loaded, load
 from slotwise.state._reader import Reader
-from slotwise.state._save import save_numbered
+from slotwise.state._save import save, save_numbered
 
 _NAME = re.compile(r"step-(0|[1-9]\d*)|\.step-(0|[1-9]\d*)\.[0-9a-f]{8}\.old", re.ASCII)
 _UNREADABLE = float("inf")
@@ -130,11 +131,14 @@ class CheckpointManager:
             The path of the checkpoint.
 
         Raises:
-            TypeError, ValueError: ``step`` is no integer, or below 0.
+            TypeError, ValueError: ``step`` is no integer, or below 0; other keywords.
             Others as of `slotwise.save`. All earlier checkpoints are still there.
         """
         number = _integer("save", step)
         path = self.path(number)
+        if not takes(save, path, **arguments):
+            expected = "keywords of slotwise.save"
+            raise refused("CheckpointManager.save", "arguments", expected, [*arguments])
         _atomic.clean(self.folder, r"step-\d+")
         numbers = [each for each, _ in self._keys().values() if each < _UNREADABLE]
         save_numbered(path, int(max(numbers, default=0)) + 1, **{**arguments, "verify": True})
