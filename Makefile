@@ -92,8 +92,7 @@ $(VENV)/.created: scripts/setup.sh
 
 # One wheel, built in build/ so that a rebuild compiles only what changed, serves all environments.
 $(WHEEL): $(SOURCES) $(VENV)/.created
-	rm -rf build/wheel
-	$(VENV)/bin/python $(PIP) wheel --no-deps -w build/wheel .
+	scripts/wheel.sh $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.project: $(WHEEL)
