@@ -122,6 +122,15 @@ def compatible_weights(optimizer: Stateful, weights: list[Any]) -> list[Any]:
 
 
 @contextmanager
+def undone_if_refused(optimizers: Iterable[Stateful]) -> Iterator[None]:
+    """What they meet and make for this is forgotten if an exception comes."""
+    with ExitStack() as undone:
+        for each in optimizers:
+            undone.enter_context(each._undone_if_refused())
+        yield
+
+
+@contextmanager
 def written(optimizers: Iterable[Stateful]) -> Iterator[None]:
     """Their state is written meanwhile, and no step comes between.
 
@@ -129,9 +138,7 @@ def written(optimizers: Iterable[Stateful]) -> Iterator[None]:
     made anew at the end.
     """
     own = [*optimizers]
-    with held(locks_of(own)), ExitStack() as undone:
-        for each in own:
-            undone.enter_context(each._undone_if_refused())
+    with held(locks_of(own)), undone_if_refused(own):
         yield
         for each in own:
             each._state_was_written()

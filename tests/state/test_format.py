@@ -89,6 +89,8 @@ def test_we_read_what_safetensors_writes(tmp_path):
             assert reader.read(name).tobytes() == x.tobytes()
     with pytest.raises(StateError, match="slotwise did not write it"):
         slotwise.load(path)
+    with pytest.raises(StateError, match="slotwise did not write it"):
+        slotwise.save_delta(tmp_path / "delta", since=path, variables={})
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "folder"])

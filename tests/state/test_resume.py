@@ -206,6 +206,20 @@ def test_a_load_that_fails_leaves_no_trace(tmp_path, make, how):
         step(other, third)  # it may still be built with others
 
 
+@pytest.mark.parametrize("make", MAKES)
+def test_a_save_that_fails_leaves_no_trace(tmp_path, make):
+    """Not even the weights that an optimizer makes when it is first asked for its state."""
+    opt, variables = make(0.1), fresh()
+    before = shape_of(opt)
+    with pytest.raises(TypeError, match="expected what JSON can hold"):
+        slotwise.save(tmp_path / "x", optimizer=opt, variables=variables, extra=object())
+    with pytest.raises(TypeError, match="expected a dtype among"):
+        odd = {"head": np.zeros(2, "M8[s]")}
+        slotwise.save(tmp_path / "x", optimizer=opt, variables=odd)
+    assert shape_of(opt) == before
+    slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
+
+
 def test_saved_without_an_optimizer(tmp_path):
     slotwise.save(tmp_path / "x", variables={"w": np.ones(2)})
     with pytest.raises(ValueError, match="optimizer: expected one, but it was saved without"):

@@ -21,6 +21,7 @@ from slotwise._tracking import TouchedRows
 from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._serialization import plain
 from slotwise.state import _format, _writer
+from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
 from slotwise.state._memory import SomeRows, Source, WholeArray
 from slotwise.state._reader import Part, Reader
@@ -249,7 +250,7 @@ def _identity(since: AnyPath) -> str:
     with Reader(text) as reader:
         identity = reader.metadata.get("id")
     if identity is None:
-        raise ValueError(f"save_delta: since: {text}: slotwise did not write it")
+        raise StateError(f"{text}: slotwise did not write it")
     return str(identity)
 
 

@@ -118,7 +118,7 @@ def moment(op: str, optimizer: Any, variables: Names | Iterable[Any] | None) -> 
     """What is to be saved; meanwhile no step changes it."""
     group, names = grouped(op, optimizer), _names.named(op, variables)
     own = {name: array_of(value) for name, value in names.items()}
-    with excluding_steps(group, names) as touched:
+    with excluding_steps(group, names) as touched, _stateful.undone_if_refused(group.values()):
         if group and variables is not None:
             _stateful.refuse_left_out(op, group, names)
         found = _stateful.entries(op, group, names)
