@@ -3,19 +3,21 @@
 #include <omp.h>
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
+#include <sched.h>
 #endif
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
+#include <cmath>
+#include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <limits>
 #include <mutex>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <string>
 
 #include "core/denormals.h"
+#include "core/workers.h"
 
 namespace slotwise {
 namespace {
@@ -36,83 +38,93 @@ size_t Boundary(const Partition& p, size_t index, size_t parts) {
   return std::min(p.count, (even + p.line - 1) / p.line * p.line + p.phase);
 }
 
-// How many of `wanted` further threads the system lets us have at once.
-size_t Startable(size_t wanted) {
-  constexpr size_t kSpare = 4;  // for others: a thread that has ended counts for a moment longer
-  std::mutex mutex;
-  std::condition_variable ended;
-  bool is_over = false;
-  std::vector<std::thread> threads;
-  threads.reserve(wanted + kSpare);
-  try {
-    while (threads.size() < wanted + kSpare) {
-      threads.emplace_back([&] {
-        std::unique_lock<std::mutex> lock(mutex);
-        ended.wait(lock, [&] { return is_over; });
-      });
+// How many cores' worth of time the control groups of this process allow; at least 1.
+int CoresOfControlGroups() {
+  double cores = std::numeric_limits<int>::max();
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string kinds = line.substr(first + 1, second - first - 1);
+    const bool is_second_version = kinds.empty();
+    if (!is_second_version && ("," + kinds + ",").find(",cpu,") == std::string::npos) continue;
+    const std::string root = is_second_version ? "/sys/fs/cgroup" : "/sys/fs/cgroup/" + kinds;
+    // In a container, the path may be seen from outside: then the root is its own group.
+    for (std::string path = line.substr(second + 1);; path.erase(path.rfind('/'))) {
+      std::string quota;
+      double period = 0;
+      if (is_second_version) {
+        std::ifstream(root + path + "/cpu.max") >> quota >> period;
+      } else {
+        std::ifstream(root + path + "/cpu.cfs_quota_us") >> quota;
+        std::ifstream(root + path + "/cpu.cfs_period_us") >> period;
+      }
+      const double allowed = std::strtod(quota.c_str(), nullptr);  // of "max": 0
+      if (allowed > 0 && period > 0) cores = std::min(cores, std::ceil(allowed / period));
+      if (path.empty() || path.find('/') == std::string::npos) break;
     }
-  } catch (const std::system_error&) {  // no more
   }
-  const size_t started = threads.size();
-  {
-    const std::lock_guard<std::mutex> lock(mutex);
-    is_over = true;
-  }
-  ended.notify_all();
-  for (std::thread& thread : threads) thread.join();
-  return started > kSpare ? std::min(wanted, started - kSpare) : 0;
+  return std::max(1, static_cast<int>(cores));
 }
 
-// As many threads as may be had, `threads` at most: libgomp ends the process if one cannot be
-// started. Each thread that calls has a pool of its own, which stays.
-int Available(int threads) {
-  thread_local int pool = 1, limit = std::numeric_limits<int>::max();
-  threads = std::min(threads, limit);
-  if (threads > pool) {
-    const size_t wanted = static_cast<size_t>(threads - pool), more = Startable(wanted);
-    pool += static_cast<int>(more);
-    if (more < wanted) limit = pool;
-  }
-  return std::min(threads, pool);
+int CoresOfAffinity() {
+#if defined(__linux__)
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return std::max(1, CPU_COUNT(&cores));
+#endif
+  return std::numeric_limits<int>::max();  // or more cores than the set has room for
 }
+
+// What OpenMP said when this was loaded. It counted the cores itself, unless it was told a number.
+const int openmps_first = omp_get_max_threads();
+const bool is_told = std::getenv("OMP_NUM_THREADS") != nullptr;
+
+// A call's parts, and what one of them threw.
+struct Parts {
+  const Partition& partition;
+  RangeFunction function;
+  const void* context;
+  size_t count;
+  mutable std::mutex mutex{};
+  mutable std::exception_ptr error{};
+
+  static void Run(const void* parts, size_t index) {
+    const Parts& self = *static_cast<const Parts*>(parts);
+    const FlushDenormals flush;
+    const size_t begin = Boundary(self.partition, index, self.count);
+    const size_t end = Boundary(self.partition, index + 1, self.count);
+    try {
+      if (begin < end) self.function(self.context, begin, end);
+    } catch (...) {  // out of memory, say
+      const std::lock_guard<std::mutex> lock(self.mutex);
+      self.error = std::current_exception();
+    }
+  }
+};
 
 }  // namespace
 
 int NumThreads() {
   if (forked.load(std::memory_order_relaxed)) return 1;
-  const int n = requested.load(std::memory_order_relaxed);
-  return n > 0 ? n : omp_get_max_threads();
+  if (const int n = requested.load(std::memory_order_relaxed); n > 0) return n;
+  const int n = omp_get_max_threads();
+  if (is_told || n != openmps_first) return n;
+  static const int allowed = CoresOfControlGroups();
+  return std::min({n, allowed, CoresOfAffinity()});
 }
 
 void SetNumThreads(int threads) { requested.store(threads); }
 
 void ParallelFor(const Partition& p, RangeFunction function, const void* context) {
-  const size_t useful = p.count / p.min_per_thread;
-  if (useful >= 2) {
-    const int threads =
-        Available(static_cast<int>(std::min(static_cast<size_t>(NumThreads()), useful)));
-    if (threads >= 2) {
-      std::exception_ptr error;
-#pragma omp parallel num_threads(threads)
-      {
-        const FlushDenormals flush;
-        const size_t parts = static_cast<size_t>(omp_get_num_threads());
-        const size_t index = static_cast<size_t>(omp_get_thread_num());
-        const size_t begin = Boundary(p, index, parts);
-        const size_t end = Boundary(p, index + 1, parts);
-        try {
-          if (begin < end) function(context, begin, end);
-        } catch (...) {  // may not leave the region: out of memory, say
-#pragma omp critical
-          error = std::current_exception();
-        }
-      }
-      if (error) std::rethrow_exception(error);
-      return;
-    }
+  const size_t useful = std::min(p.count / p.min_per_thread, kMaxTasks);
+  const size_t count = useful < 2 ? 1 : std::min(useful, static_cast<size_t>(NumThreads()));
+  const Parts parts{p, function, context, count};
+  if (count == 1) {
+    Parts::Run(&parts, 0);
+  } else {
+    RunTasks(count, &Parts::Run, &parts);
   }
-  const FlushDenormals flush;
-  function(context, 0, p.count);
+  if (parts.error) std::rethrow_exception(parts.error);
 }
 
 }  // namespace slotwise

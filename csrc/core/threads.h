@@ -1,12 +1,16 @@
-// Splits a range of elements among OpenMP threads.
+// Splits a range of elements among threads.
 #pragma once
 
 #include <cstddef>
 
 namespace slotwise {
 
-// How many threads a call may use: the number set here, else OpenMP's own (OMP_NUM_THREADS,
-// threadpoolctl). Always 1 in a forked child, whose copy of the OpenMP pool has no threads.
+// How many threads a call may use: the number set here, else what OpenMP was told (OMP_NUM_THREADS,
+// threadpoolctl), else one for each core that the process may use. Always 1 in a forked child,
+// whose copy of the workers has no threads.
+//
+// OpenMP is asked for the number only. Its own threads wait actively however many others want the
+// cores, and a call waits for each of them.
 int NumThreads();
 void SetNumThreads(int threads);  // 0 returns the choice to OpenMP
 

@@ -1,0 +1,231 @@
+#include "core/workers.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <signal.h>
+#endif
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <system_error>
+#include <thread>
+
+#include "hwy/cache_control.h"
+
+namespace slotwise {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Waits actively, for a short while, and only as long as nobody else wants the core. Returns
+// whether it is done.
+template <class Done>
+bool Spin(const Done& is_done) {
+  constexpr auto kAtMost = std::chrono::milliseconds(1);
+  constexpr auto kYielded =
+      std::chrono::microseconds(20);  // to somebody: else it takes one or less
+  const Clock::time_point end = Clock::now() + kAtMost;
+  for (;;) {
+    for (int i = 0; i < 32; ++i) {
+      if (is_done()) return true;
+      hwy::Pause();
+    }
+    const Clock::time_point before = Clock::now();
+    std::this_thread::yield();
+    const Clock::time_point after = Clock::now();
+    if (after > end || after - before > kYielded) return is_done();
+  }
+}
+
+// One call's tasks. It lives on the caller's stack, until the last of its helpers has left.
+class Job {
+ public:
+  Job(size_t count, void (*task)(const void*, size_t), const void* context)
+      : count_(count), task_(task), context_(context) {}
+
+  // Does what nobody has begun, from task `first` on.
+  void Work(size_t first) {
+    for (size_t k = 0; k < count_; ++k) {
+      const size_t i = (first + k) % count_;
+      if (Claim(i)) task_(context_, i);
+    }
+  }
+
+  void Enter() { helpers_.fetch_add(1, std::memory_order_relaxed); }
+
+  // Of a helper, which does not touch the job any more.
+  void Leave() {
+    if (helpers_.fetch_sub(1, std::memory_order_acq_rel) != (kSleeps | 1)) return;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    left_.notify_all();
+  }
+
+  void AwaitHelpers() {
+    const auto is_alone = [&] {
+      return (helpers_.load(std::memory_order_acquire) & ~kSleeps) == 0;
+    };
+    if (Spin(is_alone)) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    helpers_.fetch_or(kSleeps, std::memory_order_acq_rel);
+    left_.wait(lock, is_alone);
+  }
+
+ private:
+  static constexpr uint32_t kSleeps = uint32_t{1} << 31;
+
+  bool Claim(size_t i) {
+    std::atomic<uint64_t>& word = begun_[i / 64];
+    const uint64_t bit = uint64_t{1} << (i % 64);
+    if ((word.load(std::memory_order_relaxed) & bit) != 0) return false;
+    return (word.fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
+  }
+
+  // Of all jobs: a job may be gone when its caller is told.
+  static std::mutex mutex_;
+  static std::condition_variable left_;
+
+  const size_t count_;
+  void (*const task_)(const void*, size_t);
+  const void* const context_;
+  std::array<std::atomic<uint64_t>, kMaxTasks / 64> begun_{};
+  std::atomic<uint32_t> helpers_{0};
+};
+
+std::mutex Job::mutex_;
+std::condition_variable Job::left_;
+
+class Worker {
+ public:
+  explicit Worker(size_t index) : index_(index) {}
+
+  // Of a caller: gives it a job, if it has none.
+  bool Hand(Job& job) {
+    Job* none = nullptr;
+    if (job_.load(std::memory_order_relaxed) != nullptr) return false;
+    job.Enter();
+    if (!job_.compare_exchange_strong(none, &job)) {
+      job.Leave();
+      return false;
+    }
+    if (sleeps_.load()) {
+      {
+        const std::lock_guard<std::mutex> lock(mutex_);
+      }  // until it really does
+      wake_.notify_one();
+    }
+    return true;
+  }
+
+  // Of the same caller: takes back what it has not begun.
+  void TakeBack(Job& job) {
+    Job* expected = &job;
+    if (job_.compare_exchange_strong(expected, nullptr)) job.Leave();
+  }
+
+  [[noreturn]] void Run() {
+    for (;;) {
+      Job* job = job_.load();
+      if (job != nullptr && job_.compare_exchange_strong(job, Busy())) {
+        job->Work(index_);
+        job_.store(nullptr);
+        job->Leave();
+      } else {
+        Wait();
+      }
+    }
+  }
+
+ private:
+  static Job* Busy() { return reinterpret_cast<Job*>(alignof(Job)); }
+
+  void Wait() {
+    const auto has_job = [&] { return job_.load() != nullptr; };
+    if (Spin(has_job)) return;
+    std::unique_lock<std::mutex> lock(mutex_);
+    sleeps_.store(true);
+    wake_.wait(lock, has_job);
+    sleeps_.store(false);
+  }
+
+  const size_t index_;
+  alignas(64) std::atomic<Job*> job_{nullptr};  // not begun; or Busy()
+  std::atomic<bool> sleeps_{false};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+};
+
+// All workers that were ever needed. They are never stopped, so they are never freed.
+class Workers {
+ public:
+  // As many as may be had, `wanted` at most.
+  size_t Have(size_t wanted) {
+    wanted = std::min(wanted, kMaxTasks - 1);
+    if (count_.load(std::memory_order_acquire) < wanted && !is_full_.load()) Grow(wanted);
+    return std::min(wanted, count_.load(std::memory_order_acquire));
+  }
+
+  Worker& operator[](size_t i) { return *workers_[i]; }
+
+ private:
+  void Grow(size_t wanted) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const SignalsBlocked blocked;
+    while (count_.load() < wanted) {
+      const size_t i = count_.load();
+      try {
+        auto worker = std::make_unique<Worker>(i + 1);
+        std::thread([running = worker.get()] { running->Run(); }).detach();
+        workers_[i] = worker.release();
+      } catch (const std::system_error&) {  // no more threads for this process
+        is_full_.store(true);
+        return;
+      }
+      count_.store(i + 1, std::memory_order_release);
+    }
+  }
+
+  // Handlers of the program's run in its own threads.
+  class SignalsBlocked {
+#if defined(__unix__) || defined(__APPLE__)
+   public:
+    SignalsBlocked() {
+      sigset_t all;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+   private:
+    sigset_t before_;
+#endif
+  };
+
+  std::mutex mutex_;
+  std::atomic<size_t> count_{0};
+  std::atomic<bool> is_full_{false};
+  std::array<Worker*, kMaxTasks> workers_{};
+};
+
+Workers& AllWorkers() {
+  static Workers* const all = new Workers;  // outlives every static object of the program
+  return *all;
+}
+
+}  // namespace
+
+void RunTasks(size_t count, void (*task)(const void*, size_t), const void* context) {
+  Workers& workers = AllWorkers();
+  Job job(count, task, context);
+  const size_t helpers = count > 1 ? workers.Have(count - 1) : 0;
+  for (size_t i = 0; i < helpers; ++i) workers[i].Hand(job);
+  job.Work(0);
+  for (size_t i = 0; i < helpers; ++i) workers[i].TakeBack(job);
+  job.AwaitHelpers();
+}
+
+}  // namespace slotwise
