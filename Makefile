@@ -18,7 +18,7 @@ WHEEL := build/wheel/.stamp
 PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 
-.PHONY: help demo test crash fuzz lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo test crash fuzz mutate lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +31,7 @@ help:
 	@echo 'make crash     kill a process that saves, a few hundred times'
 	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads,'
 	@echo '               call everything with odd arguments, 120,000 times'
+	@echo 'make mutate    make small wrong changes, one at a time, each of which the tests must notice'
 	@echo 'make bench     measure, quickly, against the peers that are installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
 	@echo 'make clean     remove everything that make made'
@@ -39,8 +40,9 @@ demo: $(VENV)/.project $(VENV)/.tools-demo
 	$(VENV)/bin/python examples/digits.py
 	$(VENV)/bin/python examples/words.py
 
+# A worker per core (ARGS='-n 0': none). Each has threads for all cores: those that wait must not spin.
 test: $(VENV)/.project $(VENV)/.tools-test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 crash: $(VENV)/.project $(VENV)/.tools-test
 	SLOTWISE_CRASH_KILLS=400 $(VENV)/bin/python -m pytest tests/state/test_crash.py $(ARGS)
@@ -49,6 +51,10 @@ crash: $(VENV)/.project $(VENV)/.tools-test
 fuzz: $(VENV)/.project $(VENV)/.tools-test
 	SLOTWISE_FUZZ=3000 SLOTWISE_FUZZ_CALLS=120000 $(VENV)/bin/python -m pytest \
 		tests/state/test_forged.py tests/state/test_interrupts.py tests/library/test_fuzz_calls.py $(ARGS)
+
+# Small wrong changes, one at a time, each of which the tests must notice.
+mutate: $(VENV)/.project $(VENV)/.tools-test
+	$(VENV)/bin/python scripts/mutate.py $(ARGS)
 
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)

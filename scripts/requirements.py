@@ -1,4 +1,7 @@
-"""Prints what pyproject.toml requires, a line each: the dependencies and the extras named."""
+"""Prints what pyproject.toml requires, a line each: the dependencies and the extras named.
+
+The extra "build" is what building takes.
+"""
 
 import sys
 from pathlib import Path
@@ -8,7 +11,8 @@ if sys.version_info >= (3, 11):
 else:
     from pip._vendor import tomli as tomllib  # Python 3.10 has no TOML parser of its own
 
-project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-print(*project["dependencies"], sep="\n")
-for extra in sys.argv[1:]:
-    print(*project["optional-dependencies"][extra], sep="\n")
+file = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+project, build = file["project"], file["build-system"]
+extras = {**project["optional-dependencies"], "build": build["requires"]}
+for required in (project["dependencies"], *(extras[extra] for extra in sys.argv[1:])):
+    print(*required, sep="\n")

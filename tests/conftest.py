@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
 import pytest
 import slotwise
-from support.cases import Row
 
 PARITY = Path(__file__).parent / "parity"
 
@@ -16,6 +15,11 @@ PARITY = Path(__file__).parent / "parity"
 hypothesis.settings.register_profile("slotwise", derandomize=True, deadline=None)
 hypothesis.settings.register_profile("explore", deadline=None, max_examples=5000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "slotwise"))
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, which tests send."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -39,21 +43,3 @@ def threads() -> Iterator[None]:
     before = slotwise.get_num_threads()
     yield
     slotwise.set_num_threads(before)
-
-
-@pytest.fixture
-def row(subtests: pytest.Subtests) -> Row:
-    """``with row(name):``, a row of a table. Those that fail are reported by name, and all run.
-
-    One that passes reports nothing: a case or a subtest of its own would take longer than it does.
-    """
-
-    @contextmanager
-    def row(name: str) -> Iterator[None]:
-        try:
-            yield
-        except (Exception, pytest.fail.Exception):
-            with subtests.test(name):
-                raise
-
-    return row

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import dlpack
-from support.cases import every_dtype, every_op
+from support.cases import every_dtype, every_op, in_rows
 from support.compare import assert_same, bits
 from support.memory import copies, misaligned
 from support.ops import BY_NAME, DTYPES, Op
@@ -59,8 +59,7 @@ EXPORTERS: list[Callable[[Array], Any]] = [
 ]
 
 
-@pytest.mark.parametrize("export", EXPORTERS, ids=lambda f: f.__name__)
-@pytest.mark.parametrize("tag", ["f32", "f64"])
+@in_rows(export=EXPORTERS, tag=["f32", "f64"])
 @every_op
 def test_exporters_are_updated_in_place(op: Op, tag: str, export: Callable[..., Any]) -> None:
     case = op.default()

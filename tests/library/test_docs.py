@@ -7,6 +7,7 @@ import pickle
 import pkgutil
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import slotwise
@@ -36,13 +37,13 @@ def public_functions() -> list:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
-def test_examples_run(module):
+def test_examples_run(module: Any) -> None:
     failed, _ = doctest.testmod(module, optionflags=FLAGS)
     assert failed == 0
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_run(page, tmp_path, monkeypatch):
+def test_pages_run(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block of Python, one after the other in one namespace, as a reader would."""
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -58,18 +59,18 @@ def test_pages_run(page, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_have_no_merge_markers(page):
+def test_pages_have_no_merge_markers(page: Any) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})", page.read_text(), re.MULTILINE)
 
 
-def test_every_op_is_on_a_page():
+def test_every_op_is_on_a_page() -> None:
     text = (ROOT / "docs" / "raw_ops.md").read_text()
     names = [n.removeprefix("Resource") for n in raw_ops.__all__]
     assert [n for n in names if f"`{n}`" not in text] == []
 
 
 @pytest.mark.parametrize("function", public_functions())
-def test_public_functions_are_documented(function):
+def test_public_functions_are_documented(function: Any) -> None:
     assert function.__doc__ is not None
     assert ">>> " in function.__doc__, "no example"
     if "Args:" in function.__doc__:
@@ -79,7 +80,7 @@ def test_public_functions_are_documented(function):
 
 
 @pytest.mark.parametrize("rule", _core.RULES, ids=lambda rule: rule["name"])
-def test_signatures_follow_the_registry(rule):
+def test_signatures_follow_the_registry(rule: Any) -> None:
     common = {"var", *rule["slots"], *rule["hypers"], *rule["attrs"], "use_locking", "name"}
     expected = {}
     if rule["has_sparse"]:
@@ -93,7 +94,7 @@ def test_signatures_follow_the_registry(rule):
 
 
 @pytest.mark.parametrize("module", [raw_ops.dense, raw_ops.scatter, raw_ops.sparse])
-def test_made_functions_are_like_written_ones(module):
+def test_made_functions_are_like_written_ones(module: Any) -> None:
     """Found by name, by pickle, by doctest and by debuggers."""
     examples = {test.name for test in doctest.DocTestFinder().find(module) if test.examples}
     for name in module.__all__:
@@ -109,7 +110,7 @@ def test_made_functions_are_like_written_ones(module):
 
 
 @pytest.mark.parametrize("module", [raw_ops.dense, raw_ops.sparse])
-def test_every_argument_of_an_op_is_explained(module):
+def test_every_argument_of_an_op_is_explained(module: Any) -> None:
     """Once, in the order of the signature; what all ops have comes last."""
     for name in module.__all__:
         function = getattr(module, name)
@@ -120,7 +121,7 @@ def test_every_argument_of_an_op_is_explained(module):
         assert explained.split(", ") == [*own, *common], name
 
 
-def test_the_table_of_ops_has_no_more_than_is_used():
+def test_the_table_of_ops_has_no_more_than_is_used() -> None:
     rules = {rule["name"]: rule for rule in _core.RULES}
     assert sorted(rules) == sorted(rule.name for rule in _table.RULES)
     names = {name for rule in _table.RULES for name in [*rule.arguments.split(), *rule.options]}
@@ -130,11 +131,11 @@ def test_the_table_of_ops_has_no_more_than_is_used():
         assert [n for n, says in rule.says.items() if _table.SENTENCES.get(n) == says] == []
 
 
-def test_stubs_are_up_to_date():
+def test_stubs_are_up_to_date() -> None:
     for path, text in script("make_stub").stubs().items():
         assert path.read_text() == text, "run scripts/make_stub.py"
 
 
-def test_tables_of_ops_are_up_to_date():
+def test_tables_of_ops_are_up_to_date() -> None:
     for path, text in script("make_op_tables").files().items():
         assert path.read_text() == text, "run scripts/make_op_tables.py"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import slotwise
 from slotwise import raw_ops
-from support.cases import every_case, every_dtype, every_op
+from support.cases import every_case, every_dtype, every_op, in_rows
 from support.compare import assert_same
 from support.memory import Guarded, Page, copies
 from support.ops import BY_NAME, DTYPES, OPS, Case, Op
@@ -114,9 +114,7 @@ def test_threads_do_not_change_bits(case: Case, tag: str) -> None:
 
 @every_op
 @every_dtype
-@pytest.mark.parametrize(
-    "shape", [(), (1,), (0,), (0, 3), (3, 0, 2), (5, 7), (3, 1, 4), (2, 3, 4, 5)], ids=str
-)
+@in_rows(shape=[(), (1,), (0,), (0, 3), (3, 0, 2), (5, 7), (3, 1, 4), (2, 3, 4, 5)])
 def test_shapes(op: Op, tag: str, shape: tuple[int, ...]) -> None:
     case = op.default()
     arrays = case.draw(DTYPES[tag], shape, seed=3)

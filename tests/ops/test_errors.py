@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from support.bad_input import RANGES, SHAPE, STEP, Arguments, kinds, overlapping
-from support.cases import Row, every_dtype, every_op
+from support.cases import every_dtype, every_op, in_rows, row
 from support.memory import copies
 from support.ops import BY_NAME, DTYPES, OPS, Op
 from support.reference import Array
@@ -36,10 +36,10 @@ def call_and_expect(op: Op, arguments: Arguments, error: type[Exception], name: 
 
 
 @every_op
-def test_bad_arguments(op: Op, row: Row) -> None:
+def test_bad_arguments(op: Op, subtests: pytest.Subtests) -> None:
     untouched = valid(op)
     for name, kind in kinds(op):
-        with row(f"{name}-{kind.what}"):
+        with row(subtests, f"{name}-{kind.what}"):
             arguments = valid(op)
             others = {other: arguments[other] for other in op.arrays if other != name}
             arguments[name] = kind.spoil(arguments, name)
@@ -49,7 +49,7 @@ def test_bad_arguments(op: Op, row: Row) -> None:
 
 
 @pytest.mark.parametrize("op", [op for op in OPS if op.slots], ids=lambda op: op.name)
-@pytest.mark.parametrize("shift", [0, 1, 23])
+@in_rows(shift=[0, 1, 23])
 def test_overlap_of_slots_and_gradient(op: Op, shift: int) -> None:
     """Slot with slot, gradient with slot: whichever of the two is named, so is the other."""
     slots = [name for name in op.slots if name not in op.layouts]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from support.cases import every_case, every_dtype, every_op
+from support.cases import every_case, every_dtype, every_op, in_rows
 from support.compare import assert_same, error, is_nan
 from support.memory import copies
 from support.ops import BY_NAME, DTYPES, SPECIAL, Case, Op
@@ -312,7 +312,7 @@ def test_gradient_descent_on_subnormals(tag: str, target: str) -> None:
 
 
 @every_op
-@pytest.mark.parametrize("tag", ["f32", "f64"])
+@in_rows(tag=["f32", "f64"])
 def test_subnormal_hyperparameters_count_as_zero(op: Op, tag: str) -> None:
     case = op.default()
     for name in op.hyper:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -45,51 +47,51 @@ KERAS_KINDS = [
 LR, TINY = 0.125, 1e-30  # an epsilon that both may add where they like
 
 
-def gradients(dtype):
+def gradients(dtype: Any) -> Any:
     rng = np.random.default_rng(0)
     steps = range(2 * STEPS)
     return [[rng.standard_normal(s).astype(dtype) for s in SHAPES] for _ in steps]
 
 
 class Torch:
-    def __init__(self, torch, name, kwargs, dtype):
+    def __init__(self, torch: Any, name: Any, kwargs: Any, dtype: Any) -> None:
         self.torch = torch
         self.params = [torch.nn.Parameter(self.tensor(np.ones(s, dtype))) for s in SHAPES]
         options = {"lr": LR, **({"eps": TINY} if name != "SGD" else {}), **kwargs}
         self.opt = getattr(torch.optim, name)(self.params, **options)
 
-    def tensor(self, array):
+    def tensor(self, array: Any) -> Any:
         if array.dtype == ml_dtypes.bfloat16:
             return self.torch.from_numpy(array.view(np.int16)).view(self.torch.bfloat16)
         return self.torch.from_numpy(array)
 
-    def steps(self, grads):
+    def steps(self, grads: Any) -> None:
         for step in grads:
             for param, grad in zip(self.params, step, strict=True):
                 param.grad = self.tensor(grad)
             self.opt.step()
 
-    def values(self):
+    def values(self) -> Any:
         return [p.detach().to(self.torch.float64).numpy() for p in self.params]
 
 
 class Ours:
-    def __init__(self, api, name, kwargs, dtype, lr=LR):
+    def __init__(self, api: Any, name: Any, kwargs: Any, dtype: Any, lr: Any = LR) -> None:
         self.variables = [Variable(np.ones(s, dtype), name=f"v{i}") for i, s in enumerate(SHAPES)]
         options = {**kwargs, **({"epsilon": TINY} if name != "SGD" else {})}
         if name in ("Adam", "AdamW"):  # in double precision, not float32's as Keras has them
             options |= {"beta_1": np.float64(0.9), "beta_2": np.float64(0.999)}
         self.opt = getattr(api, name)(lr, **options)
 
-    def steps(self, grads):
+    def steps(self, grads: Any) -> None:
         for step in grads:
             self.opt.apply_gradients(zip(step, self.variables, strict=True))
 
-    def values(self):
+    def values(self) -> Any:
         return [v.value.astype(np.float64) for v in self.variables]
 
 
-def check_close(ours, theirs, dtype):
+def check_close(ours: Any, theirs: Any, dtype: Any) -> None:
     rtol = {np.float64: 1e-6, np.float32: 2e-5}.get(dtype, 0.04)
     for a, b in zip(ours.values(), theirs.values(), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
@@ -97,7 +99,9 @@ def check_close(ours, theirs, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, ml_dtypes.bfloat16])
 @pytest.mark.parametrize(("api", "name", "kwargs", "torch_kwargs"), TORCH_KINDS)
-def test_torch_there_and_back(api, name, kwargs, torch_kwargs, dtype):
+def test_torch_there_and_back(
+    api: Any, name: Any, kwargs: Any, torch_kwargs: Any, dtype: Any
+) -> None:
     torch = pytest.importorskip("torch")
     grads = gradients(dtype)
     theirs = Torch(torch, name, torch_kwargs, dtype)
@@ -128,23 +132,23 @@ def test_torch_there_and_back(api, name, kwargs, torch_kwargs, dtype):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(("api", "name", "kwargs"), KERAS_KINDS)
-def test_keras_there_and_back(api, name, kwargs, dtype):
+def test_keras_there_and_back(api: Any, name: Any, kwargs: Any, dtype: Any) -> None:
     tf = pytest.importorskip("tensorflow")
     keras = pytest.importorskip("tf_keras").optimizers
     grads = gradients(dtype)
     theirs_variables = [tf.Variable(np.ones(s, dtype)) for s in SHAPES]
 
-    def theirs_of(kwargs):
+    def theirs_of(kwargs: Any) -> Any:
         module = keras.legacy if api is legacy else keras
         opt = getattr(module, name)(LR, **kwargs)
         if api is not legacy:
             opt.build(theirs_variables)
         return opt
 
-    def weights(opt):
+    def weights(opt: Any) -> Any:
         return opt.get_weights() if api is legacy else [v.numpy() for v in opt.variables]
 
-    def steps(opt, some):
+    def steps(opt: Any, some: Any) -> None:
         for step in some:
             opt.apply_gradients(zip(map(tf.constant, step), theirs_variables, strict=True))
 

@@ -10,6 +10,7 @@ import slotwise
 from hypothesis import given
 from hypothesis import strategies as st
 from support.adversarial_ids import colliding, families
+from support.cases import in_rows
 from support.reference import Array
 
 COUNT = 40_000  # of which several threads group a part each
@@ -17,7 +18,7 @@ FAMILIES = (*families(100, 1000),)
 MANY_ROWS = (COUNT * 3, 2**31 + 5, 2**62)
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
-every_threads = pytest.mark.parametrize("threads", [1, 2, 3, 8])
+every_threads = in_rows(threads=[1, 2, 3, 8])
 pytestmark = pytest.mark.usefixtures("threads")
 
 
@@ -66,7 +67,7 @@ def check(plan: slotwise.RowPlan, ids: Array, num_rows: int) -> None:
 
 @every_family
 @every_threads
-@pytest.mark.parametrize("num_rows", MANY_ROWS)
+@in_rows(num_rows=MANY_ROWS)
 def test_families(family: str, threads: int, num_rows: int) -> None:
     slotwise.set_num_threads(threads)
     ids = families(COUNT, num_rows)[family]
@@ -82,7 +83,7 @@ def test_int32(family: str, threads: int) -> None:
 
 
 @every_family
-@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 511, 512, 513, 1024, 8191, 8192, 16385])
+@in_rows(count=[1, 2, 3, 7, 8, 9, 511, 512, 513, 1024, 8191, 8192, 16385])
 def test_counts_of_ids(family: str, count: int) -> None:
     """Around the sizes at which a table grows, and at which threads are asked for help."""
     for num_rows in (1, 2, 1000, 2**40):

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise import raw_ops
-from support.cases import every_dtype, every_mode, every_sparse_case, every_sparse_op
+from support.cases import (
+    every_dtype,
+    every_index,
+    every_mode,
+    every_sparse_case,
+    every_sparse_op,
+    in_rows,
+)
 from support.compare import assert_same, bits
 from support.memory import Guarded, copies, misaligned, read_only
 from support.ops import ALL, DTYPES
@@ -98,7 +105,7 @@ def test_every_width(case: SparseCase, tag: str, mode: str, target: str) -> None
 
 @pytest.mark.parametrize("case", [c for c in SPARSE_CASES if not c.row_wise], ids=str)
 @every_dtype
-@pytest.mark.parametrize("width", [1, 19])
+@in_rows(width=[1, 19])
 def test_is_the_dense_op_on_each_row(case: SparseCase, tag: str, width: int, target: str) -> None:
     arrays = narrow(drawn(case, tag), width)
     ours, dense = copies(arrays), copies(arrays)
@@ -178,7 +185,7 @@ def test_threads_with_skewed_ids(case: SparseCase, mode: str) -> None:
         assert_same(results[0][name][untouched], arrays[name][untouched], name)
 
 
-@pytest.mark.parametrize("width", [1, 7, 48])
+@in_rows(width=[1, 7, 48])
 @every_dtype
 def test_one_row_many_times(tag: str, width: int) -> None:
     """2,000 times the same id: the order of sums is the order of appearance."""
@@ -219,7 +226,7 @@ def test_a_sum_is_taken_in_order_of_appearance(mode: str, target: str) -> None:
 @every_sparse_op
 @every_dtype
 @every_mode
-@pytest.mark.parametrize("row", [(), (1,), (3, 5), (2, 1, 4)], ids=str)
+@in_rows(row=[(), (1,), (3, 5), (2, 1, 4)])
 def test_shapes_of_rows(case: SparseCase, tag: str, mode: str, row: tuple[int, ...]) -> None:
     arrays = case.draw(DTYPES[tag], ROWS, row, IDS.size, seed=7)
     want = case.expected(arrays, IDS, mode)
@@ -229,8 +236,8 @@ def test_shapes_of_rows(case: SparseCase, tag: str, mode: str, row: tuple[int, .
 
 @every_sparse_op
 @every_dtype
-@pytest.mark.parametrize("index", [np.int32, np.int64])
-@pytest.mark.parametrize("shape", [(5, 3), (0, 3), (0,), (5, 0)], ids=str)
+@every_index
+@in_rows(shape=[(5, 3), (0, 3), (0,), (5, 0)])
 def test_nothing_to_do(case: SparseCase, tag: str, index: type, shape: tuple[int, ...]) -> None:
     """No ids, also for a table without rows; rows without elements, which have no mean either."""
     ids = np.arange(3 if shape == (5, 0) else 0, dtype=index)
@@ -244,7 +251,7 @@ def test_nothing_to_do(case: SparseCase, tag: str, index: type, shape: tuple[int
 
 @every_sparse_op
 @every_mode
-@pytest.mark.parametrize("index", [np.int32, np.int64])
+@every_index
 def test_skip(case: SparseCase, mode: str, index: type) -> None:
     """Ids out of range are left out and counted; what they would have added is nowhere."""
     bad = np.array([-1, 3, ROWS, 0, np.iinfo(index).max, 3, np.iinfo(index).min, 8], index)
@@ -291,9 +298,8 @@ def unlike(grad: Array, how: str) -> Array:
 
 @every_sparse_op
 @every_dtype
-@pytest.mark.parametrize("how", ["read-only", "broadcast", "Fortran order", "misaligned",
-                                 "every second row", "reversed rows", "every third column",
-                                 "reversed columns", "both"])  # fmt: skip
+@in_rows(how=["read-only", "broadcast", "Fortran order", "misaligned", "every second row",
+              "reversed rows", "every third column", "reversed columns", "both"])  # fmt: skip
 def test_places_of_the_gradient(case: SparseCase, tag: str, how: str) -> None:
     arrays = narrow(drawn(case, tag), 13)
     arrays["grad"] = unlike(arrays["grad"], how)
@@ -413,8 +419,7 @@ def test_a_plan_that_skips(mode: str) -> None:
     check(case, by_plan, by_ids, mode)
 
 
-@pytest.mark.parametrize("tag", sorted(ALL))
-@pytest.mark.parametrize("width", [1, 15, 16, 17, 31, 32, 33, 48, 100])
+@in_rows(tag=sorted(ALL), width=[1, 15, 16, 17, 31, 32, 33, 48, 100])
 def test_row_wise_mean(tag: str, width: int, target: str) -> None:
     """accum gains the mean of squares, summed as the documentation says."""
     case = SPARSE_BY_NAME["SparseApplyRowWiseAdagrad"]

@@ -7,7 +7,9 @@ import itertools
 import os
 import resource
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ TWOS = {name: 2 * x for name, x in ONES.items()}
 NAMES = ("x.safetensors", "folder")
 
 
-def test_kills_at_random_points(tmp_path):
+def test_kills_at_random_points(tmp_path: Path) -> None:
     done = program("state_crash", tmp_path, KILLS, 0)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -36,10 +38,10 @@ def check_ones(path: Path) -> None:
 class Failing:
     """A function whose n-th call fails."""
 
-    def __init__(self, function, number: int) -> None:
+    def __init__(self, function: Any, number: int) -> None:
         self.function, self.left = function, number
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self.left -= 1
         if self.left == 0:
             raise OSError(errno.EIO, "no luck")
@@ -48,7 +50,9 @@ class Failing:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("call", ["pwrite", "fsync", "replace", "rename", "open", "mkdir"])
-def test_any_failing_call_leaves_a_whole_state(tmp_path, monkeypatch, name, call):
+def test_any_failing_call_leaves_a_whole_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: Any, call: Any
+) -> None:
     path = tmp_path / name
     monkeypatch.setattr(_atomic, "exchange", lambda a, b: False)
     for number in itertools.count(1):
@@ -69,7 +73,7 @@ def test_any_failing_call_leaves_a_whole_state(tmp_path, monkeypatch, name, call
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_file_that_grows_too_large(tmp_path, name):
+def test_a_file_that_grows_too_large(tmp_path: Path, name: Any) -> None:
     """RLIMIT_FSIZE: as a full disk, but anyone may set it."""
     path = tmp_path / name
     slotwise.save(path, variables=ONES)
@@ -84,7 +88,7 @@ def test_a_file_that_grows_too_large(tmp_path, name):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Any]:
     """A tmpfs of 1 MiB, which only root may mount; CI does.
 
     For others, the test above and those that fail each system call in turn stand in for it.
@@ -101,7 +105,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_full_disk(small_disk, name):
+def test_a_full_disk(small_disk: Any, name: Any) -> None:
     path = small_disk / name
     slotwise.save(path, variables=ONES)
     for _ in range(3):
@@ -110,7 +114,7 @@ def test_a_full_disk(small_disk, name):
         check_ones(path)
 
 
-def test_leftovers_of_others_who_still_write_stay(tmp_path):
+def test_leftovers_of_others_who_still_write_stay(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     with _atomic.replacing(path, True) as theirs:
         slotwise.save(path, variables=ONES)
@@ -119,7 +123,7 @@ def test_leftovers_of_others_who_still_write_stay(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
 
 
-def test_killed_between_two_renames(tmp_path, monkeypatch):
+def test_killed_between_two_renames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a file system that cannot exchange, the old folder is beside for a moment."""
     path = tmp_path / "folder"
     slotwise.save(path, variables=ONES)
@@ -131,7 +135,7 @@ def test_killed_between_two_renames(tmp_path, monkeypatch):
     assert slotwise.load(path).arrays["a"][0] == 2
 
 
-def test_a_reader_keeps_what_it_opened(tmp_path):
+def test_a_reader_keeps_what_it_opened(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     slotwise.save(path, variables=ONES)
     with slotwise.state.Reader(path) as reader:
@@ -139,14 +143,14 @@ def test_a_reader_keeps_what_it_opened(tmp_path):
         assert reader.read("a")[0] == 1
 
 
-def test_what_other_paths_left_is_not_taken(tmp_path):
+def test_what_other_paths_left_is_not_taken(tmp_path: Path) -> None:
     slotwise.save(tmp_path / "a.b", variables=ONES)
     os.rename(tmp_path / "a.b", tmp_path / ".a.b.01234567.old")
     with pytest.raises(slotwise.state.StateError, match="there is no checkpoint"):
         slotwise.load(tmp_path / "a")
 
 
-def test_links_stay_links(tmp_path):
+def test_links_stay_links(tmp_path: Path) -> None:
     slotwise.save(tmp_path / "real", variables=ONES)
     (tmp_path / "latest").symlink_to("real")
     slotwise.save(tmp_path / "latest", variables=TWOS)

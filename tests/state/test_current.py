@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -11,22 +14,22 @@ from slotwise.optimizers import schedules
 SHAPE = (4, 3)
 
 
-def variables(names=("emb", "w"), fill=1.0):
+def variables(names: Any = ("emb", "w"), fill: Any = 1.0) -> Any:
     return [Variable(np.full(SHAPE, fill, np.float32), name=name) for name in names]
 
 
-def step(opt, own, number=0):
+def step(opt: Any, own: Any, number: Any = 0) -> None:
     opt.apply_gradients([(np.full(SHAPE, number + i, np.float32), v) for i, v in enumerate(own)])
 
 
-def trained(make=optimizers.Adam, names=("emb", "w"), **kwargs):
+def trained(make: Any = optimizers.Adam, names: Any = ("emb", "w"), **kwargs: Any) -> Any:
     own, opt = variables(names), make(**kwargs)
     for number in range(2):
         step(opt, own, number)
     return opt, own
 
 
-def check_same(a, b):
+def check_same(a: Any, b: Any) -> None:
     first, second = a.state_dict(), b.state_dict()
     assert first.pop("config") == second.pop("config")
     assert first.keys() == second.keys()
@@ -37,7 +40,7 @@ def check_same(a, b):
         np.testing.assert_array_equal(x, y)
 
 
-def test_state_dict_is_by_name():
+def test_state_dict_is_by_name() -> None:
     opt, _ = trained(use_ema=True)
     found = opt.state_dict()
     slots = [f"{v}/{slot}" for v in ("emb", "w") for slot in ("average", "m", "v")]
@@ -46,7 +49,7 @@ def test_state_dict_is_by_name():
     assert found["emb/m"] is opt.variables[3].value
 
 
-def test_shapes_of_adafactor():
+def test_shapes_of_adafactor() -> None:
     found = trained(optimizers.Adafactor)[0].state_dict()
     shapes = {name: found[f"emb/{name}"].shape for name in "rcv"}
     assert shapes == {"r": (4,), "c": (3,), "v": SHAPE}
@@ -54,7 +57,7 @@ def test_shapes_of_adafactor():
 
 @pytest.mark.parametrize("built", [False, True])
 @pytest.mark.parametrize("make", [optimizers.Adam, optimizers.Nadam, optimizers.SGD])
-def test_into_new_variables_in_another_order(tmp_path, make, built):
+def test_into_new_variables_in_another_order(tmp_path: Path, make: Any, built: Any) -> None:
     opt, own = trained(make, use_ema=True)
     opt.learning_rate = 0.25
     slotwise.save(tmp_path / "x", optimizer=opt, variables=own)
@@ -71,7 +74,7 @@ def test_into_new_variables_in_another_order(tmp_path, make, built):
         np.testing.assert_array_equal(a, b)
 
 
-def test_what_nadam_hides_is_restored():
+def test_what_nadam_hides_is_restored() -> None:
     opt, own = trained(optimizers.Nadam)
     other = optimizers.Nadam()
     other.load_state_dict(opt.state_dict(), variables=own)
@@ -80,7 +83,7 @@ def test_what_nadam_hides_is_restored():
     assert "u_product" not in [v.name for v in other.variables]
 
 
-def test_more_variables_than_it_is_built_with():
+def test_more_variables_than_it_is_built_with() -> None:
     opt, own = trained()
     other = optimizers.Adam()
     other.build(own[:1])
@@ -93,7 +96,7 @@ def test_more_variables_than_it_is_built_with():
     check_same(opt, other)
 
 
-def test_fewer_variables_than_it_is_built_with():
+def test_fewer_variables_than_it_is_built_with() -> None:
     opt, own = trained(names=("emb",))
     other, new = optimizers.Adam(), [*own, *variables(("w",))]
     other.build(new)
@@ -103,7 +106,7 @@ def test_fewer_variables_than_it_is_built_with():
     step(other, new)
 
 
-def test_variables_that_no_optimizer_has_met(tmp_path):
+def test_variables_that_no_optimizer_has_met(tmp_path: Path) -> None:
     opt, own = trained()
     own.append(Variable(np.full(2, 5.0), name="mean"))
     slotwise.save(tmp_path / "x", optimizer=opt, variables=own)
@@ -113,7 +116,7 @@ def test_variables_that_no_optimizer_has_met(tmp_path):
     check_same(opt, state.optimizer)
 
 
-def test_before_the_first_step():
+def test_before_the_first_step() -> None:
     state = optimizers.Adam(0.5).state_dict()
     assert [*state] == ["iterations", "learning_rate", "config"]
     opt, own = optimizers.Adam(), variables()
@@ -122,7 +125,7 @@ def test_before_the_first_step():
     step(opt, own)
 
 
-def test_bare_arrays_have_the_names_of_the_dict(tmp_path):
+def test_bare_arrays_have_the_names_of_the_dict(tmp_path: Path) -> None:
     w, b = np.ones(3), np.ones(2)
     opt = optimizers.SGD(momentum=0.5)
     opt.apply_gradients([(w * 2, w), (b * 3, b)])
@@ -134,7 +137,7 @@ def test_bare_arrays_have_the_names_of_the_dict(tmp_path):
     np.testing.assert_array_equal(new["b"], b)
 
 
-def test_a_failed_load_writes_nothing(tmp_path):
+def test_a_failed_load_writes_nothing(tmp_path: Path) -> None:
     opt, own = trained(use_ema=True)
     slotwise.save(tmp_path / "x", optimizer=opt, variables=own)
     new = [Variable(np.zeros((5, 3), np.float32), name="emb"), *variables(("w",), 0.0)]
@@ -159,19 +162,19 @@ def test_a_failed_load_writes_nothing(tmp_path):
         (optimizers.legacy.Adam(), r"config\.is_legacy_optimizer: the state has False"),
     ],
 )
-def test_settings_that_differ(other, what):
+def test_settings_that_differ(other: Any, what: Any) -> None:
     opt, own = trained()
     with pytest.raises(ValueError, match=what):
         other.load_state_dict(opt.state_dict(), variables=own)
 
 
-def test_numbers_that_were_set_later_are_settings():
+def test_numbers_that_were_set_later_are_settings() -> None:
     opt, own = trained()
     opt.beta_1 = 0.5
     optimizers.Adam(beta_1=0.5).load_state_dict(opt.state_dict(), variables=own)
 
 
-def test_schedules_stay():
+def test_schedules_stay() -> None:
     opt, own = trained(learning_rate=schedules.CosineDecay(0.1, 9))
     assert "learning_rate" not in opt.state_dict()
     other = optimizers.Adam(schedules.CosineDecay(0.1, 9))
@@ -183,7 +186,7 @@ def test_schedules_stay():
         optimizers.Adam().load_state_dict(opt.state_dict(), variables=own)
 
 
-def test_loss_scale_is_restored(tmp_path):
+def test_loss_scale_is_restored(tmp_path: Path) -> None:
     inner, own = trained(optimizers.SGD, momentum=0.5, use_ema=True)
     opt = optimizers.LossScaleOptimizer(inner, initial_scale=64.0)
     opt.get_scaled_loss(1.0), opt.get_unscaled_gradients([])
@@ -198,7 +201,7 @@ def test_loss_scale_is_restored(tmp_path):
     check_same(opt, state.optimizer)
 
 
-def test_manager(tmp_path):
+def test_manager(tmp_path: Path) -> None:
     opt, own = trained()
     manager = slotwise.CheckpointManager(tmp_path, max_to_keep=1)
     manager.save(2, optimizer=opt, variables=own)
@@ -209,13 +212,13 @@ def test_manager(tmp_path):
 class Mine(optimizers.Optimizer):
     """An optimizer of one's own, with variables of equal names."""
 
-    def __init__(self, learning_rate=0.5, name="Mine", **kwargs):
+    def __init__(self, learning_rate: Any = 0.5, name: Any = "Mine", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
         self.factor = self.add_variable((2,), initializer="ones", name="factor")
         self.other = self.add_variable(name="factor")
 
-    def build(self, var_list):
+    def build(self, var_list: Any) -> None:
         super().build(var_list)
         if self._built:
             return
@@ -223,7 +226,7 @@ class Mine(optimizers.Optimizer):
         self.more = [self.add_variable_from_reference(v, "sum", ()) for v in var_list]
         self._built = True
 
-    def update_step(self, gradient, variable):
+    def update_step(self, gradient: Any, variable: Any) -> None:
         if isinstance(gradient, IndexedSlices):
             variable.value[gradient.indices] -= gradient.values
             return
@@ -234,12 +237,12 @@ class Mine(optimizers.Optimizer):
         self.factor.assign_add([1, 2])
         variable.assign_sub(self.learning_rate * self.sums[i])
 
-    def get_config(self):
+    def get_config(self) -> Any:
         rate = self._serialize_hyperparameter(self._learning_rate)
         return {**super().get_config(), "learning_rate": rate}
 
 
-def test_an_optimizer_of_ones_own(tmp_path):
+def test_an_optimizer_of_ones_own(tmp_path: Path) -> None:
     opt, own = trained(Mine, use_ema=True)
     names = ["average", "sum", "sum_1"]
     assert [*opt.state_dict()][:4] == ["iterations", "factor", "factor_1", "learning_rate"]
@@ -276,7 +279,7 @@ EMA = {"use_ema": True, "ema_overwrite_frequency": 2}
     ],
 )
 @pytest.mark.parametrize("twice", [False, True])
-def test_which_rows_count_as_touched(make, kwargs, all_rows, twice):
+def test_which_rows_count_as_touched(make: Any, kwargs: Any, all_rows: Any, twice: Any) -> None:
     emb = Variable(np.ones((10, 2), np.float32), name="emb")
     opt = make(**kwargs)
     opt.build([emb])
@@ -293,11 +296,11 @@ def test_which_rows_count_as_touched(make, kwargs, all_rows, twice):
         assert set(np.flatnonzero(changed)) <= set(touched.rows.tolist())
 
 
-def _beside(opt):
+def _beside(opt: Any) -> Any:
     return {name: x for name, x in opt.state_dict().items() if "/" in name}
 
 
-def test_final_values_touch_all_rows():
+def test_final_values_touch_all_rows() -> None:
     opt, own = trained(use_ema=True)
     touched = slotwise.track(own[0])
     opt.finalize_variable_values(own)

@@ -7,6 +7,7 @@ import pickle
 import re
 import traceback
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def check_refused(path: Path, match: str = ".") -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_flipped_byte_is_found(tmp_path, name):
+def test_every_flipped_byte_is_found(tmp_path: Path, name: Any) -> None:
     path, given = saved(tmp_path, name)
     rng = np.random.default_rng(1)
     for file in files(path):
@@ -55,7 +56,7 @@ def test_every_flipped_byte_is_found(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_truncation_is_found(tmp_path, name):
+def test_every_truncation_is_found(tmp_path: Path, name: Any) -> None:
     path, _ = saved(tmp_path, name)
     for file in files(path):
         good = file.read_bytes()
@@ -69,7 +70,7 @@ def test_every_truncation_is_found(tmp_path, name):
         file.write_bytes(good)
 
 
-def test_the_damaged_tensor_is_named(tmp_path):
+def test_the_damaged_tensor_is_named(tmp_path: Path) -> None:
     path, _ = saved(tmp_path, "one.safetensors")
     with slotwise.state.Reader(path) as reader:
         places = {name: reader.tensor(name).begin for name in reader.names}
@@ -87,13 +88,13 @@ def test_the_damaged_tensor_is_named(tmp_path):
         path.write_bytes(good)
 
 
-def test_a_lost_file_names_its_tensors(tmp_path):
+def test_a_lost_file_names_its_tensors(tmp_path: Path) -> None:
     path, _ = saved(tmp_path, "folder")
     (path / "model-00001-of-00002.safetensors").unlink()
     assert "tensors: 'emb'" in check_refused(path)
 
 
-def test_files_of_two_checkpoints_are_not_mixed(tmp_path):
+def test_files_of_two_checkpoints_are_not_mixed(tmp_path: Path) -> None:
     path, _ = saved(tmp_path, "folder")
     other, _ = saved(tmp_path, "other")
     name = "model-00002-of-00002.safetensors"
@@ -102,7 +103,7 @@ def test_files_of_two_checkpoints_are_not_mixed(tmp_path):
 
 
 @pytest.mark.parametrize("chunk", [0, 1, 2])
-def test_damage_found_while_loading_says_so(tmp_path, chunk):
+def test_damage_found_while_loading_says_so(tmp_path: Path, chunk: Any) -> None:
     path = tmp_path / "x.safetensors"
     table = np.ones(2 * CHUNK + 100, np.uint8)
     slotwise.save(path, variables={"t": table})
@@ -160,19 +161,19 @@ def entry(dtype: object = "F32", shape: object = (2,), offsets: object = (0, 8))
         {**entry(), "y": entry()["x"]},
     ],
 )
-def test_headers_are_not_trusted(tmp_path, header):
+def test_headers_are_not_trusted(tmp_path: Path, header: Any) -> None:
     with pytest.raises(StateError):
         slotwise.state.Reader(crafted(tmp_path / "x.safetensors", header, bytes(8)))
 
 
-def test_a_huge_header_is_refused_at_once(tmp_path):
+def test_a_huge_header_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes((2**63).to_bytes(8, "little") + b"{}")
     with pytest.raises(StateError, match="does not fit"):
         slotwise.state.Reader(path)
 
 
-def test_files_of_newer_versions_are_refused(tmp_path):
+def test_files_of_newer_versions_are_refused(tmp_path: Path) -> None:
     metadata = {"xxh3_64": "0" * 16, "slotwise": json.dumps({"version": 2, "id": "x"})}
     header = json.dumps({"__metadata__": metadata}, separators=(",", ":")).encode()
     with pytest.raises(StateError, match="a newer slotwise wrote it"):
@@ -207,10 +208,10 @@ GOOD = {
         {"parent": 3},
     ],
 )
-def test_forged_metadata_is_refused(tmp_path, change):
+def test_forged_metadata_is_refused(tmp_path: Path, change: Any) -> None:
     """With checksums that are right."""
 
-    def made(metadata):
+    def made(metadata: Any) -> Any:
         own = {"xxh3_64": "0" * 16, "slotwise": json.dumps(metadata)}
         header = json.dumps({"__metadata__": own, **entry()}, separators=(",", ":")).encode()
         return crafted(tmp_path / "x.safetensors", header, bytes(8), sealed=True)
@@ -221,7 +222,7 @@ def test_forged_metadata_is_refused(tmp_path, change):
 
 
 @pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "x.pt", 3])
-def test_an_index_leads_nowhere_else(tmp_path, name):
+def test_an_index_leads_nowhere_else(tmp_path: Path, name: Any) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     slotwise.save(tmp_path / "x.safetensors", variables={"x": np.ones(2)})
@@ -231,7 +232,7 @@ def test_an_index_leads_nowhere_else(tmp_path, name):
         slotwise.state.Reader(folder)
 
 
-def test_nothing_is_unpickled():
+def test_nothing_is_unpickled() -> None:
     """No module of the package knows how."""
     source = Path(slotwise.__file__).parent
     for file in source.rglob("*.py"):
@@ -240,7 +241,7 @@ def test_nothing_is_unpickled():
         assert not re.search(r"(?<!def )\b(eval|exec)\(", text), file
 
 
-def test_an_error_of_state_is_printed_and_pickled_as_users_find_it():
+def test_an_error_of_state_is_printed_and_pickled_as_users_find_it() -> None:
     assert slotwise.StateError is StateError
     (text,) = traceback.format_exception_only(StateError("w: damaged"))
     assert text == "slotwise.StateError: w: damaged\n"

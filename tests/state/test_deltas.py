@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -15,7 +18,7 @@ ROWS, WIDTH = 1000, 5
 class Job:
     """A table and a bias, and what trains them."""
 
-    def __init__(self, make=legacy.Adagrad, **kwargs):
+    def __init__(self, make: Any = legacy.Adagrad, **kwargs: Any) -> None:
         self.emb = Variable(np.ones((ROWS, WIDTH), np.float32), name="emb")
         self.bias = Variable(np.ones(7, np.float32), name="bias")
         self.opt = make(**kwargs)
@@ -23,10 +26,10 @@ class Job:
         self.rng = np.random.default_rng(0)
 
     @property
-    def given(self):
+    def given(self) -> Any:
         return {"optimizer": self.opt, "variables": [self.emb, self.bias]}
 
-    def step(self, ids=None):
+    def step(self, ids: Any = None) -> None:
         ids = self.rng.integers(0, ROWS, 20) if ids is None else ids
         count = ids.unique.size if isinstance(ids, RowPlan) else len(ids)
         grad = self.rng.standard_normal((count, WIDTH)).astype(np.float32)
@@ -35,19 +38,19 @@ class Job:
             [(IndexedSlices(grad, ids, self.emb.shape), self.emb), (dense, self.bias)]
         )
 
-    def state(self):
+    def state(self) -> Any:
         arrays = {"emb": self.emb.value, "bias": self.bias.value, **self.opt.state_dict()}
         del arrays["config"]
         return {name: np.array(x) for name, x in arrays.items()}
 
 
-def check_same(arrays, state):
+def check_same(arrays: Any, state: Any) -> None:
     assert arrays.keys() == state.keys()
     for name, x in state.items():
         np.testing.assert_array_equal(arrays[name], x, name)
 
 
-def chain(tmp_path, job, count=3):
+def chain(tmp_path: Path, job: Any, count: Any = 3) -> Any:
     """A base and deltas, each a step later; with the states."""
     job.step()
     paths, states = [tmp_path / "base"], [job.state()]
@@ -81,7 +84,7 @@ def chain(tmp_path, job, count=3):
         lambda: Job(optimizers.Ftrl, use_ema=True, ema_overwrite_frequency=3),
     ],
 )
-def test_base_and_deltas_give_the_state(tmp_path, job):
+def test_base_and_deltas_give_the_state(tmp_path: Path, job: Any) -> None:
     paths, states = chain(tmp_path, job())
     for last, state in enumerate(states):
         found = slotwise.load(paths[0], deltas=paths[1 : last + 1])
@@ -89,7 +92,7 @@ def test_base_and_deltas_give_the_state(tmp_path, job):
         assert found.extra == (last - 1 if last else None)
 
 
-def test_one_tensor_of_base_and_deltas(tmp_path):
+def test_one_tensor_of_base_and_deltas(tmp_path: Path) -> None:
     paths, states = chain(tmp_path, Job(optimizers.Adam, sparse="lazy"))
     for name in ("emb", "emb/m", "bias", "iterations"):
         found = slotwise.load_array(paths[0], name, deltas=paths[1:])
@@ -105,7 +108,7 @@ def test_one_tensor_of_base_and_deltas(tmp_path):
         slotwise.load_array(paths[0], "emb", mmap=True, deltas=paths[1:])
 
 
-def test_only_touched_rows_are_written(tmp_path):
+def test_only_touched_rows_are_written(tmp_path: Path) -> None:
     job = Job()
     paths, _ = chain(tmp_path, job, 1)
     whole = sum(file.stat().st_size for file in paths[0].iterdir())
@@ -118,7 +121,7 @@ def test_only_touched_rows_are_written(tmp_path):
         assert reader.tensor("bias").shape == (7,)
 
 
-def test_going_on_in_a_new_process_of_a_kind(tmp_path):
+def test_going_on_in_a_new_process_of_a_kind(tmp_path: Path) -> None:
     job = Job()
     paths, _ = chain(tmp_path, job)
     other = Job()
@@ -131,7 +134,7 @@ def test_going_on_in_a_new_process_of_a_kind(tmp_path):
     check_same(found.arrays, other.state())
 
 
-def test_bad_order_and_missing_base(tmp_path):
+def test_bad_order_and_missing_base(tmp_path: Path) -> None:
     paths, _ = chain(tmp_path, Job())
     into = {"emb": np.zeros((ROWS, WIDTH), np.float32), "bias": np.zeros(7, np.float32)}
     for base, deltas, match in (
@@ -152,7 +155,7 @@ def test_bad_order_and_missing_base(tmp_path):
         slotwise.load(tmp_path / "nowhere", deltas=[paths[1]])
 
 
-def test_since_another_checkpoint(tmp_path):
+def test_since_another_checkpoint(tmp_path: Path) -> None:
     job = Job()
     paths, _ = chain(tmp_path, job, 1)
     job.step()
@@ -162,7 +165,7 @@ def test_since_another_checkpoint(tmp_path):
     slotwise.save_delta(tmp_path / "x", since=job.touched.since, **job.given)
 
 
-def test_what_was_tracked_too_late_is_written_whole(tmp_path):
+def test_what_was_tracked_too_late_is_written_whole(tmp_path: Path) -> None:
     job = Job()
     slotwise.untrack(job.emb)
     slotwise.save(tmp_path / "base", **job.given)
@@ -174,7 +177,7 @@ def test_what_was_tracked_too_late_is_written_whole(tmp_path):
     check_same(found.arrays, job.state())
 
 
-def test_slots_that_the_base_lacks_are_written_whole(tmp_path):
+def test_slots_that_the_base_lacks_are_written_whole(tmp_path: Path) -> None:
     job = Job()
     slotwise.save(tmp_path / "base", **job.given)
     job.step()
@@ -184,7 +187,7 @@ def test_slots_that_the_base_lacks_are_written_whole(tmp_path):
     check_same(found.arrays, job.state())
 
 
-def test_damaged_deltas_write_nothing(tmp_path):
+def test_damaged_deltas_write_nothing(tmp_path: Path) -> None:
     paths, _ = chain(tmp_path, Job())
     data = bytearray(paths[-1].read_bytes())
     data[-1] ^= 1
@@ -196,7 +199,7 @@ def test_damaged_deltas_write_nothing(tmp_path):
     np.testing.assert_array_equal(job.emb.value, before)
 
 
-def test_which_rows_count_as_touched():
+def test_which_rows_count_as_touched() -> None:
     job = Job()
     job.step(np.array([7, 3, 7]))
     assert job.touched.rows.tolist() == [3, 7]
@@ -220,7 +223,7 @@ def test_which_rows_count_as_touched():
         lambda job: job.opt.load_state_dict(job.opt.state_dict()),
     ],
 )
-def test_other_changes_touch_all_rows(tmp_path, change):
+def test_other_changes_touch_all_rows(tmp_path: Path, change: Any) -> None:
     job = Job()
     chain(tmp_path, job, 1)
     assert job.touched.rows.size == 0
@@ -237,19 +240,19 @@ def test_other_changes_touch_all_rows(tmp_path, change):
         (legacy.Adam, {"sparse": "lazy"}, False),
     ],
 )
-def test_sweeps_touch_all_rows(make, kwargs, all_rows):
+def test_sweeps_touch_all_rows(make: Any, kwargs: Any, all_rows: Any) -> None:
     job = Job(make, **kwargs)
     job.step(np.array([1, 2]))
     assert job.touched.rows.size == (ROWS if all_rows else 2)
 
 
-def test_dense_gradients_touch_all_rows():
+def test_dense_gradients_touch_all_rows() -> None:
     job = Job()
     job.opt.apply_gradients([(np.ones((ROWS, WIDTH), np.float32), job.emb)])
     assert job.touched.rows.size == ROWS
 
 
-def test_tracking_is_of_arrays_and_ends_with_them():
+def test_tracking_is_of_arrays_and_ends_with_them() -> None:
     from slotwise import _tracking
 
     array = np.ones((3, 2))
@@ -264,7 +267,7 @@ def test_tracking_is_of_arrays_and_ends_with_them():
 
 
 @pytest.mark.parametrize("width", [1, 3, 1000])
-def test_rows_across_chunks(tmp_path, width):
+def test_rows_across_chunks(tmp_path: Path, width: Any) -> None:
     from slotwise.state._checksums import CHUNK
 
     rows = CHUNK // (4 * width) * 2

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ RUNS = list(runs.runs())
 
 
 @pytest.fixture(scope="module")
-def folder():
+def folder() -> Iterator[Any]:
     memory = "/dev/shm"  # hundreds of syncs take long on a disk
     path = tempfile.mkdtemp(dir=memory if os.path.isdir(memory) else None)
     for step in ("begin", "go on"):
@@ -30,7 +32,7 @@ def folder():
 @pytest.mark.parametrize(
     "run", RUNS, ids=lambda run: f"{run.config.api} {run.config} {run.tag} {run.wrapper}"
 )
-def test_goes_on_exactly(folder, run):
+def test_goes_on_exactly(folder: Any, run: Any) -> None:
     opt, variables = run.optimizer(False), run.variables()
     run.steps(opt, variables, range(2 * runs.STEPS))
     found = slotwise.load(folder / f"{run.name}.whole.safetensors").arrays

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +21,12 @@ INDEX = _index.INDEX
 X = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 
-def test_forgeries_at_random(tmp_path):
+def test_forgeries_at_random(tmp_path: Path) -> None:
     done = program("state_forge", tmp_path, COUNT, SEED)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def own(**members) -> dict:
+def own(**members: Any) -> dict:
     """Our metadata, as it should be but for some members."""
     return {
         **{"version": 1, "id": "a" * 32, "parent": None, "config": None, "extra": None},
@@ -58,7 +59,7 @@ def check_refused(path: Path, match: str) -> None:
     assert time.perf_counter() - began < 10
 
 
-def entry(**changes) -> str:
+def entry(**changes: Any) -> str:
     return f'"x":{json.dumps({**X, **changes})}'
 
 
@@ -83,7 +84,7 @@ def entry(**changes) -> str:
         (entry(shape=[float("nan")]), "NaN"),
     ],
 )
-def test_entries(tmp_path, entries, match):
+def test_entries(tmp_path: Path, entries: Any, match: Any) -> None:
     """Under a checksum that is right."""
     slotwise.load(sealed(tmp_path / "x.safetensors"))
     check_refused(sealed(tmp_path / "x.safetensors", entries), match)
@@ -92,7 +93,7 @@ def test_entries(tmp_path, entries, match):
 @pytest.mark.parametrize(
     "number", ["1" * 5_000_000, "-" + "1" * 5_000_000, "0." + "1" * 5_000_000, "1e" + "1" * 5_000]
 )
-def test_long_numbers_take_no_time(tmp_path, number):
+def test_long_numbers_take_no_time(tmp_path: Path, number: Any) -> None:
     """Their value would take a time that goes by the square of their length."""
     path = tmp_path / "x.safetensors"
     check_refused(sealed(path, f'"x":{{"shape":[{number}]}}'), "numbers of at most 4300 characters")
@@ -100,10 +101,10 @@ def test_long_numbers_take_no_time(tmp_path, number):
     check_refused(sealed(path, metadata=text), "numbers of at most 4300 characters")
 
 
-def test_depth(tmp_path):
+def test_depth(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
 
-    def nested(depth):
+    def nested(depth: Any) -> Any:
         return json.dumps(own())[:-1] + ',"more":' + "[" * depth + "]" * depth + "}"
 
     slotwise.load(sealed(path, metadata=nested(_format.DEPTH - 1)))
@@ -133,11 +134,11 @@ def test_depth(tmp_path):
         ({"config": [1]}, "config: expected another kind of value"),
     ],
 )
-def test_metadata(tmp_path, change, match):
+def test_metadata(tmp_path: Path, change: Any, match: Any) -> None:
     check_refused(sealed(tmp_path / "x.safetensors", metadata=change), match)
 
 
-def test_a_config_that_makes_no_optimizer(tmp_path):
+def test_a_config_that_makes_no_optimizer(tmp_path: Path) -> None:
     for config in ({}, {"class_name": "Adam", "config": 3}, {"class_name": [], "config": {}}):
         path = sealed(tmp_path / "x.safetensors", metadata={"config": config})
         with pytest.raises(StateError, match=r"x\.safetensors: the optimizer's config: "):
@@ -148,14 +149,14 @@ def test_a_config_that_makes_no_optimizer(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
-def test_other_encodings(tmp_path, encoding):
+def test_other_encodings(tmp_path: Path, encoding: Any) -> None:
     text = f"{{{entry()}}}"
     Reader(forged(tmp_path / "x.safetensors", text)).close()
     with pytest.raises(StateError, match="the header: damaged"):
         Reader(forged(tmp_path / "x.safetensors", text.encode(encoding)))
 
 
-def test_names_that_cannot_be_saved(tmp_path):
+def test_names_that_cannot_be_saved(tmp_path: Path) -> None:
     for name in ("\ud800", "x" * 5000):
         with pytest.raises(ValueError, match=r"save: .*: expected a name of at most 4096 bytes"):
             slotwise.save(tmp_path / "x", variables={name: np.ones(3)})
@@ -199,7 +200,7 @@ FIRST = _index.shard(1, 2)
         (lambda index: index["metadata"].update(id=None), "expected an id"),
     ],
 )
-def test_indexes(tmp_path, change, match):
+def test_indexes(tmp_path: Path, change: Any, match: Any) -> None:
     """Under a checksum that is right."""
     path = folder(tmp_path)
     index = json.loads((path / INDEX).read_text())
@@ -212,7 +213,7 @@ def test_indexes(tmp_path, change, match):
     check_refused(path, match)
 
 
-def test_files_that_contradict_each_other(tmp_path):
+def test_files_that_contradict_each_other(tmp_path: Path) -> None:
     """Of one checkpoint by their ids, but not by the rest."""
     path = folder(tmp_path)
     with Reader(path) as reader:
@@ -232,7 +233,7 @@ PLACES = ("one.safetensors", "several", f"several/{INDEX}", f"several/{FIRST}")
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("kind", ["folder", "pipe", "loop", "nowhere", "/dev/zero", "/dev/full"])
-def test_something_else_in_the_place_of_a_file(tmp_path, place, kind):
+def test_something_else_in_the_place_of_a_file(tmp_path: Path, place: Any, kind: Any) -> None:
     """It is not even opened: a pipe would be waited for."""
     folder(tmp_path)
     slotwise.save(tmp_path / "one.safetensors", variables={"a": np.ones(3)})
@@ -248,7 +249,7 @@ def test_something_else_in_the_place_of_a_file(tmp_path, place, kind):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_links_to_files_are_followed(tmp_path, place):
+def test_links_to_files_are_followed(tmp_path: Path, place: Any) -> None:
     """As in the caches of hubs."""
     folder(tmp_path)
     slotwise.save(tmp_path / "one.safetensors", variables={"a": np.ones(3)})
@@ -258,7 +259,7 @@ def test_links_to_files_are_followed(tmp_path, place):
     assert slotwise.load(tmp_path / place.split("/")[0]).arrays["a"].tolist() == [1, 1, 1]
 
 
-def test_paths_that_cannot_be(tmp_path):
+def test_paths_that_cannot_be(tmp_path: Path) -> None:
     for path in ("\ud800", "x" * 300, "x/" * 3000, str(tmp_path / "a/b/c")):
         with pytest.raises(StateError):
             slotwise.load(path)
@@ -269,11 +270,11 @@ def test_paths_that_cannot_be(tmp_path):
         slotwise.load(tmp_path / "file" / "x")
 
 
-def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root may read all: an error of the system stands in for it."""
     path = folder(tmp_path)
 
-    def refused(*args, **kwargs):
+    def refused(*args: Any, **kwargs: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
     with monkeypatch.context() as patch:
@@ -285,7 +286,7 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
             reader.read("a")
 
 
-def test_rows_that_wrap_around(tmp_path):
+def test_rows_that_wrap_around(tmp_path: Path) -> None:
     """Each difference is positive in 64 bits, but they do not ascend."""
     emb = slotwise.Variable(np.zeros((10, 2)), name="emb")
     touched = slotwise.track(emb)

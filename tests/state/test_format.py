@@ -7,6 +7,7 @@ import sys
 import tracemalloc
 import types
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -35,13 +36,13 @@ def arrays() -> dict[str, np.ndarray]:
     return found
 
 
-def saved(path: Path, name: str, **arguments) -> Path:
+def saved(path: Path, name: str, **arguments: Any) -> Path:
     slotwise.save(path / name, **arguments)
     return path / name
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "folder"])
-def test_every_dtype_and_shape_comes_back(tmp_path, name):
+def test_every_dtype_and_shape_comes_back(tmp_path: Path, name: Any) -> None:
     given = arrays()
     path = saved(tmp_path, name, variables=given, max_shard_size=3000)
     into = {name: np.ones_like(x) for name, x in given.items()}
@@ -54,7 +55,7 @@ def test_every_dtype_and_shape_comes_back(tmp_path, name):
             assert got.tobytes() == x.tobytes()
 
 
-def test_safetensors_reads_what_we_write(tmp_path):
+def test_safetensors_reads_what_we_write(tmp_path: Path) -> None:
     given = arrays()
     path = saved(tmp_path, "x.safetensors", variables=given)
     with safetensors.safe_open(path, "np") as file:
@@ -67,7 +68,7 @@ def test_safetensors_reads_what_we_write(tmp_path):
         assert json.loads(file.metadata()["slotwise"])["variables"] == [*given]
 
 
-def test_safetensors_reads_every_shard_and_the_index_names_it(tmp_path):
+def test_safetensors_reads_every_shard_and_the_index_names_it(tmp_path: Path) -> None:
     given = arrays()
     path = saved(tmp_path, "folder", variables=given, max_shard_size=3000)
     index = json.loads((path / "model.safetensors.index.json").read_text())
@@ -79,7 +80,7 @@ def test_safetensors_reads_every_shard_and_the_index_names_it(tmp_path):
         assert safetensors.numpy.load_file(path / file)[name].tobytes() == given[name].tobytes()
 
 
-def test_we_read_what_safetensors_writes(tmp_path):
+def test_we_read_what_safetensors_writes(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     given = {name: x for name, x in arrays().items() if x.size}
     safetensors.numpy.save_file(given, path, {"format": "np"})
@@ -95,7 +96,7 @@ def test_we_read_what_safetensors_writes(tmp_path):
 
 @pytest.mark.parametrize("name", ["x.safetensors", "folder"])
 @pytest.mark.parametrize("mmap", [False, True])
-def test_rows_of_a_table_of_many_chunks(tmp_path, name, mmap):
+def test_rows_of_a_table_of_many_chunks(tmp_path: Path, name: Any, mmap: Any) -> None:
     table = np.arange(3 * CHUNK // 4 + 17 * 100, dtype=np.float32)[: 3 * CHUNK // 400 * 100]
     table = table.reshape(-1, 100)
     path = saved(tmp_path, name, variables={"t": table, "other": np.ones(3)})
@@ -111,7 +112,7 @@ def test_rows_of_a_table_of_many_chunks(tmp_path, name, mmap):
         slotwise.load_array(path, "u")
 
 
-def test_arrays_of_any_layout(tmp_path):
+def test_arrays_of_any_layout(tmp_path: Path) -> None:
     x = np.arange(2 * CHUNK // 8 + 12, dtype=np.float64).reshape(-1, 2, 2)
     given = {"f": np.asfortranarray(x), "t": x.T, "s": x[::-1, :, ::2], "c": x}
     path = saved(tmp_path, "x.safetensors", variables=given)
@@ -122,7 +123,7 @@ def test_arrays_of_any_layout(tmp_path):
         np.testing.assert_array_equal(into[name], array)
 
 
-def test_tensors_are_aligned(tmp_path):
+def test_tensors_are_aligned(tmp_path: Path) -> None:
     given = {
         "a": np.ones(3, np.uint8),
         "b": np.ones(1024, np.float32),
@@ -137,7 +138,7 @@ def test_tensors_are_aligned(tmp_path):
 
 
 @pytest.mark.parametrize("strided", [False, True])
-def test_memory_beyond_the_arrays(tmp_path, strided):
+def test_memory_beyond_the_arrays(tmp_path: Path, strided: Any) -> None:
     """NumPy reports its memory to tracemalloc."""
     table = np.ones((96 << 20) // 4, np.float32).reshape(-1, 64)
     given = {"t": table.T if strided else table}
@@ -149,13 +150,13 @@ def test_memory_beyond_the_arrays(tmp_path, strided):
     assert peak <= 64 << 20
 
 
-def test_bits_of_nan_are_kept(tmp_path):
+def test_bits_of_nan_are_kept(tmp_path: Path) -> None:
     x = np.array([0x7FC00001, 0xFF800001, 0x80000000, 1], np.uint32).view(np.float32)
     path = saved(tmp_path, "x.safetensors", variables={"x": x})
     np.testing.assert_array_equal(bits(slotwise.load_array(path, "x")), bits(x))
 
 
-def test_what_cannot_be_saved(tmp_path):
+def test_what_cannot_be_saved(tmp_path: Path) -> None:
     path = tmp_path / "x"
     for bad in (np.ones(2, complex), np.ones(2, ">f4"), np.array(["a"]), np.array([None])):
         with pytest.raises(TypeError, match="'x': expected a dtype among"):
@@ -175,13 +176,13 @@ def test_what_cannot_be_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_numpy_numbers_in_extra(tmp_path):
+def test_numpy_numbers_in_extra(tmp_path: Path) -> None:
     extra = {"loss": np.float64(0.1), "ids": np.arange(3), "none": None}
     path = saved(tmp_path, "x", extra=extra)
     assert slotwise.load(path).extra == {"loss": 0.1, "ids": [0, 1, 2], "none": None}
 
 
-def test_other_folders_and_files_are_left_alone(tmp_path):
+def test_other_folders_and_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes").write_text("x")
     with pytest.raises(FileExistsError, match="expected a checkpoint or nothing"):
@@ -192,21 +193,21 @@ def test_other_folders_and_files_are_left_alone(tmp_path):
     assert (tmp_path / "mine/notes").read_text() == "x"
 
 
-def test_a_bar_shows_the_bytes(tmp_path, monkeypatch):
+def test_a_bar_shows_the_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = []
 
     class Bar:
-        def __init__(self, total, desc, **_):
+        def __init__(self, total: Any, desc: Any, **_: Any) -> None:
             self.total, self.done = total, 0
             shown.append((desc, self))
 
-        def __enter__(self):
+        def __enter__(self) -> Any:
             return self
 
-        def __exit__(self, *_):
+        def __exit__(self, *_: Any) -> None:
             pass
 
-        def update(self, count):
+        def update(self, count: Any) -> None:
             self.done += count
 
     given = {"x": np.ones(CHUNK + 1, np.uint8), "y": np.ones(3)}
@@ -221,7 +222,7 @@ def test_a_bar_shows_the_bytes(tmp_path, monkeypatch):
     assert len(shown) == 3
 
 
-def test_many_small_tensors(tmp_path):
+def test_many_small_tensors(tmp_path: Path) -> None:
     given = {f"v{n}": np.full(3, n) for n in range(3000)}
     path = saved(tmp_path, "x.safetensors", variables=given)
     found = slotwise.load(path).arrays

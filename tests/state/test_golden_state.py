@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -9,7 +11,7 @@ from golden.state_contents import KINDS, ROWS, Job
 from support import keras_cases
 
 
-def check_loaded(trained: Job, api, *paths):
+def check_loaded(trained: Job, api: Any, *paths: Any) -> None:
     fresh = Job(api)
     for variable in fresh.variables:
         variable.assign(np.zeros(variable.shape))
@@ -28,7 +30,7 @@ def check_loaded(trained: Job, api, *paths):
 
 
 @pytest.mark.parametrize("api", KINDS)
-def test_checkpoint(api):
+def test_checkpoint(api: Any) -> None:
     job = Job(api)
     job.train()
     for path in (job.one_file, job.several):
@@ -38,7 +40,7 @@ def test_checkpoint(api):
 
 
 @pytest.mark.parametrize("api", KINDS)
-def test_delta(api):
+def test_delta(api: Any) -> None:
     job = Job(api)
     job.train()
     job.train_rows()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,15 +12,15 @@ from slotwise import Variable, interop, optimizers
 from slotwise.optimizers import legacy, schedules
 
 
-def variables(dtype=np.float32):
+def variables(dtype: Any = np.float32) -> Any:
     return [Variable(np.ones(s, dtype), name=f"v{i}") for i, s in enumerate([(2, 3), (4,)])]
 
 
-def group(**options):
+def group(**options: Any) -> Any:
     return {"lr": 0.5, "params": [0, 1], **options}
 
 
-def adam_state(dtype=np.float32, **more):
+def adam_state(dtype: Any = np.float32, **more: Any) -> Any:
     own = variables(dtype)
     return {
         i: {"step": 7.0, "exp_avg": v.value * 2, "exp_avg_sq": v.value * 3, **more}
@@ -27,7 +28,7 @@ def adam_state(dtype=np.float32, **more):
     }
 
 
-def test_keras_weights_there_and_back():
+def test_keras_weights_there_and_back() -> None:
     own = variables()
     opt = legacy.Adam()
     opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
@@ -45,7 +46,7 @@ def test_keras_weights_there_and_back():
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_keras_variables_of_the_current_api(wrapped):
+def test_keras_variables_of_the_current_api(wrapped: Any) -> None:
     own, opt = variables(), optimizers.Adam(use_ema=True)
     if wrapped:
         opt = optimizers.LossScaleOptimizer(opt)
@@ -69,7 +70,7 @@ def test_keras_variables_of_the_current_api(wrapped):
         interop.load_keras_weights(other, arrays)
 
 
-def test_torch_adam_of_the_current_api():
+def test_torch_adam_of_the_current_api() -> None:
     own, opt = variables(), optimizers.AdamW(use_ema=True, weight_decay=0.25)
     state = {"state": adam_state(), "param_groups": [group(betas=(0.5, 0.25), weight_decay=0.25)]}
     del state["state"][1]  # it never had a gradient
@@ -83,7 +84,7 @@ def test_torch_adam_of_the_current_api():
 
 
 @pytest.mark.parametrize("api", [optimizers, legacy])
-def test_torch_parameters_without_state(api):
+def test_torch_parameters_without_state(api: Any) -> None:
     """Each has its own count of steps there; here, all have one."""
     own, opt = variables(), api.Adam()
     state = {"state": adam_state(), "param_groups": [group(betas=(0.5, 0.25))]}
@@ -108,7 +109,7 @@ def test_torch_parameters_without_state(api):
 
 
 @pytest.mark.parametrize("api", [optimizers, legacy])
-def test_torch_momentum_without_state_begins_anew(api):
+def test_torch_momentum_without_state_begins_anew(api: Any) -> None:
     own, opt = variables(), api.SGD(0.5, momentum=0.5)
     opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
     buffers = {0: {"momentum_buffer": np.ones((2, 3), np.float32)}}
@@ -118,7 +119,7 @@ def test_torch_momentum_without_state_begins_anew(api):
     assert [x.tolist() for x in found.values()] == [[[-0.5] * 3] * 2, [0] * 4]
 
 
-def test_torch_momentum_that_is_off():
+def test_torch_momentum_that_is_off() -> None:
     own, opt = variables(), optimizers.SGD()
     interop.load_torch_state_dict(opt, {"state": {}, "param_groups": [group(momentum=0)]}, own)
     assert float(opt.learning_rate) == 0.5
@@ -126,7 +127,7 @@ def test_torch_momentum_that_is_off():
     assert interop.torch_state_dict(opt, own, template)["state"] == {}
 
 
-def test_torch_adam():
+def test_torch_adam() -> None:
     own, opt = variables(), legacy.Adam()
     state = {"state": adam_state(), "param_groups": [group(betas=(0.5, 0.25), eps=1e-8)]}
     interop.load_torch_state_dict(opt, state, own)
@@ -136,7 +137,7 @@ def test_torch_adam():
     assert [float(opt.learning_rate), float(opt.beta_1), float(opt.beta_2)] == [0.5, 0.5, 0.25]
 
 
-def test_torch_parameters_by_name_and_in_groups():
+def test_torch_parameters_by_name_and_in_groups() -> None:
     own, opt = variables(), legacy.Adam()
     opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
     groups = [{"lr": 0.5, "params": [0]}, {"lr": 0.5, "params": [1]}]
@@ -148,7 +149,7 @@ def test_torch_parameters_by_name_and_in_groups():
         interop.load_torch_state_dict(opt, {"state": {}, "param_groups": groups}, ["v0", "v2"])
 
 
-def test_schedules_stay():
+def test_schedules_stay() -> None:
     opt = legacy.Adam(schedules.CosineDecay(0.1, 10))
     interop.load_torch_state_dict(
         opt, {"state": adam_state(), "param_groups": [group()]}, variables()
@@ -197,7 +198,9 @@ def test_schedules_stay():
         ),
     ],
 )
-def test_what_does_not_fit_changes_nothing(make, state, options, error, match):
+def test_what_does_not_fit_changes_nothing(
+    make: Any, state: Any, options: Any, error: Any, match: Any
+) -> None:
     own, opt = variables(), make()
     given = {"state": state, "param_groups": [group(**options)]}
     with pytest.raises(error, match=match):
@@ -207,7 +210,7 @@ def test_what_does_not_fit_changes_nothing(make, state, options, error, match):
     assert not list(opt._entries())
 
 
-def test_groups_that_differ():
+def test_groups_that_differ() -> None:
     groups = [{"lr": 0.5, "params": [0]}, {"lr": 0.25, "params": [1]}]
     with pytest.raises(ValueError, match="the same options of all param_groups"):
         interop.load_torch_state_dict(
@@ -215,7 +218,7 @@ def test_groups_that_differ():
         )
 
 
-def test_loss_scaling_has_the_inner_state():
+def test_loss_scaling_has_the_inner_state() -> None:
     own = variables()
     opt = slotwise.optimizers.LossScaleOptimizer(legacy.Adam())
     interop.load_torch_state_dict(opt, {"state": adam_state(), "param_groups": [group()]}, own)
@@ -223,7 +226,7 @@ def test_loss_scaling_has_the_inner_state():
 
 
 @pytest.mark.parametrize("api", [legacy, optimizers])
-def test_the_former_keyword_of_variables(api):
+def test_the_former_keyword_of_variables(api: Any) -> None:
     opt, own = api.Adam(), variables()
     state = {"state": adam_state(), "param_groups": [group(betas=(0.9, 0.999))]}
     interop.load_torch_state_dict(opt, state, names=own)
@@ -237,7 +240,7 @@ def test_the_former_keyword_of_variables(api):
 
 
 @pytest.mark.parametrize("api", [legacy, optimizers])
-def test_what_is_given_to_keras_is_of_one_moment(api):
+def test_what_is_given_to_keras_is_of_one_moment(api: Any) -> None:
     opt, own = api.SGD(momentum=0.5), variables()
     pairs = [(np.ones_like(v.value), v) for v in own]
     opt.apply_gradients(pairs)

@@ -7,7 +7,9 @@ import itertools
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ TWOS = {name: 2 * x for name, x in ONES.items()}
 INDEX = _index.INDEX
 
 
-def save(path: Path, variables=TWOS, **arguments) -> None:
+def save(path: Path, variables: Any = TWOS, **arguments: Any) -> None:
     slotwise.save(path, variables=variables, **{"max_shard_size": 80, **arguments})
 
 
@@ -44,7 +46,7 @@ OTHERS = {
 
 
 @pytest.fixture(params=[True, False], ids=["exchanged", "renamed"])
-def folder(tmp_path, monkeypatch, request) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     """A checkpoint with files of others, on either kind of file system."""
     if not request.param:
         monkeypatch.setattr(_atomic, "exchange", lambda a, b: False)
@@ -66,7 +68,7 @@ def check_twos(path: Path, others: dict[str, str]) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_files_of_others_stay(folder):
+def test_files_of_others_stay(folder: Any) -> None:
     inodes = {name: os.lstat(folder / name).st_ino for name in OTHERS if name.count("/") < 1}
     for _ in range(2):
         save(folder)
@@ -75,13 +77,13 @@ def test_files_of_others_stay(folder):
         assert os.lstat(folder / name).st_ino == inodes[name]
 
 
-def test_files_of_the_old_checkpoint_go(folder):
+def test_files_of_the_old_checkpoint_go(folder: Any) -> None:
     save(folder, max_shard_size=10**9)
     assert {n for n in os.listdir(folder) if _index.is_shard(n)} == {_index.shard(1, 1)}
     check_twos(folder, OTHERS)
 
 
-def test_a_file_that_an_index_does_not_list_stays(folder):
+def test_a_file_that_an_index_does_not_list_stays(folder: Any) -> None:
     """It may be a part of somebody's other model."""
     (folder / "model-00001-of-00009.safetensors").write_text("theirs")
     save(folder)
@@ -90,7 +92,7 @@ def test_a_file_that_an_index_does_not_list_stays(folder):
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o2770, 0o555])
-def test_permissions_stay(folder, mode):
+def test_permissions_stay(folder: Any, mode: Any) -> None:
     (folder / INDEX).chmod(0o640)
     (folder / _index.shard(2, 2)).chmod(0o600)
     (folder / "logs").chmod(0o711)
@@ -109,7 +111,7 @@ def test_permissions_stay(folder, mode):
     check_twos(folder, OTHERS)
 
 
-def test_permissions_of_a_file_stay(tmp_path):
+def test_permissions_of_a_file_stay(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     save(path, ONES)
     path.chmod(0o600)
@@ -117,7 +119,9 @@ def test_permissions_of_a_file_stay(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_nobody_looks_into_what_is_not_complete(tmp_path, monkeypatch):
+def test_nobody_looks_into_what_is_not_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(tmp_path / "model", ONES)
     (tmp_path / "model").chmod(0o700)
     modes = []
@@ -132,7 +136,7 @@ def test_nobody_looks_into_what_is_not_complete(tmp_path, monkeypatch):
     assert modes and not any(modes)
 
 
-def test_files_that_come_meanwhile_stay(folder, monkeypatch):
+def test_files_that_come_meanwhile_stay(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the links and the exchange."""
     put = _atomic._put
 
@@ -151,7 +155,7 @@ def test_files_that_come_meanwhile_stay(folder, monkeypatch):
     check_twos(folder, {**OTHERS, **new})
 
 
-def test_where_there_are_no_links(folder, monkeypatch):
+def test_where_there_are_no_links(folder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
@@ -167,14 +171,14 @@ def test_where_there_are_no_links(folder, monkeypatch):
     assert os.listdir(folder.parent) == [folder.name]
 
 
-def test_pipes_and_the_like_stay(folder):
+def test_pipes_and_the_like_stay(folder: Any) -> None:
     os.mkfifo(folder / "pipe")
     save(folder)
     assert stat.S_ISFIFO((folder / "pipe").stat().st_mode)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"metadata":{},"weight_map":[]}'])
-def test_a_damaged_checkpoint_is_replaced(folder, text):
+def test_a_damaged_checkpoint_is_replaced(folder: Any, text: Any) -> None:
     (folder / INDEX).write_text(text)
     save(folder)
     check_twos(folder, OTHERS)
@@ -185,7 +189,7 @@ def left(path: Path, ending: str, number: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("ending", [".partial", ".old"])
-def test_files_of_others_in_leftovers_are_not_lost(tmp_path, ending):
+def test_files_of_others_in_leftovers_are_not_lost(tmp_path: Path, ending: Any) -> None:
     """A process was killed after the exchange, before it had moved what came meanwhile."""
     path = tmp_path / "model"
     save(path, ONES)
@@ -200,7 +204,7 @@ def test_files_of_others_in_leftovers_are_not_lost(tmp_path, ending):
     check_twos(path, {"both": "here", "new": "left", "logs": "folder", "logs/new": "left"})
 
 
-def test_half_written_leftovers_give_nothing(tmp_path):
+def test_half_written_leftovers_give_nothing(tmp_path: Path) -> None:
     """Their files are no others', though no index says so."""
     path = tmp_path / "model"
     save(path, ONES)
@@ -210,7 +214,7 @@ def test_half_written_leftovers_give_nothing(tmp_path):
     check_twos(path, {})
 
 
-def test_what_was_being_removed_gives_nothing(tmp_path):
+def test_what_was_being_removed_gives_nothing(tmp_path: Path) -> None:
     path = tmp_path / "model"
     save(path, ONES)
     left(path, ".gone").mkdir()
@@ -219,7 +223,7 @@ def test_what_was_being_removed_gives_nothing(tmp_path):
     check_twos(path, {})
 
 
-def test_a_manager_cleans_up_after_all_steps(tmp_path):
+def test_a_manager_cleans_up_after_all_steps(tmp_path: Path) -> None:
     manager = slotwise.CheckpointManager(tmp_path, max_to_keep=1)
     for number, ending in enumerate((".partial", ".old", ".gone")):
         save(left(manager.path(number), ending))
@@ -233,7 +237,7 @@ def test_a_manager_cleans_up_after_all_steps(tmp_path):
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_a_manager_leaves_the_living_alone(tmp_path):
+def test_a_manager_leaves_the_living_alone(tmp_path: Path) -> None:
     manager = slotwise.CheckpointManager(tmp_path, max_to_keep=1)
     with _atomic.replacing(manager.path(3), True) as theirs:
         manager.save(4, variables=ONES)
@@ -242,7 +246,9 @@ def test_a_manager_leaves_the_living_alone(tmp_path):
     assert manager.steps == [3, 4]
 
 
-def test_an_old_state_of_the_living_is_left_alone(tmp_path, monkeypatch):
+def test_an_old_state_of_the_living_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is beside for a moment, on a file system that cannot exchange."""
     path, rename = tmp_path / "model", os.rename
     save(path, ONES)
@@ -261,7 +267,7 @@ def test_an_old_state_of_the_living_is_left_alone(tmp_path, monkeypatch):
     check_twos(path, {})
 
 
-def test_a_rename_that_fails_is_taken_back(tmp_path, monkeypatch):
+def test_a_rename_that_fails_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, rename = tmp_path / "model", os.rename
     save(path, ONES)
 
@@ -279,7 +285,7 @@ def test_a_rename_that_fails_is_taken_back(tmp_path, monkeypatch):
     assert slotwise.load(path).arrays["a"][0] == 1
 
 
-def test_a_manager_after_a_kill_between_two_renames(tmp_path):
+def test_a_manager_after_a_kill_between_two_renames(tmp_path: Path) -> None:
     """The old state of a step is beside its name, and the step is to be removed."""
     manager = slotwise.CheckpointManager(tmp_path, max_to_keep=2)
     for step in (1, 2):
@@ -291,7 +297,9 @@ def test_a_manager_after_a_kill_between_two_renames(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["_be_like", "_put"])
-def test_a_step_that_another_manager_removes_meanwhile(folder, monkeypatch, call):
+def test_a_step_that_another_manager_removes_meanwhile(
+    folder: Any, monkeypatch: pytest.MonkeyPatch, call: Any
+) -> None:
     real = getattr(_atomic, call)
 
     def late(*args: object) -> object:
@@ -304,12 +312,12 @@ def test_a_step_that_another_manager_removes_meanwhile(folder, monkeypatch, call
     assert os.listdir(folder.parent) == [folder.name]
 
 
-def test_another_manager_may_be_faster(tmp_path):
+def test_another_manager_may_be_faster(tmp_path: Path) -> None:
     _atomic.discard(tmp_path / "step-1")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
+def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path: Path) -> None:
     manager = slotwise.CheckpointManager(tmp_path / "job", max_to_keep=1)
     save(tmp_path / "kept", ONES)
     (tmp_path / "kept").chmod(0o750)
@@ -321,7 +329,7 @@ def test_a_link_is_removed_and_not_what_it_leads_to(tmp_path):
     assert stat.S_IMODE((tmp_path / "kept").stat().st_mode) == 0o750
 
 
-def test_leftovers_that_are_no_files_are_not_opened(tmp_path):
+def test_leftovers_that_are_no_files_are_not_opened(tmp_path: Path) -> None:
     """A pipe of such a name is nobody's that we know."""
     path = tmp_path / "model"
     os.mkfifo(left(path, ".old"))
@@ -331,7 +339,7 @@ def test_leftovers_that_are_no_files_are_not_opened(tmp_path):
 
 
 @pytest.fixture
-def few_descriptors():
+def few_descriptors() -> Iterator[Any]:
     """So many that a save or load can be, and no more."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     used = max(int(name) for name in os.listdir("/proc/self/fd"))
@@ -340,7 +348,7 @@ def few_descriptors():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_more_files_than_may_be_open(tmp_path, few_descriptors):
+def test_more_files_than_may_be_open(tmp_path: Path, few_descriptors: Any) -> None:
     given = {f"v{n}": np.full(100, n, np.int16) for n in range(150)}
     path = tmp_path / "many"
     for _ in range(2):
@@ -358,7 +366,7 @@ def test_more_files_than_may_be_open(tmp_path, few_descriptors):
     assert before - len(os.listdir("/proc/self/fd")) <= few_descriptors // 8
 
 
-def test_more_deltas_than_files_that_may_be_open(tmp_path, few_descriptors):
+def test_more_deltas_than_files_that_may_be_open(tmp_path: Path, few_descriptors: Any) -> None:
     emb = slotwise.Variable(np.zeros((100, 2), np.float32), name="emb")
     touched = slotwise.track(emb)
     paths = [tmp_path / "base", *(tmp_path / f"{n}.safetensors" for n in range(60))]
@@ -371,7 +379,9 @@ def test_more_deltas_than_files_that_may_be_open(tmp_path, few_descriptors):
     np.testing.assert_array_equal(found, emb.numpy())
 
 
-def test_a_file_that_is_opened_again_is_the_same(tmp_path, monkeypatch):
+def test_a_file_that_is_opened_again_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Those that stay open are read as they were, see above; of others it is an error."""
     monkeypatch.setattr(_files, "_MOST", 0)
     save(tmp_path / "model", ONES)
@@ -382,7 +392,9 @@ def test_a_file_that_is_opened_again_is_the_same(tmp_path, monkeypatch):
             reader.read("a")
 
 
-def test_a_folder_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
+def test_a_folder_that_is_replaced_while_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is opened again."""
     path = tmp_path / "model"
     save(path, ONES)

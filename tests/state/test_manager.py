@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -17,16 +19,16 @@ from slotwise.state import StateError, _manager
 from support.at_once import in_threads
 
 
-def value(step):
+def value(step: Any) -> Any:
     return {"x": np.full(3, step)}
 
 
-def saved(manager, *steps):
+def saved(manager: Any, *steps: Any) -> None:
     for step in steps:
         manager.save(step, variables=value(step), extra=step)
 
 
-def test_what_was_written_last_is_the_latest(tmp_path):
+def test_what_was_written_last_is_the_latest(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     assert manager.latest is None and manager.restore_latest() is None
     saved(manager, 1, 5, 10, 9)
@@ -38,7 +40,7 @@ def test_what_was_written_last_is_the_latest(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["fresh", "same"])
-def test_a_run_below_the_steps_of_another_keeps_its_own(tmp_path, suffix):
+def test_a_run_below_the_steps_of_another_keeps_its_own(tmp_path: Path, suffix: Any) -> None:
     old = CheckpointManager(tmp_path, max_to_keep=3)
     saved(old, 800, 900, 1000)
     new = CheckpointManager(tmp_path, max_to_keep=3) if suffix == "fresh" else old
@@ -55,7 +57,7 @@ def test_a_run_below_the_steps_of_another_keeps_its_own(tmp_path, suffix):
     assert (new.steps, new.latest) == ([12, 13, 30], 13)
 
 
-def test_one_is_kept(tmp_path):
+def test_one_is_kept(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path, max_to_keep=1)
     saved(manager, 5, 3)
     assert manager.steps == [3] and os.listdir(tmp_path) == ["step-3"]
@@ -80,7 +82,7 @@ STEPS = [
 
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
-def test_numbers_that_are_integers_are_that_step(tmp_path, step):
+def test_numbers_that_are_integers_are_that_step(tmp_path: Path, step: Any) -> None:
     manager = CheckpointManager(tmp_path)
     assert manager.save(step, variables=value(7)) == tmp_path / "step-7" == manager.path(step)
     assert manager.steps == [7] and type(manager.latest) is int
@@ -88,7 +90,7 @@ def test_numbers_that_are_integers_are_that_step(tmp_path, step):
 
 
 @pytest.mark.parametrize("api", [optimizers, legacy])
-def test_the_count_of_an_optimizer_is_a_step(tmp_path, api):
+def test_the_count_of_an_optimizer_is_a_step(tmp_path: Path, api: Any) -> None:
     w, opt = Variable(np.zeros(2, np.float32), name="w"), api.SGD(0.1)
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     for _ in range(4):
@@ -121,7 +123,9 @@ def test_the_count_of_an_optimizer_is_a_step(tmp_path, api):
     ],
     ids=repr,
 )
-def test_other_steps_are_refused_before_anything_is_written(tmp_path, step, error):
+def test_other_steps_are_refused_before_anything_is_written(
+    tmp_path: Path, step: Any, error: Any
+) -> None:
     manager = CheckpointManager(tmp_path / "folder")
     for method in (manager.save, manager.restore, manager.path):
         what = r"^CheckpointManager\.\w+: step: expected an integer of 0 or more, got "
@@ -130,7 +134,7 @@ def test_other_steps_are_refused_before_anything_is_written(tmp_path, step, erro
     assert not (tmp_path / "folder").exists()
 
 
-def test_other_names_are_nobodys(tmp_path):
+def test_other_names_are_nobodys(tmp_path: Path) -> None:
     names = ("step-5_backup", "step-07", "step-٣", "step--1", "step-1.5", "xstep-3", "step-")
     for name in names:
         (tmp_path / name).mkdir()
@@ -140,7 +144,7 @@ def test_other_names_are_nobodys(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([*names, "step-2"])
 
 
-def test_folders_of_older_versions_come_first_by_their_steps(tmp_path):
+def test_folders_of_older_versions_come_first_by_their_steps(tmp_path: Path) -> None:
     for step in (10, 9, 20):
         slotwise.save(tmp_path / f"step-{step}", variables=value(step), extra=step)
     manager = CheckpointManager(tmp_path, max_to_keep=3)
@@ -151,7 +155,7 @@ def test_folders_of_older_versions_come_first_by_their_steps(tmp_path):
     assert manager.steps == [1, 2, 3]
 
 
-def test_a_copied_folder_goes_on(tmp_path):
+def test_a_copied_folder_goes_on(tmp_path: Path) -> None:
     saved(CheckpointManager(tmp_path / "a"), 30, 20, 10)
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copy)
     for step in (10, 20, 30):
@@ -162,12 +166,14 @@ def test_a_copied_folder_goes_on(tmp_path):
     assert (manager.latest, manager.steps) == (5, [5, 10, 20])
 
 
-def test_none_is_removed_before_the_new_one_was_read_back(tmp_path, monkeypatch):
+def test_none_is_removed_before_the_new_one_was_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     manager = CheckpointManager(tmp_path, max_to_keep=1)
     saved(manager, 1)
     pwrite = os.pwrite
 
-    def damaging(handle, data, offset):
+    def damaging(handle: Any, data: Any, offset: Any) -> Any:
         return pwrite(handle, bytes(len(data)) if len(data) == 24 else data, offset)
 
     for step in (1, 2):  # the same place, and another
@@ -179,7 +185,7 @@ def test_none_is_removed_before_the_new_one_was_read_back(tmp_path, monkeypatch)
         assert manager.restore_latest().extra == 1
 
 
-def test_what_is_damaged_is_not_passed_over(tmp_path):
+def test_what_is_damaged_is_not_passed_over(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     saved(manager, 3, 2)
     index = tmp_path / "step-2" / "model.safetensors.index.json"
@@ -193,10 +199,10 @@ def test_what_is_damaged_is_not_passed_over(tmp_path):
 
 
 @pytest.mark.parametrize("same", [False, True])
-def test_many_threads_in_one_folder(tmp_path, same):
+def test_many_threads_in_one_folder(tmp_path: Path, same: Any) -> None:
     errors, steps = [], iter(range(1000))
 
-    def work(number):
+    def work(number: Any) -> None:
         own = CheckpointManager(tmp_path, max_to_keep=2)
         try:
             for _ in range(8):
@@ -228,7 +234,7 @@ for i in range(12):
 
 
 @pytest.mark.parametrize("step", [0, 1])
-def test_many_processes_in_one_folder(tmp_path, step):
+def test_many_processes_in_one_folder(tmp_path: Path, step: Any) -> None:
     command = [sys.executable, "-c", PROCESS, str(tmp_path)]
     running = [
         subprocess.Popen([*command, str(100 * i * step), str(step)], stderr=subprocess.PIPE)
@@ -241,7 +247,7 @@ def test_many_processes_in_one_folder(tmp_path, step):
     assert manager.latest == 2000
 
 
-def test_a_link_that_leads_nowhere(tmp_path):
+def test_a_link_that_leads_nowhere(tmp_path: Path) -> None:
     (tmp_path / "step-9").symlink_to("gone")
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     assert manager.latest is None and manager.restore_latest() is None
@@ -249,14 +255,14 @@ def test_a_link_that_leads_nowhere(tmp_path):
     assert manager.latest == 3
 
 
-def test_what_is_known_does_not_grow(tmp_path):
+def test_what_is_known_does_not_grow(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path, max_to_keep=2)
     saved(manager, *range(10))
     assert len(manager._known) <= 3
     assert _manager._number(tmp_path / "step-9") == 10
 
 
-def test_arguments_are_those_of_save(tmp_path):
+def test_arguments_are_those_of_save(tmp_path: Path) -> None:
     manager = CheckpointManager(tmp_path)
     for given in ({"step2": 1}, {"path": tmp_path}, {"sequence": 3}):
         with pytest.raises(TypeError, match=r"^CheckpointManager.save: arguments: expected"):

@@ -7,7 +7,10 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +29,11 @@ GRAD = np.ones(SIZE, np.float32)
 
 
 @contextmanager
-def running(*functions):
+def running(*functions: Any) -> Iterator[Any]:
     """Each again and again, in a thread of its own."""
     is_over, errors = threading.Event(), []
 
-    def loop(function):
+    def loop(function: Any) -> None:
         try:
             while not is_over.is_set():
                 function()
@@ -53,7 +56,7 @@ def running(*functions):
 class Job:
     """Momentum 1 and a rate of 1: after n steps, the slots are -n and the variables their sums."""
 
-    def __init__(self, api, wrapped=False):
+    def __init__(self, api: Any, wrapped: Any = False) -> None:
         self.slot = "momentum" if api is legacy else "m"
         self.own = [Variable(np.zeros(SIZE, np.float32), name=name) for name in "ab"]
         self.opt = api.SGD(1.0, momentum=1.0)
@@ -63,10 +66,10 @@ class Job:
             self.opt.get_scaled_loss(1.0), self.opt.get_unscaled_gradients([])
         self.step()
 
-    def step(self):
+    def step(self) -> None:
         self.opt.apply_gradients([(GRAD, v) for v in self.own])
 
-    def check(self, arrays):
+    def check(self, arrays: Any) -> Any:
         count = int(arrays["iterations"])
         for name in "ab":
             assert (arrays[f"{name}/{self.slot}"] == -count).all()
@@ -78,7 +81,7 @@ class Job:
 @APIS
 @NAMES
 @pytest.mark.parametrize("how", ["optimizer", "wrapped", "several", "variables", "manager"])
-def test_a_save_beside_steps(tmp_path, api, name, how):
+def test_a_save_beside_steps(tmp_path: Path, api: Any, name: Any, how: Any) -> None:
     job = Job(api, how == "wrapped")
     counts = set()
     with running(job.step):
@@ -102,7 +105,7 @@ def test_a_save_beside_steps(tmp_path, api, name, how):
 
 @APIS
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_copies_of_state_beside_steps(api, wrapped):
+def test_copies_of_state_beside_steps(api: Any, wrapped: Any) -> None:
     job = Job(api, wrapped)
     with running(job.step):
         for _ in range(10):
@@ -116,7 +119,7 @@ def test_copies_of_state_beside_steps(api, wrapped):
 
 @APIS
 @pytest.mark.parametrize("how", ["load", "dict", "weights"])
-def test_a_load_beside_steps(tmp_path, api, how):
+def test_a_load_beside_steps(tmp_path: Path, api: Any, how: Any) -> None:
     """All that is read is of one moment, and steps go on from it."""
     job = Job(api)
     for _ in range(3):
@@ -137,12 +140,12 @@ def test_a_load_beside_steps(tmp_path, api, how):
 
 
 @APIS
-def test_deltas_lose_no_row_that_was_touched_meanwhile(tmp_path, api):
+def test_deltas_lose_no_row_that_was_touched_meanwhile(tmp_path: Path, api: Any) -> None:
     emb = Variable(np.zeros((50_000, 4), np.float32), name="emb")
     opt, rng = api.Adagrad(0.1), np.random.default_rng(0)
     slotwise.track(emb)
 
-    def step():
+    def step() -> None:
         ids = rng.integers(0, len(emb), 100)
         grad = IndexedSlices(np.ones((100, 4), np.float32), ids, emb.shape)
         opt.apply_gradients([(grad, emb)])
@@ -168,13 +171,13 @@ def test_deltas_lose_no_row_that_was_touched_meanwhile(tmp_path, api):
 
 
 @pytest.fixture
-def between(monkeypatch):
+def between(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Has a function called after all was written, and before it is compared."""
 
-    def put(function):
+    def put(function: Any) -> None:
         compare, left = _writer._File.compare, [function]
 
-        def comparing(self, chunks):
+        def comparing(self, chunks: Any) -> Any:
             while left:
                 left.pop()()
             return compare(self, chunks)
@@ -186,7 +189,9 @@ def between(monkeypatch):
 
 @NAMES
 @pytest.mark.parametrize("kind", ["whole", "strided", "map", "count", "slot"])
-def test_what_changes_otherwise_is_an_error(tmp_path, name, kind, between):
+def test_what_changes_otherwise_is_an_error(
+    tmp_path: Path, name: Any, kind: Any, between: Any
+) -> None:
     w = Variable(np.zeros((3000, 10), np.float32), name="w")
     if kind == "strided":
         w = Variable(np.zeros((10, 3000), np.float32).T, name="w")
@@ -210,12 +215,12 @@ def test_what_changes_otherwise_is_an_error(tmp_path, name, kind, between):
     assert sorted(os.listdir(tmp_path)) == sorted({name, *(["map"] if kind == "map" else [])})
 
 
-def test_assignments_of_another_thread(tmp_path):
+def test_assignments_of_another_thread(tmp_path: Path) -> None:
     """Saved is what was there at one moment, or there is an error."""
     own = [Variable(np.zeros(SIZE), name=name) for name in "ab"]
     numbers = iter(range(1, 10**9))
 
-    def assign():
+    def assign() -> None:
         value = np.full(SIZE, next(numbers), np.float64)
         own[0].assign(value)
         own[1].assign(value)
@@ -235,14 +240,16 @@ def test_assignments_of_another_thread(tmp_path):
 
 
 @pytest.mark.parametrize("delta", [False, True])
-def test_rows_that_are_marked_meanwhile_count_later(tmp_path, delta, between):
+def test_rows_that_are_marked_meanwhile_count_later(
+    tmp_path: Path, delta: Any, between: Any
+) -> None:
     emb = Variable(np.zeros((100, 2)), name="emb")
     touched = slotwise.track(emb)
     slotwise.save(tmp_path / "base", variables=[emb])
     emb.value[5] = 1
     touched.mark([5])
 
-    def change():
+    def change() -> None:
         emb.value[7] = 2
         touched.mark([7])
 
@@ -259,7 +266,7 @@ def test_rows_that_are_marked_meanwhile_count_later(tmp_path, delta, between):
     assert touched.rows.tolist() == []
 
 
-def test_rows_of_a_save_that_fails_stay_touched(tmp_path):
+def test_rows_of_a_save_that_fails_stay_touched(tmp_path: Path) -> None:
     emb = Variable(np.zeros((100, 2)), name="emb")
     touched = slotwise.track(emb)
     base = slotwise.save(tmp_path / "base", variables=[emb])
@@ -272,7 +279,7 @@ def test_rows_of_a_save_that_fails_stay_touched(tmp_path):
     assert touched.rows.tolist() == [3] and touched.since == base
 
 
-def test_a_load_that_fails_in_the_middle_touches_all_rows(tmp_path):
+def test_a_load_that_fails_in_the_middle_touches_all_rows(tmp_path: Path) -> None:
     own = [Variable(np.zeros((1000, 2)), name=name) for name in ("emb", "w")]
     slotwise.save(tmp_path / "x.safetensors", variables=own)
     touched = slotwise.track(own[0])
@@ -285,7 +292,7 @@ def test_a_load_that_fails_in_the_middle_touches_all_rows(tmp_path):
     assert touched.rows.size == 1000 and touched.since == base
 
 
-def test_views_of_what_is_tracked(tmp_path):
+def test_views_of_what_is_tracked(tmp_path: Path) -> None:
     emb = np.zeros((100, 2), np.float32)
     touched = slotwise.track(emb)
     slotwise.save(tmp_path / "base", variables={"emb": emb})
@@ -305,12 +312,12 @@ def test_views_of_what_is_tracked(tmp_path):
 
 
 @APIS
-def test_several_savers_and_steps(tmp_path, api):
+def test_several_savers_and_steps(tmp_path: Path, api: Any) -> None:
     jobs = [Job(api), Job(api)]
     both = {"a": jobs[0].opt, "b": jobs[1].opt}
     names = {f"{i}{v.name}": v for i, job in enumerate(jobs) for v in job.own}
 
-    def save(number):
+    def save(number: Any) -> None:
         path = tmp_path / f"{number}"
         slotwise.save(path, optimizer=both, variables=names)
         arrays = slotwise.load(path).arrays
@@ -329,14 +336,14 @@ def test_several_savers_and_steps(tmp_path, api):
     assert len([p for p in tmp_path.iterdir() if not p.name.startswith(".")]) == 4
 
 
-def test_a_step_within_a_step_beside_saves(tmp_path):
+def test_a_step_within_a_step_beside_saves(tmp_path: Path) -> None:
     """In either order, nobody waits for ever."""
     a, b = Job(legacy), Job(legacy)
 
     class Nested(legacy.SGD):
         other = None
 
-        def _transform_gradients(self, grads_and_vars):
+        def _transform_gradients(self, grads_and_vars: Any) -> Any:
             self.other.step()
             return super()._transform_gradients(grads_and_vars)
 
@@ -362,11 +369,11 @@ def test_a_step_within_a_step_beside_saves(tmp_path):
         assert not done.is_alive()
 
 
-def test_a_save_within_a_step(tmp_path):
+def test_a_save_within_a_step(tmp_path: Path) -> None:
     """Of a hook, say: it holds what it needs."""
 
     class Saving(legacy.SGD):
-        def _transform_gradients(self, grads_and_vars):
+        def _transform_gradients(self, grads_and_vars: Any) -> Any:
             slotwise.save(tmp_path / "x", optimizer=self, variables=[v for _, v in grads_and_vars])
             return super()._transform_gradients(grads_and_vars)
 
@@ -381,10 +388,10 @@ def test_a_save_within_a_step(tmp_path):
 
 
 @APIS
-def test_forks_beside_steps_and_saves(tmp_path, api):
+def test_forks_beside_steps_and_saves(tmp_path: Path, api: Any) -> None:
     job = Job(api)
 
-    def save():
+    def save() -> None:
         slotwise.save(tmp_path / "x", optimizer=job.opt, variables=job.own)
 
     with running(job.step, save):
@@ -408,7 +415,7 @@ def test_forks_beside_steps_and_saves(tmp_path, api):
             assert status == 0
 
 
-def test_optimizers_are_not_kept_alive():
+def test_optimizers_are_not_kept_alive() -> None:
     job = Job(optimizers)
     job.step()
     found = [weakref.ref(job.opt), weakref.ref(job.opt._lock)]
@@ -419,7 +426,7 @@ def test_optimizers_are_not_kept_alive():
     assert len(_lock._optimizers) < count
 
 
-def test_steps_of_others_do_not_wait():
+def test_steps_of_others_do_not_wait() -> None:
     """Only those of what is saved."""
     job, other = Job(optimizers), Job(optimizers)
     locks = _lock.of_users(Spans(memory_of(v.value) for v in job.own))
@@ -432,11 +439,11 @@ def test_steps_of_others_do_not_wait():
 
 
 @NAMES
-def test_many_savers_of_one_path(tmp_path, name):
+def test_many_savers_of_one_path(tmp_path: Path, name: Any) -> None:
     """Each leaves a whole one."""
     path, errors = tmp_path / name, []
 
-    def work(number):
+    def work(number: Any) -> None:
         try:
             for _ in range(10):
                 slotwise.save(path, variables={"x": np.full(1000, number)}, extra=number)
@@ -451,11 +458,11 @@ def test_many_savers_of_one_path(tmp_path, name):
 
 
 @APIS
-def test_numbers_that_are_assigned_beside_saves(tmp_path, api):
+def test_numbers_that_are_assigned_beside_saves(tmp_path: Path, api: Any) -> None:
     """As a schedule by hand does, before each step."""
     job, numbers = Job(api), iter(range(1, 10**9))
 
-    def assign():
+    def assign() -> None:
         job.opt.learning_rate = 1 / next(numbers)
         job.opt.iterations = next(numbers)
         time.sleep(0.001)

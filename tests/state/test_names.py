@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -9,7 +12,9 @@ from slotwise import IndexedSlices, Variable, optimizers
 from slotwise.optimizers import legacy, schedules
 
 
-def trained(make=legacy.Adam, names=("emb", "w"), dtype=np.float32, **kwargs):
+def trained(
+    make: Any = legacy.Adam, names: Any = ("emb", "w"), dtype: Any = np.float32, **kwargs: Any
+) -> Any:
     variables = [Variable(np.ones((4, 3), dtype), name=name) for name in names]
     opt = make(**kwargs)
     for step in range(2):
@@ -19,11 +24,11 @@ def trained(make=legacy.Adam, names=("emb", "w"), dtype=np.float32, **kwargs):
     return opt, variables
 
 
-def zeros(variables):
+def zeros(variables: Any) -> Any:
     return [Variable(np.zeros_like(v.value), name=v.name) for v in variables]
 
 
-def check_same(a, b):
+def check_same(a: Any, b: Any) -> None:
     first, second = a.state_dict(), b.state_dict()
     assert first.pop("config") == second.pop("config")
     assert first.keys() == second.keys()
@@ -31,7 +36,7 @@ def check_same(a, b):
         np.testing.assert_array_equal(x, second[name])
 
 
-def test_state_dict_is_by_name():
+def test_state_dict_is_by_name() -> None:
     opt, _ = trained()
     found = opt.state_dict()
     names = ["iterations", "learning_rate", "beta_1", "beta_2", "emb/m", "w/m", "emb/v", "w/v"]
@@ -40,7 +45,7 @@ def test_state_dict_is_by_name():
     assert found["emb/m"] is opt.weights[1].value
 
 
-def test_order_does_not_matter(tmp_path):
+def test_order_does_not_matter(tmp_path: Path) -> None:
     opt, variables = trained()
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
     other, new = legacy.Adam(), zeros(variables)
@@ -50,7 +55,7 @@ def test_order_does_not_matter(tmp_path):
         np.testing.assert_array_equal(a.value, b.value)
 
 
-def test_load_state_dict_into_a_new_optimizer():
+def test_load_state_dict_into_a_new_optimizer() -> None:
     opt, variables = trained(amsgrad=True)
     other = legacy.Adam(amsgrad=True)
     report = other.load_state_dict(opt.state_dict(), variables=variables)
@@ -58,7 +63,7 @@ def test_load_state_dict_into_a_new_optimizer():
     check_same(opt, other)
 
 
-def test_hidden_state_and_changed_numbers_are_restored():
+def test_hidden_state_and_changed_numbers_are_restored() -> None:
     opt, variables = trained(legacy.Nadam)
     opt.learning_rate = 0.25
     other = legacy.Nadam()
@@ -67,7 +72,7 @@ def test_hidden_state_and_changed_numbers_are_restored():
     assert opt.state_dict()["momentum_cache"] == other.state_dict()["momentum_cache"] != 1
 
 
-def test_loss_scale_is_restored(tmp_path):
+def test_loss_scale_is_restored(tmp_path: Path) -> None:
     inner, variables = trained(legacy.SGD, momentum=0.5)
     opt = optimizers.LossScaleOptimizer(inner, initial_scale=64.0)
     opt.get_scaled_loss(1.0), opt.get_unscaled_gradients([])
@@ -80,7 +85,7 @@ def test_loss_scale_is_restored(tmp_path):
     check_same(opt, state.optimizer)
 
 
-def test_only_variables_or_only_the_optimizer(tmp_path):
+def test_only_variables_or_only_the_optimizer(tmp_path: Path) -> None:
     opt, variables = trained()
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
     new = zeros(variables)
@@ -92,7 +97,7 @@ def test_only_variables_or_only_the_optimizer(tmp_path):
     check_same(opt, other)
 
 
-def test_bare_arrays_have_the_names_of_the_dict(tmp_path):
+def test_bare_arrays_have_the_names_of_the_dict(tmp_path: Path) -> None:
     w, b = np.ones(3), np.ones(2)
     opt = legacy.SGD(momentum=0.5)
     opt.apply_gradients([(w * 2, w), (b * 3, b)])
@@ -109,7 +114,7 @@ def test_bare_arrays_have_the_names_of_the_dict(tmp_path):
     np.testing.assert_array_equal(other.get_slot(new["b"], "momentum"), opt.get_slot(b, "momentum"))
 
 
-def test_a_variable_named_like_a_slot():
+def test_a_variable_named_like_a_slot() -> None:
     opt, _ = trained(names=("emb", "emb/m"))
     assert "emb/m/v" in opt.state_dict()
     emb, clash = Variable(np.ones(2), name="emb"), Variable(np.ones(2), name="emb/m")
@@ -119,7 +124,7 @@ def test_a_variable_named_like_a_slot():
         slotwise.save("never", optimizer=opt, variables=[emb, clash])
 
 
-def mismatched(tmp_path):
+def mismatched(tmp_path: Path) -> Any:
     opt, variables = trained()
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
     new = [
@@ -130,7 +135,7 @@ def mismatched(tmp_path):
     return tmp_path / "x", new
 
 
-def test_strict_names_all_that_does_not_fit_and_writes_nothing(tmp_path):
+def test_strict_names_all_that_does_not_fit_and_writes_nothing(tmp_path: Path) -> None:
     path, new = mismatched(tmp_path)
     with pytest.raises(ValueError) as error:
         slotwise.load(path, optimizer=legacy.Adam(), variables=new)
@@ -144,7 +149,7 @@ def test_strict_names_all_that_does_not_fit_and_writes_nothing(tmp_path):
     assert not any(v.value.any() for v in new)
 
 
-def test_not_strict_reports_and_loads_the_rest(tmp_path):
+def test_not_strict_reports_and_loads_the_rest(tmp_path: Path) -> None:
     path, new = mismatched(tmp_path)
     opt = legacy.Adam()
     report = slotwise.load(path, optimizer=opt, variables=new, strict=False).report
@@ -156,7 +161,7 @@ def test_not_strict_reports_and_loads_the_rest(tmp_path):
     assert sorted(report.unexpected) == ["emb", "emb/m", "emb/v", "w", "w/m", "w/v"]
 
 
-def test_renamed(tmp_path):
+def test_renamed(tmp_path: Path) -> None:
     opt, variables = trained()
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
     new = {"table": np.zeros((4, 3), np.float32), "w": np.zeros((4, 3), np.float32)}
@@ -183,13 +188,13 @@ def test_renamed(tmp_path):
         (legacy.Adam(np.float64(0.1)), "learning_rate: expected shape .* of float64"),
     ],
 )
-def test_settings_that_differ(other, what):
+def test_settings_that_differ(other: Any, what: Any) -> None:
     opt, variables = trained()
     with pytest.raises(ValueError, match=what):
         other.load_state_dict(opt.state_dict(), variables=variables)
 
 
-def test_schedules_that_differ():
+def test_schedules_that_differ() -> None:
     opt, variables = trained(learning_rate=schedules.CosineDecay(0.1, 9))
     same = legacy.Adam(schedules.CosineDecay(0.1, 9, name="x"))
     same.load_state_dict(opt.state_dict(), variables=variables)
@@ -199,13 +204,13 @@ def test_schedules_that_differ():
         )
 
 
-def test_callables_are_the_callers():
+def test_callables_are_the_callers() -> None:
     opt, variables = trained(learning_rate=lambda: 0.5)
     assert "learning_rate" not in opt.state_dict()
     legacy.Adam(lambda: 0.25).load_state_dict(opt.state_dict(), variables=variables)
 
 
-def test_slots_that_the_state_lacks_are_missing():
+def test_slots_that_the_state_lacks_are_missing() -> None:
     opt, _ = trained()
     fresh = legacy.Adam()
     with pytest.raises(ValueError, match="missing: emb/m"):
@@ -216,24 +221,26 @@ def test_slots_that_the_state_lacks_are_missing():
 class Mine(legacy.Optimizer):
     """An optimizer of one's own, by hooks."""
 
-    def __init__(self, learning_rate=0.5, name="Mine", **kwargs):
+    def __init__(self, learning_rate: Any = 0.5, name: Any = "Mine", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._set_hyper("learning_rate", learning_rate)
 
-    def _create_slots(self, var_list):
+    def _create_slots(self, var_list: Any) -> None:
         for var in var_list:
             self.add_slot(var, "sum")
             self.add_slot(var, "count", shape=())
 
-    def _resource_apply_dense(self, grad, var, apply_state=None):
+    def _resource_apply_dense(self, grad: Any, var: Any, apply_state: Any = None) -> None:
         self.get_slot(var, "sum").assign_add(grad)
         self.get_slot(var, "count").assign_add(1)
         var.assign_sub(self._decayed_lr(var.dtype) * grad)
 
-    def _resource_apply_sparse(self, grad, var, indices, apply_state=None):
+    def _resource_apply_sparse(
+        self, grad: Any, var: Any, indices: Any, apply_state: Any = None
+    ) -> None:
         var.value[indices] -= grad
 
-    def get_config(self):
+    def get_config(self) -> Any:
         return {
             **super().get_config(),
             "learning_rate": self._serialize_hyperparameter("learning_rate"),
@@ -241,17 +248,17 @@ class Mine(legacy.Optimizer):
 
 
 class Halved(schedules.LearningRateSchedule):
-    def __init__(self, rate):
+    def __init__(self, rate: Any) -> None:
         self.rate = rate
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         return self.rate / (1 + step)
 
-    def get_config(self):
+    def get_config(self) -> Any:
         return {"rate": self.rate}
 
 
-def test_custom_classes_need_custom_objects(tmp_path):
+def test_custom_classes_need_custom_objects(tmp_path: Path) -> None:
     opt, variables = trained(Mine, learning_rate=Halved(0.5))
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
     given = {"optimizer": "saved", "variables": zeros(variables)}
@@ -265,7 +272,7 @@ def test_custom_classes_need_custom_objects(tmp_path):
     slotwise.load(tmp_path / "x", optimizer=Mine(Halved(0.5)), variables=zeros(variables))
 
 
-def test_arrays_that_cannot_be_written(tmp_path):
+def test_arrays_that_cannot_be_written(tmp_path: Path) -> None:
     slotwise.save(tmp_path / "x", variables={"w": np.ones(3)})
     w = np.zeros(3)
     w.flags.writeable = False
@@ -279,7 +286,7 @@ def test_arrays_that_cannot_be_written(tmp_path):
         slotwise.load(tmp_path / "x", optimizer="adam")
 
 
-def test_sparse_steps_after_loading_meet_the_loaded_slots(tmp_path):
+def test_sparse_steps_after_loading_meet_the_loaded_slots(tmp_path: Path) -> None:
     opt, variables = trained(legacy.Adagrad)
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
     new, other = zeros(variables), legacy.Adagrad()
@@ -290,5 +297,5 @@ def test_sparse_steps_after_loading_meet_the_loaded_slots(tmp_path):
     np.testing.assert_array_equal(variables[0].value, new[0].value)
 
 
-def test_what_load_returns_has_its_former_name():
+def test_what_load_returns_has_its_former_name() -> None:
     assert slotwise.state.State is slotwise.state.Loaded

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -13,19 +16,19 @@ APIS = pytest.mark.parametrize("api", [optimizers, legacy])
 ONE = np.ones(2, np.float32)
 
 
-def fresh(fill=1.0):
+def fresh(fill: Any = 1.0) -> Any:
     return [Variable(np.full(2, fill, np.float32), name=name) for name in ("head", "body")]
 
 
-def step(opt, *variables):
+def step(opt: Any, *variables: Any) -> None:
     opt.apply_gradients([(ONE, v) for v in variables])
 
 
-def slots(opt, name):
+def slots(opt: Any, name: Any) -> Any:
     return {key: np.array(x) for key, x in opt.state_dict().items() if key.startswith(f"{name}/")}
 
 
-def body_frozen(tmp_path, make):
+def body_frozen(tmp_path: Path, make: Any) -> Any:
     head, body = fresh()
     opt = make(0.1)
     for _ in range(3):
@@ -52,7 +55,7 @@ MAKES = [
 
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("before", ["nothing", "built", "stepped", "stepped long", "through dict"])
-def test_what_was_frozen_begins_anew(tmp_path, make, before):
+def test_what_was_frozen_begins_anew(tmp_path: Path, make: Any, before: Any) -> None:
     """As in the run that was saved, had it gone on."""
     opt, head, body = body_frozen(tmp_path, make)
     new_head, new_body = fresh(5.0)
@@ -84,7 +87,7 @@ def test_what_was_frozen_begins_anew(tmp_path, make, before):
     np.testing.assert_array_equal(body, new_body)
 
 
-def test_no_slots_are_made_before_they_are_needed(tmp_path):
+def test_no_slots_are_made_before_they_are_needed(tmp_path: Path) -> None:
     body_frozen(tmp_path, optimizers.Adam)
     head, body = fresh()
     other = optimizers.Adam(0.1)
@@ -100,7 +103,7 @@ def test_no_slots_are_made_before_they_are_needed(tmp_path):
     assert [v.name for v in other.variables] == names
 
 
-def test_what_is_not_trained_is_not_fresh(tmp_path):
+def test_what_is_not_trained_is_not_fresh(tmp_path: Path) -> None:
     body_frozen(tmp_path, optimizers.Adam)
     head, body = fresh()
     mean = Variable(np.zeros(2, np.float32), trainable=False, name="body")
@@ -112,7 +115,7 @@ def test_what_is_not_trained_is_not_fresh(tmp_path):
     assert not report and not report.fresh
 
 
-def test_slots_that_somebody_made_are_missing(tmp_path):
+def test_slots_that_somebody_made_are_missing(tmp_path: Path) -> None:
     """What their first value was, is not known."""
     body_frozen(tmp_path, legacy.Adagrad)
     head, body = fresh()
@@ -126,28 +129,28 @@ def test_slots_that_somebody_made_are_missing(tmp_path):
 class Mine(optimizers.Optimizer):
     """One that makes its state once, and for all."""
 
-    def __init__(self, learning_rate=0.5, name="Mine", **kwargs):
+    def __init__(self, learning_rate: Any = 0.5, name: Any = "Mine", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._learning_rate = self._build_learning_rate(learning_rate)
 
-    def build(self, var_list):
+    def build(self, var_list: Any) -> None:
         super().build(var_list)
         if self._built:
             return
         self.sums = [self.add_variable_from_reference(v, "sum") for v in var_list]
         self._built = True
 
-    def update_step(self, gradient, variable):
+    def update_step(self, gradient: Any, variable: Any) -> None:
         total = self.sums[self._index_dict[self._var_key(variable)]]
         total.assign_add(gradient)
         variable.assign_sub(self.learning_rate * total)
 
-    def get_config(self):
+    def get_config(self) -> Any:
         rate = self._serialize_hyperparameter(self._learning_rate)
         return {**super().get_config(), "learning_rate": rate}
 
 
-def test_an_optimizer_of_ones_own_is_built_with_all(tmp_path):
+def test_an_optimizer_of_ones_own_is_built_with_all(tmp_path: Path) -> None:
     body_frozen(tmp_path, Mine)
     new_head, new_body = fresh()
     other = Mine(0.1)
@@ -162,7 +165,7 @@ def test_an_optimizer_of_ones_own_is_built_with_all(tmp_path):
 # ----- a load that fails -------------------------------------------------------------------------
 
 
-def shape_of(opt):
+def shape_of(opt: Any) -> Any:
     """What it has met and made."""
     inner = getattr(opt, "inner_optimizer", opt)
     lists = [getattr(inner, name) for name in inner._growing]
@@ -171,7 +174,7 @@ def shape_of(opt):
 
 @pytest.mark.parametrize("make", MAKES)
 @pytest.mark.parametrize("how", ["shape", "damaged", "config", "read-only"])
-def test_a_load_that_fails_leaves_no_trace(tmp_path, make, how):
+def test_a_load_that_fails_leaves_no_trace(tmp_path: Path, make: Any, how: Any) -> None:
     opt, *_ = body_frozen(tmp_path, make)
     path = tmp_path / "x"
     new, other = fresh(), make(0.1)
@@ -207,7 +210,7 @@ def test_a_load_that_fails_leaves_no_trace(tmp_path, make, how):
 
 
 @pytest.mark.parametrize("make", MAKES)
-def test_a_save_that_fails_leaves_no_trace(tmp_path, make):
+def test_a_save_that_fails_leaves_no_trace(tmp_path: Path, make: Any) -> None:
     """Not even the weights that an optimizer makes when it is first asked for its state."""
     opt, variables = make(0.1), fresh()
     before = shape_of(opt)
@@ -220,7 +223,7 @@ def test_a_save_that_fails_leaves_no_trace(tmp_path, make):
     slotwise.save(tmp_path / "x", optimizer=opt, variables=variables)
 
 
-def test_saved_without_an_optimizer(tmp_path):
+def test_saved_without_an_optimizer(tmp_path: Path) -> None:
     slotwise.save(tmp_path / "x", variables={"w": np.ones(2)})
     with pytest.raises(ValueError, match="optimizer: expected one, but it was saved without"):
         slotwise.load(tmp_path / "x", optimizer="saved")
@@ -231,7 +234,7 @@ def test_saved_without_an_optimizer(tmp_path):
 
 @APIS
 @pytest.mark.parametrize("several", [False, True])
-def test_an_empty_name(tmp_path, api, several):
+def test_an_empty_name(tmp_path: Path, api: Any, several: Any) -> None:
     w, opt = Variable(ONE.copy(), name=""), api.Adam(0.1)
     step(opt, w)
     given = {"gen": opt} if several else opt
@@ -252,7 +255,7 @@ def test_an_empty_name(tmp_path, api, several):
 
 
 @APIS
-def test_save_names_what_is_left_out(tmp_path, api):
+def test_save_names_what_is_left_out(tmp_path: Path, api: Any) -> None:
     w, emb = np.ones(2, np.float32), Variable(np.ones((3, 2), np.float32), name="emb")
     opt = api.Adam(0.1)
     opt.apply_gradients([(2 * w, w), (np.ones((3, 2), np.float32), emb)])
@@ -283,7 +286,7 @@ def test_save_names_what_is_left_out(tmp_path, api):
 
 
 @APIS
-def test_the_state_of_an_optimizer_alone(tmp_path, api):
+def test_the_state_of_an_optimizer_alone(tmp_path: Path, api: Any) -> None:
     (head, body), opt = fresh(), api.Adam(0.1)
     step(opt, head, body)
     slotwise.save(tmp_path / "x", optimizer=opt)
@@ -295,7 +298,7 @@ def test_the_state_of_an_optimizer_alone(tmp_path, api):
 
 
 @APIS
-def test_what_nobody_else_knows_is_not_missed(tmp_path, api):
+def test_what_nobody_else_knows_is_not_missed(tmp_path: Path, api: Any) -> None:
     """A layer that was replaced, say."""
     (head, body), opt = fresh(), api.Adam(0.1)
     step(opt, head, body)
@@ -304,7 +307,7 @@ def test_what_nobody_else_knows_is_not_missed(tmp_path, api):
 
 
 @APIS
-def test_parts_of_what_is_saved_are_saved(tmp_path, api):
+def test_parts_of_what_is_saved_are_saved(tmp_path: Path, api: Any) -> None:
     params, opt = np.ones((2, 3), np.float32), api.SGD(0.1)
     for _ in range(2):
         opt.apply_gradients([(np.ones(3, np.float32), params[1])])
@@ -317,7 +320,7 @@ def test_parts_of_what_is_saved_are_saved(tmp_path, api):
 
 
 @APIS
-def test_masked_arrays_are_refused_by_name(tmp_path, api):
+def test_masked_arrays_are_refused_by_name(tmp_path: Path, api: Any) -> None:
     masked = np.ma.masked_array([1.0, 2.0], [0, 1])
     what = r"variables: 'a': expected an array, got one with a mask"
     with pytest.raises(TypeError, match=f"^save: {what}"):
@@ -333,7 +336,7 @@ def test_masked_arrays_are_refused_by_name(tmp_path, api):
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
-def test_other_classes_of_arrays(tmp_path):
+def test_other_classes_of_arrays(tmp_path: Path) -> None:
     arrays = {"matrix": np.matrix([[1.0, 2.0]] * 3), "rec": np.ones(3).view(np.recarray)}
     big = np.matrix(np.arange(3 << 20, dtype=np.float64).reshape(3, -1))
     slotwise.save(tmp_path / "x", variables={**arrays, "big": big})
@@ -349,12 +352,12 @@ def test_other_classes_of_arrays(tmp_path):
 
 @APIS
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_the_rate_is_what_the_next_step_uses(tmp_path, api, wrapped):
-    def make(rate):
+def test_the_rate_is_what_the_next_step_uses(tmp_path: Path, api: Any, wrapped: Any) -> None:
+    def make(rate: Any) -> Any:
         opt = api.SGD(rate)
         return optimizers.LossScaleOptimizer(opt, False, 1.0) if wrapped else opt
 
-    def shown(opt):
+    def shown(opt: Any) -> Any:
         rate = opt.learning_rate
         rate = rate(np.float32(int(opt.iterations))) if callable(rate) else rate
         return float(rate)
@@ -380,7 +383,7 @@ def test_the_rate_is_what_the_next_step_uses(tmp_path, api, wrapped):
             assert before - w.numpy()[0] == pytest.approx(expected, rel=1e-6)
 
 
-def test_weights_that_are_set_count_for_the_rate():
+def test_weights_that_are_set_count_for_the_rate() -> None:
     w = Variable(np.zeros(1), name="w")
     opt, other = (optimizers.SGD(schedules.CosineDecay(0.5, 10)) for _ in range(2))
     for _ in range(4):

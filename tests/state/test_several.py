@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -11,17 +14,17 @@ from slotwise.optimizers import legacy
 SHAPE = (4, 3)
 
 
-def variables(fill=1.0):
+def variables(fill: Any = 1.0) -> Any:
     return {n: Variable(np.full(SHAPE, fill, np.float32), name=n) for n in ("gen", "disc", "both")}
 
 
-def pair(api):
+def pair(api: Any) -> Any:
     """One trains gen and both, the other disc and both."""
     scaled = optimizers.LossScaleOptimizer(api.SGD(0.2, momentum=0.5), initial_scale=4.0)
     return {"gen": api.Adam(0.1), "disc": scaled}
 
 
-def step(opts, own, number=1):
+def step(opts: Any, own: Any, number: Any = 1) -> None:
     own["disc"].value[...] += 0  # both are written to by both
     for name, opt in opts.items():
         if isinstance(opt, optimizers.LossScaleOptimizer):
@@ -30,14 +33,14 @@ def step(opts, own, number=1):
         opt.apply_gradients(list(zip(grads, (own[name], own["both"]), strict=True)))
 
 
-def trained(api):
+def trained(api: Any) -> Any:
     opts, own = pair(api), variables()
     for number in range(2):
         step(opts, own, number)
     return opts, own
 
 
-def check_same(opts, own, others, new):
+def check_same(opts: Any, own: Any, others: Any, new: Any) -> None:
     for name, opt in opts.items():
         a, b = opt.state_dict(), others[name].state_dict()
         assert a.pop("config") == b.pop("config") and a.keys() == b.keys()
@@ -50,7 +53,7 @@ def check_same(opts, own, others, new):
 @pytest.mark.parametrize("api", [optimizers, legacy])
 @pytest.mark.parametrize("name", ["x", "x.safetensors"])
 @pytest.mark.parametrize("how", ["fresh", "saved", "used"])
-def test_there_and_back(tmp_path, api, name, how):
+def test_there_and_back(tmp_path: Path, api: Any, name: Any, how: Any) -> None:
     opts, own = trained(api)
     slotwise.save(tmp_path / name, optimizer=opts, variables=own.values(), extra=1)
     new, others = variables(0.0), "saved" if how == "saved" else pair(api)
@@ -66,7 +69,7 @@ def test_there_and_back(tmp_path, api, name, how):
     check_same(opts, own, others, new)
 
 
-def test_names(tmp_path):
+def test_names(tmp_path: Path) -> None:
     opts, own = trained(optimizers)
     slotwise.save(tmp_path / "x", optimizer=opts, variables=own.values())
     with slotwise.state.Reader(tmp_path / "x") as reader:
@@ -80,7 +83,7 @@ def test_names(tmp_path):
     np.testing.assert_array_equal(found, opts["disc"].state_dict()["both/m"])
 
 
-def test_renamed(tmp_path):
+def test_renamed(tmp_path: Path) -> None:
     opts, own = trained(optimizers)
     slotwise.save(tmp_path / "x", optimizer=opts, variables=own.values())
     new, others = variables(0.0), pair(optimizers)
@@ -98,7 +101,7 @@ def test_renamed(tmp_path):
     assert not state.report
 
 
-def test_what_does_not_fit(tmp_path):
+def test_what_does_not_fit(tmp_path: Path) -> None:
     opts, own = trained(optimizers)
     values = own.values()
     for bad, error, match in (
@@ -131,7 +134,7 @@ def test_what_does_not_fit(tmp_path):
         slotwise.save(tmp_path / "x", optimizer=opts, variables=clash)
 
 
-def test_one_or_several(tmp_path):
+def test_one_or_several(tmp_path: Path) -> None:
     opts, own = trained(optimizers)
     slotwise.save(tmp_path / "several", optimizer=opts, variables=own.values())
     one = {"gen": own["gen"], "both": own["both"]}
@@ -147,7 +150,7 @@ def test_one_or_several(tmp_path):
     np.testing.assert_array_equal(own["gen"], before)
 
 
-def test_some_of_several(tmp_path):
+def test_some_of_several(tmp_path: Path) -> None:
     opts, own = trained(optimizers)
     slotwise.save(tmp_path / "x", optimizer=opts, variables=own.values())
     new, other = variables(0.0), {"gen": optimizers.Adam(0.1)}
@@ -163,7 +166,7 @@ def test_some_of_several(tmp_path):
         slotwise.load(tmp_path / "x", optimizer=more, variables=new.values())
 
 
-def test_settings_that_differ(tmp_path):
+def test_settings_that_differ(tmp_path: Path) -> None:
     opts, own = trained(optimizers)
     slotwise.save(tmp_path / "x", optimizer=opts, variables=own.values())
     others = {**pair(optimizers), "gen": optimizers.Adam(0.1, beta_1=0.5)}
@@ -173,7 +176,7 @@ def test_settings_that_differ(tmp_path):
 
 
 @pytest.mark.parametrize("api", [optimizers, legacy])
-def test_manager(tmp_path, api):
+def test_manager(tmp_path: Path, api: Any) -> None:
     opts, own = trained(api)
     manager = CheckpointManager(tmp_path, max_to_keep=1)
     manager.save(opts["gen"].iterations, optimizer=opts, variables=own.values())
@@ -183,13 +186,13 @@ def test_manager(tmp_path, api):
 
 
 @pytest.mark.parametrize("api", [optimizers, legacy])
-def test_deltas(tmp_path, api):
+def test_deltas(tmp_path: Path, api: Any) -> None:
     emb, w = Variable(np.ones((50, 2), np.float32), name="emb"), Variable(np.ones(3), name="w")
     opts = {"a": api.Adagrad(0.1), "b": api.SGD(0.1)}
     touched = slotwise.track(emb)
     given = {"optimizer": opts, "variables": [emb, w]}
 
-    def train(*rows):
+    def train(*rows: Any) -> None:
         grad = IndexedSlices(np.ones((len(rows), 2), np.float32), np.array(rows), emb.shape)
         opts["a"].apply_gradients([(grad, emb)])
         opts["b"].apply_gradients([(np.ones(3), w)])
@@ -212,7 +215,7 @@ def test_deltas(tmp_path, api):
     np.testing.assert_array_equal(w, new[1])
 
 
-def test_one_that_has_no_state_yet(tmp_path):
+def test_one_that_has_no_state_yet(tmp_path: Path) -> None:
     """Whose variables are nobody's in the checkpoint begins anew, too."""
     opts, own = trained(optimizers)
     opts["disc"] = optimizers.SGD(0.2, momentum=0.5)

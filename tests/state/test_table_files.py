@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -65,7 +67,7 @@ print(int(status.split("RssAnon:")[1].split()[0]) >> 10)
 """
 
 
-def test_a_table_larger_than_memory(tmp_path):
+def test_a_table_larger_than_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -74,7 +76,7 @@ def test_a_table_larger_than_memory(tmp_path):
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
 @pytest.mark.parametrize("make", [legacy.Adagrad, legacy.Adam, legacy.SGD])
-def test_updates_are_those_of_arrays(tmp_path, dtype, make):
+def test_updates_are_those_of_arrays(tmp_path: Path, dtype: Any, make: Any) -> None:
     rng = np.random.default_rng(0)
     start = rng.standard_normal((100, 5)).astype(dtype)
     mapped = slotwise.open_table(tmp_path / "t", start.shape, dtype, "w+")
@@ -90,7 +92,7 @@ def test_updates_are_those_of_arrays(tmp_path, dtype, make):
     assert slotwise.open_table(tmp_path / "t", (100, 5), dtype, "r").tobytes() == mapped.tobytes()
 
 
-def test_modes_and_sizes(tmp_path):
+def test_modes_and_sizes(tmp_path: Path) -> None:
     path = tmp_path / "t"
     table = slotwise.open_table(path, 10, np.int32, "w+", fill_value=3)
     assert table.tolist() == [3] * 10 and table.shape == (10,)
@@ -108,7 +110,7 @@ def test_modes_and_sizes(tmp_path):
         slotwise.open_table(path, 10, np.int32, "r")[0] = 1
 
 
-def test_a_slot_lies_where_its_initializer_puts_it():
+def test_a_slot_lies_where_its_initializer_puts_it() -> None:
     memory = np.full(3, 5.0)
     opt, var = legacy.SGD(momentum=0.5), slotwise.Variable(np.ones(3), name="w")
     slot = opt.add_slot(var, "momentum", lambda shape, dtype: memory)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import slotwise
 from support.adversarial_ids import colliding, families
-from support.cases import every_dtype
+from support.cases import every_dtype, every_index, in_rows
 from support.compare import assert_same
 from support.ops import DTYPES
 from support.reference import Array
@@ -29,14 +29,14 @@ def check(ids: Array, grads: Array, num_rows: int) -> None:
 
 
 @every_dtype
-@pytest.mark.parametrize("index", [np.int32, np.int64])
+@every_index
 def test_every_width(tag: str, index: type, target: str) -> None:
     for width in (*range(1, 34), 64, 100, 128, 256):
         check(IDS.astype(index), gradients(tag, (IDS.size, width)), 9)
 
 
 @every_dtype
-@pytest.mark.parametrize("row", [(), (1,), (2, 3), (0,)], ids=str)
+@in_rows(row=[(), (1,), (2, 3), (0,)])
 def test_shapes(tag: str, row: tuple[int, ...]) -> None:
     check(IDS, gradients(tag, (IDS.size, *row)), 9)
     check(IDS[:0], gradients(tag, (0, *row)), 9)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import slotwise
-from support.cases import every_dtype
+from support.cases import every_dtype, every_index, in_rows
 from support.compare import assert_same
 from support.ops import DTYPES
 from support.reference import Array, Vec, compute_dtype
 
-every_mode = pytest.mark.parametrize("mode", ["sum", "mean", "sqrtn"])
+every_mode = in_rows(mode=["sum", "mean", "sqrtn"])
 ROWS = 9
 IDS = np.array([3, 0, 7, 3, 8, 3, 0, 5, 3, 8])
 OFFSETS = np.array([0, 3, 3, 4, 9])  # bags of 3, 0, 1, 5 and 1
@@ -21,7 +21,7 @@ def table(tag: str, shape: tuple[int, ...]) -> Array:
 
 
 @every_dtype
-@pytest.mark.parametrize("index", [np.int32, np.int64])
+@every_index
 def test_gather_every_width(tag: str, index: type, target: str) -> None:
     for width in (*range(1, 34), 64, 100, 128, 256):
         x = table(tag, (ROWS, width))
@@ -33,7 +33,7 @@ def test_gather_every_width(tag: str, index: type, target: str) -> None:
 
 
 @every_dtype
-@pytest.mark.parametrize("row", [(), (1,), (2, 3), (0,)], ids=str)
+@in_rows(row=[(), (1,), (2, 3), (0,)])
 def test_gather_shapes(tag: str, row: tuple[int, ...]) -> None:
     x = table(tag, (ROWS, *row))
     for ids in (IDS, IDS[:0]):
@@ -102,7 +102,7 @@ def pooled(x: Array, ids: Array, offsets: Array, weights: Array | None, mode: st
 
 @every_dtype
 @every_mode
-@pytest.mark.parametrize("weighted", [False, True])
+@in_rows(weighted=[False, True])
 def test_pooled(tag: str, mode: str, weighted: bool, target: str) -> None:
     weights = np.linspace(0.3, 2, IDS.size).astype(DTYPES[tag]) if weighted else None
     for width in (*range(1, 34), 64, 100):

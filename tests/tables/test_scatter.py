@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import slotwise
 from slotwise import raw_ops
+from support.cases import every_dtype, every_index, in_rows
 from support.compare import assert_same
 from support.ops import DTYPES
 from support.reference import Array, Vec, compute_dtype
@@ -18,7 +19,7 @@ ROWS = 7
 IDS = np.array([3, 0, 6, 3, 1, 3, 0])
 
 every_op = pytest.mark.parametrize("op", OPS)
-every_dtype = pytest.mark.parametrize("tag", NUMBERS)
+every_number = in_rows(tag=NUMBERS)
 
 
 def is_float(dtype: np.dtype) -> bool:
@@ -85,8 +86,8 @@ def call(op: str, ref: Array, ids: Array, updates: Array) -> None:
 
 
 @every_op
-@every_dtype
-@pytest.mark.parametrize("index", [np.int32, np.int64])
+@every_number
+@every_index
 def test_every_width(op: str, tag: str, index: type, target: str) -> None:
     dtype = NUMBERS[tag]
     for width in (*range(1, 18), 31, 33, 64, 100):
@@ -105,9 +106,8 @@ def assert_same_number(got: Array, want: Array, what: object) -> None:
 
 
 @every_op
-@every_dtype
-@pytest.mark.parametrize("ids", [(), (3,), (2, 3), (2, 1, 2), (0,), (2, 0)], ids=str)
-@pytest.mark.parametrize("row", [(), (5,), (2, 3)], ids=str)
+@every_number
+@in_rows(ids=[(), (3,), (2, 3), (2, 1, 2), (0,), (2, 0)], row=[(), (5,), (2, 3)])
 def test_shapes(op: str, tag: str, ids: tuple[int, ...], row: tuple[int, ...]) -> None:
     """Ids of any rank; updates in full, or one number for all."""
     dtype = NUMBERS[tag]
@@ -143,7 +143,7 @@ def test_exporters_of_memory(op: str, shape: tuple[int, ...]) -> None:
 
 
 @every_op
-@pytest.mark.parametrize("tag", ["f32", "f16", "i32", "u8"])
+@in_rows(tag=["f32", "f16", "i32", "u8"])
 @pytest.mark.usefixtures("threads")
 def test_threads_do_not_change_bits(op: str, tag: str) -> None:
     rng = np.random.default_rng(7)
@@ -158,7 +158,7 @@ def test_threads_do_not_change_bits(op: str, tag: str) -> None:
         assert_same_number(results[-1], results[0], threads)
 
 
-@pytest.mark.parametrize("tag", DTYPES)
+@every_dtype
 def test_min_and_max_keep_the_stored_number(tag: str, target: str) -> None:
     """On ties, and against NaN, whichever of the two it is."""
     nan = np.nan
@@ -170,8 +170,8 @@ def test_min_and_max_keep_the_stored_number(tag: str, target: str) -> None:
         assert_same(ref, want, op)
 
 
-@pytest.mark.parametrize("tag", NUMBERS)
-@pytest.mark.parametrize("zero", [0.0, -0.0])
+@every_number
+@in_rows(zero=[0.0, -0.0])
 def test_division_by_zero(tag: str, zero: float) -> None:
     dtype = NUMBERS[tag]
     ref = draw(dtype, (ROWS, 3), 10)
