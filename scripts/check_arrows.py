@@ -284,12 +284,16 @@ def _is_own(value: ast.expr) -> bool:
 
 def _private_names(tree: ast.Module) -> Iterator[str]:
     """Of the members that classes of a module define or set."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for child in ast.walk(node):
-                name = getattr(child, "attr", getattr(child, "name", getattr(child, "id", "")))
-                if isinstance(name, str) and re.match("_[a-z]", name):
-                    yield name
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    for node in (inner for cls in classes for inner in ast.walk(cls)):
+        if isinstance(node, ast.FunctionDef):
+            name = node.name
+        elif isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+        else:
+            continue
+        if re.match("_[a-z]", name):
+            yield name
 
 
 def _module(name: str, modules: Mapping[str, Path]) -> str:

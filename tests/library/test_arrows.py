@@ -83,6 +83,7 @@ def test_what_else_is_wrong(package: Path) -> None:
         "state/_files.py": "from . import _index\n",
         "interop.py": "def f(x):\n    return x._own_state()\n",
         "state/_track.py": "class A:\n    def f(self):\n        self._own_state = 1\n",
+        "optimizers/_state.py": "class B:\n    def f(self, x):\n        return x._replace()\n",
         "state/_index.py": "if TYPE_CHECKING:\n    from slotwise.interop import keras_weights\n",
     }
     where, found = _planted(package, texts)
