@@ -1,8 +1,8 @@
 """Holds the order of the rooms: `make lint` runs it.
 
 What a file includes or imports lies in its own room or in one below; so does what a function of
-Python imports when it is called. A function that a header of csrc/ declares is defined in the
-header's own room: no call climbs by way of the linker. Modules of Python import one another in no
+Python imports when it is called. A function that a file of csrc/ declares is defined in the file's
+own room: no call climbs by way of the linker. Modules of Python import one another in no
 circle. The map in HACKING.md names the rooms in this order. What keeps the state of optimizers asks
 them by `_stateful`: it uses none of their private members.
 
@@ -150,7 +150,7 @@ def functions_of(text: str) -> Functions:
             if scopes:
                 scopes.pop()
         elif (name := _function(head)) is not None and not re.search(r"=\s*\w+\s*$", head):
-            line = text.count("\n", 0, text.index(name, start)) + 1
+            line = text.count("\n", 0, text.index(name.rpartition("::")[2], start)) + 1
             found.declared.setdefault(_qualified(scopes, name), line)
         start = at
     return found
@@ -215,8 +215,6 @@ def check_csrc(root: Path) -> Iterator[str]:
     found = {name: functions_of(text) for name, text in texts.items()}
     for name, functions in found.items():
         own = room_of(name, rooms, "/")
-        if name.endswith(".cc") or own is None:
-            continue
         for function, line in functions.declared.items():
             homes = [other for other in found if function in found[other].defined]
             if homes and all(room_of(other, rooms, "/") != own for other in homes):
@@ -286,12 +284,16 @@ def _is_own(value: ast.expr) -> bool:
 
 def _private_names(tree: ast.Module) -> Iterator[str]:
     """Of the members that classes of a module define or set."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            for child in ast.walk(node):
-                name = getattr(child, "attr", getattr(child, "name", getattr(child, "id", "")))
-                if isinstance(name, str) and re.match("_[a-z]", name):
-                    yield name
+    classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    for node in (inner for cls in classes for inner in ast.walk(cls)):
+        if isinstance(node, ast.FunctionDef):
+            name = node.name
+        elif isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Store):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+        else:
+            continue
+        if re.match("_[a-z]", name):
+            yield name
 
 
 def _module(name: str, modules: Mapping[str, Path]) -> str:
