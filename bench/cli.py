@@ -18,7 +18,7 @@ from bench.measure.in_turn import Plan
 from bench.peers import all_peers
 from bench.peers.base import Peer
 from bench.results import records as store
-from bench.results.units import parse_size
+from bench.results.units import parse_size, show_count
 from bench.run import (
     QUICK_S,
     Task,
@@ -239,7 +239,7 @@ def _announce(
     against = ", ".join(peer.name for peer in peers) or "no peer"
     about = f"about {show_span(expected_s(plan, len(todo)))} on a quiet machine"
     console.print(
-        f"{len(todo)} cases of {suites} suites against {against}: "
+        f"{show_count(len(todo), 'case')} of {show_count(suites, 'suite')} against {against}: "
         f"{'less than 5 minutes' if is_quick else about}. "
         "Ctrl-C keeps what is finished; --resume goes on from there.",
         highlight=False,

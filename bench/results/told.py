@@ -91,7 +91,7 @@ class Told:
         mean = geometric_mean(share for share, _ in shares)
         return (
             f"At {self.place(record)} it moves {100 * mean:.0f} % of the bytes per second of a "
-            f"plain loop (least {100 * least:.0f} %: {record.label})."
+            f"plain loop with as many reads and writes (least {100 * least:.0f} %: {record.label})."
         )
 
     def grids(self, records: Sequence[Record]) -> list[Grid]:

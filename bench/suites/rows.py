@@ -75,8 +75,9 @@ class Rows(Suite):
         return found
 
     def briefs(self, records: Sequence[Record]) -> list[Brief]:
+        new = [r for r in records if not r.variant.endswith("out")]
         return [
-            Brief(f"`{call}`", [r for r in records if r.op == call], first=False)
+            Brief(f"`{call}`", [r for r in new if r.op == call], first=False)
             for call in ("coalesce", "gather")
         ]
 
