@@ -207,7 +207,9 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         _same_conditions(earlier, results)
         results = earlier
 
-    with progress(console, len(todo)) as advance:
+    deadline = started + QUICK_S if is_quick else None
+    limit_s = None if deadline is None else deadline - time.perf_counter()
+    with progress(console, len(todo), limit_s) as advance:
 
         def report(task: Task, record: store.Record | None) -> None:
             _, case, peer = task
@@ -216,7 +218,6 @@ def measure(args: argparse.Namespace, console: Console) -> int:
                 against = f" against {peer.name}" if peer else ""
                 console.print(f"[red]{case.name}{against}: {record.status}[/] {record.note}")
 
-        deadline = started + QUICK_S if is_quick else None
         finished = run(todo, results, path, ours, args.threads, plan, report, deadline)
 
     if finished and threads.SUITE in names:

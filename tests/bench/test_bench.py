@@ -32,6 +32,14 @@ def cases(folder: Path) -> list[str]:
     return [r["case"] for r in records]
 
 
+def quietly(path: Path) -> None:
+    """Has a run say that nothing else ran meanwhile: tests share their machine."""
+    data = json.loads(path.read_text())
+    for record in data["records"]:
+        record["extra"]["foreign_load"] = [0.0] * len(record["extra"]["foreign_load"])
+    path.write_text(json.dumps(data))
+
+
 def test_runs_resumes_and_compares_without_peers(tmp_path: Path) -> None:
     first = bench(*DENSE, *TINY, "--out", tmp_path)
     assert first.returncode == 0, first.stdout + first.stderr
@@ -45,6 +53,7 @@ def test_runs_resumes_and_compares_without_peers(tmp_path: Path) -> None:
     after = json.loads((tmp_path / "results.json").read_text())["records"]
     assert after[:2] == before and len(after) == 3
 
+    quietly(tmp_path / "results.json")
     same = bench("compare", tmp_path, tmp_path)
     assert same.returncode == 0 and "3 cases in both" in same.stdout, same.stdout + same.stderr
 
@@ -58,6 +67,8 @@ def test_compare_names_what_became_slower(tmp_path: Path) -> None:
     ]
     new = tmp_path / "new.json"
     new.write_text(json.dumps(data))
+    quietly(old / "results.json")
+    quietly(new)
     done = bench("compare", old, new)
     assert done.returncode == 1 and "slower" in done.stdout, done.stdout + done.stderr
 
@@ -97,3 +108,9 @@ def test_optimizers_run_without_peers(tmp_path: Path) -> None:
     done = bench(*arguments, *TINY, "--out", tmp_path, "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cases(tmp_path)) == 3
+
+
+def test_says_what_it_does_before_it_starts(tmp_path: Path) -> None:
+    done = bench(*DENSE, *TINY, "--out", tmp_path, "--plain")
+    first = done.stdout.splitlines()[0]
+    assert first.startswith("2 cases of 1 suite against no peer: about 1 second"), done.stdout
