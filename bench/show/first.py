@@ -97,8 +97,9 @@ def machine(results: Results) -> str:
     if taken is None:
         words.append("quiet or shared: not known")
     else:
-        state = "quiet" if taken <= results.busy else "shared"
-        words.append(f"{state}: others took {100 * taken:.0f} % of the cores")
+        words.append(
+            f"{'quiet' if taken <= results.busy else 'shared'}: others took {100 * taken:.0f} % of the cores"
+        )
     return ", ".join(word for word in words if word)
 
 

@@ -11,6 +11,15 @@ import sys
 import time
 from pathlib import Path
 
+from support import bench_runs
+
+from bench.measure.in_turn import Plan
+from bench.peers.slotwise import PEER as OURS
+from bench.results.records import load
+from bench.run import run, tasks
+from bench.suites import all_suites
+from bench.suites.base import Options
+
 CHECKOUT = Path(__file__).parents[2]
 TINY = ("--against", "--time", "0.001", "--threads", "1")
 DENSE = ("--suite", "dense", "--op", "ApplyMomentum", "--size", "64", "1Ki")
@@ -108,6 +117,15 @@ def test_optimizers_run_without_peers(tmp_path: Path) -> None:
     done = bench(*arguments, *TINY, "--out", tmp_path, "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cases(tmp_path)) == 3
+
+
+def test_no_case_starts_after_the_deadline(tmp_path: Path) -> None:
+    suite, results = all_suites()["call_overhead"], bench_runs.run([])
+    todo = tasks([(suite, suite.cases(Options()))], [])
+    path = tmp_path / "results.json"
+    assert run(todo, results, path, OURS, 1, Plan(), lambda *_: None, deadline=0.0)
+    assert not results.records and results.left_out.startswith("18 of 18 cases were left out")
+    assert load(path).left_out == results.left_out
 
 
 def test_says_what_it_does_before_it_starts(tmp_path: Path) -> None:
