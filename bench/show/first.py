@@ -97,9 +97,8 @@ def machine(results: Results) -> str:
     if taken is None:
         words.append("quiet or shared: not known")
     else:
-        words.append(
-            f"{'quiet' if taken <= results.busy else 'shared'}: others took {100 * taken:.0f} % of the cores"
-        )
+        how = "a quiet machine" if taken <= results.busy else "a shared machine"
+        words.append(f"{how}: others took {100 * taken:.0f} % of the cores")
     return ", ".join(word for word in words if word)
 
 

@@ -36,6 +36,7 @@ class Rows(Suite):
         "Results are new arrays, unless the case says out."
     )
     limits = True
+    limit = "a plain loop over as many bytes"
     unit = "ids"
     rank = 5
     method = "rows"

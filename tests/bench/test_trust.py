@@ -106,8 +106,8 @@ def test_compare_does_not_judge_by_runs_that_must_not_be_believed() -> None:
 
 
 def test_the_machine_is_quiet_shared_or_not_known() -> None:
-    assert "quiet: others took 1 % of the cores" in first.machine(_run(0, 1))
-    assert "shared: others took 66 % of the cores" in first.machine(_run(1, 0))
+    assert "a quiet machine: others took 1 % of the cores" in first.machine(_run(0, 1))
+    assert "a shared machine: others took 66 % of the cores" in first.machine(_run(1, 0))
     unknown = bench_runs.run([bench_runs.record(20.0, [None] * 9)])
     assert first.machine(unknown).endswith("quiet or shared: not known")
     assert not unknown.doubt
