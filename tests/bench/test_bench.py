@@ -58,7 +58,8 @@ def test_runs_resumes_and_compares_without_peers(tmp_path: Path) -> None:
 
     more = (*DENSE, "4Ki", *TINY, "--out", tmp_path, "--resume", "--plain")
     before = json.loads((tmp_path / "results.json").read_text())["records"]
-    assert bench(*more).returncode == 0
+    resumed = bench(*more)
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     after = json.loads((tmp_path / "results.json").read_text())["records"]
     assert after[:2] == before and len(after) == 3
 
