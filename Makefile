@@ -32,7 +32,7 @@ help:
 	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads,'
 	@echo '               call everything with odd arguments, 120,000 times'
 	@echo 'make mutate    make small wrong changes, one at a time, each of which the tests must notice'
-	@echo 'make bench     measure, quickly, against the peers that are installed: TensorFlow, or all'
+	@echo 'make bench     measure for five minutes, against the peers installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
 	@echo 'make clean     remove everything that make made'
 
@@ -70,6 +70,7 @@ lint: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff format --check $(PY_CODE)
 	$(VENV)/bin/mypy --strict python/slotwise
 	$(VENV)/bin/python scripts/check_arrows.py
+	$(VENV)/bin/mypy --strict bench
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
 
 format: $(VENV)/.tools-lint
@@ -105,8 +106,8 @@ $(VENV)/.project: $(WHEEL)
 	$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
-# The tests run the benchmark too.
-$(VENV)/.tools-test: EXTRAS := bench
+# The tests run the benchmark too, and its types are checked.
+$(VENV)/.tools-test $(VENV)/.tools-lint: EXTRAS := bench
 $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
 	$(VENV)/bin/python scripts/requirements.py $* $(EXTRAS) >$@.txt
 	$(VENV)/bin/python $(PIP) install -r $@.txt

@@ -18,7 +18,7 @@ from bench.measure.in_turn import Plan
 from bench.peers import all_peers
 from bench.peers.base import Peer
 from bench.results import records as store
-from bench.results.units import parse_size
+from bench.results.units import parse_size, show_count
 from bench.run import (
     QUICK_S,
     Task,
@@ -207,7 +207,9 @@ def measure(args: argparse.Namespace, console: Console) -> int:
         _same_conditions(earlier, results)
         results = earlier
 
-    with progress(console, len(todo)) as advance:
+    deadline = started + QUICK_S if is_quick else None
+    limit_s = None if deadline is None else deadline - time.perf_counter()
+    with progress(console, len(todo), limit_s) as advance:
 
         def report(task: Task, record: store.Record | None) -> None:
             _, case, peer = task
@@ -216,7 +218,6 @@ def measure(args: argparse.Namespace, console: Console) -> int:
                 against = f" against {peer.name}" if peer else ""
                 console.print(f"[red]{case.name}{against}: {record.status}[/] {record.note}")
 
-        deadline = started + QUICK_S if is_quick else None
         finished = run(todo, results, path, ours, args.threads, plan, report, deadline)
 
     if finished and threads.SUITE in names:
@@ -239,7 +240,7 @@ def _announce(
     against = ", ".join(peer.name for peer in peers) or "no peer"
     about = f"about {show_span(expected_s(plan, len(todo)))} on a quiet machine"
     console.print(
-        f"{len(todo)} cases of {suites} suites against {against}: "
+        f"{show_count(len(todo), 'case')} of {show_count(suites, 'suite')} against {against}: "
         f"{'less than 5 minutes' if is_quick else about}. "
         "Ctrl-C keeps what is finished; --resume goes on from there.",
         highlight=False,

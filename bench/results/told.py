@@ -29,6 +29,7 @@ class Told:
     title = ""
     about = ""  # one sentence, shown above its table
     limits = False  # measure the stream loops beside it
+    limit = "a plain loop with as many reads and writes"
     unit = "elements"  # what a case's size counts
     rank = 0  # the order in reports
     is_over_sizes = False  # one op on one array a case: part of the chart of ratios over sizes
@@ -90,8 +91,8 @@ class Told:
         least, record = min(shares, key=_first)
         mean = geometric_mean(share for share, _ in shares)
         return (
-            f"At {self.place(record)} it moves {100 * mean:.0f} % of the bytes per second of a "
-            f"plain loop (least {100 * least:.0f} %: {record.label})."
+            f"At {self.place(record)} it moves {100 * mean:.0f} % of the bytes per second of "
+            f"{self.limit} (least {100 * least:.0f} %: {record.label})."
         )
 
     def grids(self, records: Sequence[Record]) -> list[Grid]:

@@ -44,5 +44,9 @@ def show_rate(rate: float | None) -> str:
     return "-" if rate is None else f"{rate / 1e9:.1f} GB/s"
 
 
+def show_count(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def show_ratio(ratio: float) -> str:
     return f"{ratio:.2f}x" if ratio < 10 else f"{ratio:.1f}x"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.results.records import LIMIT, OURS, Record, Results
-from bench.results.stats import geometric_mean
-from bench.results.units import show_ratio, show_size, show_time
+from bench.results.stats import Ratio, geometric_mean
+from bench.results.units import show_count, show_ratio, show_size, show_time
 from bench.results.views import Brief, Chart, Grid, Line, rated
 from bench.suites import all_suites
 
@@ -49,38 +49,22 @@ def figures(results: Results) -> list[Figure]:
 
 def _figure(brief: Brief, peer: str) -> Figure | None:
     ratios = [x.minima for r, x in rated(brief.records) if r.peer == peer]
-    if ratios:
-        return Figure(
-            show_ratio(geometric_mean(ratios)),
-            brief.what,
-            f"the speed of {peer}; {_span(ratios, show_ratio)} over {_count(ratios)}",
-        )
-    if peer:
-        return None
     shares = [100 * f.minima for r in brief.records if (f := r.fraction(LIMIT))]
-    if shares:
-        return Figure(
-            f"{geometric_mean(shares):.0f} %",
-            brief.what,
-            f"of the rate of a plain loop; {_span(shares, lambda x: f'{x:.0f}')} % over "
-            f"{_count(shares)}",
-        )
     times = [t for r in brief.records if (t := r.best(OURS))]
-    if not times:
+    if ratios:
+        return _of(ratios, show_ratio, brief.what, f"the speed of {peer}; ")
+    if peer or not times:
         return None
-    return Figure(
-        show_time(geometric_mean(times)),
-        brief.what,
-        f"{_span(times, show_time)} over {_count(times)}",
-    )
+    if shares:
+        return _of(shares, lambda x: f"{x:.0f} %", brief.what, "of the rate of a plain loop; ")
+    return _of(times, show_time, brief.what, "")
 
 
-def _span(values: Sequence[float], show: Callable[[float], str]) -> str:
-    return f"{show(min(values))} to {show(max(values))}"
-
-
-def _count(values: Sequence[float]) -> str:
-    return f"{len(values)} case{'s' if len(values) > 1 else ''}"
+def _of(values: Sequence[float], show: Callable[[float], str], what: str, of: str) -> Figure:
+    """The geometric mean of some cases."""
+    span = f"{show(min(values))} to {show(max(values))}"
+    detail = f"{of}{span} over {show_count(len(values), 'case')}"
+    return Figure(show(geometric_mean(values)), what, detail)
 
 
 def ratios_over_sizes(results: Results) -> Chart | None:
@@ -113,20 +97,21 @@ def machine(results: Results) -> str:
     if taken is None:
         words.append("quiet or shared: not known")
     else:
-        state = "quiet" if taken <= results.busy else "shared"
-        words.append(f"{state}: others took {100 * taken:.0f} % of the cores")
+        how = "a quiet machine" if taken <= results.busy else "a shared machine"
+        words.append(f"{how}: others took {100 * taken:.0f} % of the cores")
     return ", ".join(word for word in words if word)
 
 
 def short(runs: Sequence[Results]) -> Grid:
     """A few kinds of cases by geometric mean, peers as columns; of several runs, a row for each."""
-    found = list(dict.fromkeys(peer for results in runs for peer in peers(results)))
+    timed = [(r, x) for results in runs for b in _briefs(results) for r, x in rated(b.records)]
+    found = [p for p in dict.fromkeys(p for run in runs for p in peers(run)) if _mean(timed, p)]
     kinds = dict.fromkeys(brief.what for results in runs for brief in _briefs(results))
     rows = []
     for what in kinds:
         for results in runs:
             records = [r for b in _briefs(results) if b.what == what for r in b.records]
-            cells = [_mean(records, peer) for peer in found]
+            cells = [_mean(rated(records), peer) for peer in found]
             if any(cells):
                 target = results.settings["peers"].get(OURS, {}).get("target", "?")
                 rows.append([what, *([target] if len(runs) > 1 else []), *cells])
@@ -134,6 +119,6 @@ def short(runs: Sequence[Results]) -> Grid:
     return Grid("In short", [head, *rows])
 
 
-def _mean(records: Sequence[Record], peer: str) -> str:
-    ratios = [x.minima for r, x in rated(records) if r.peer == peer]
+def _mean(timed: Sequence[tuple[Record, Ratio]], peer: str) -> str:
+    ratios = [x.minima for r, x in timed if r.peer == peer]
     return show_ratio(geometric_mean(ratios)) if ratios else ""

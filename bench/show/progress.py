@@ -9,14 +9,18 @@ from collections.abc import Callable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from bench.results.units import show_count
+
 EVERY_S = 10.0  # a line
 
 
 @contextlib.contextmanager
-def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
-    """A function that counts one more case, and names it."""
+def progress(
+    console: Console, total: int, limit_s: float | None
+) -> Iterator[Callable[[str], None]]:
+    """A function that counts one more case, and names it. The run ends after ``limit_s``."""
     if not console.is_terminal:
-        yield _lines(console, total)
+        yield _lines(console, total, limit_s)
         return
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(TextColumn("{task.description}"), *columns, console=console) as bar:
@@ -24,7 +28,7 @@ def progress(console: Console, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda name: bar.update(task, advance=1, description=name)
 
 
-def _lines(console: Console, total: int) -> Callable[[str], None]:
+def _lines(console: Console, total: int, limit_s: float | None) -> Callable[[str], None]:
     count, started = 0, time.perf_counter()
     shown = started
 
@@ -34,6 +38,8 @@ def _lines(console: Console, total: int) -> Callable[[str], None]:
         if now - shown >= EVERY_S:
             shown = now
             left = (now - started) / count * (total - count)
+            if limit_s is not None:
+                left = min(left, max(0.0, started + limit_s - now))
             console.print(f"[{count}/{total}] {name}, {show_span(left)} left", markup=False)
 
     return advance
@@ -42,7 +48,7 @@ def _lines(console: Console, total: int) -> Callable[[str], None]:
 def show_span(seconds: float) -> str:
     """As people say it: seconds, minutes, hours."""
     if seconds < 90:
-        return f"{seconds:.0f} seconds"
+        return show_count(round(seconds), "second")
     if seconds < 5400:
-        return f"{seconds / 60:.0f} minutes"
+        return show_count(round(seconds / 60), "minute")
     return f"{seconds / 3600:.1f} hours"

@@ -38,7 +38,7 @@ def write(results: Results, path: Path) -> None:
             settings=results.settings,
             machine=first.machine(results),
             figures=first.figures(results),
-            chart=charts.lines(chart, peers, (9.2, 3.6)) if chart else "",
+            chart=charts.lines(chart, peers, (12.4, 4.2)) if chart else "",
             overviews=overviews(results),
             targets=[row for row in judged(results) if row.value],
             command=_command(results),
@@ -68,7 +68,7 @@ def _part(name: str, runs: Sequence[Results]) -> str:
         return in_markdown(first.short(runs[:1]))
     results = runs[0]
     grids = [
-        (suite, suite.grids(records))
+        (suite, suite.grids(records), _differing(results.find(suite=suite.name, status="wrong")))
         for suite in all_suites().values()
         if (records := results.find(suite=suite.name, status="ok"))
     ]
@@ -81,9 +81,15 @@ def _part(name: str, runs: Sequence[Results]) -> str:
         short=first.short(runs),
         targets=[row for row in judged(results) if row.value],
         command=_command(results),
-        suites=[(suite, found) for suite, found in grids if found],
+        suites=[(suite, found, wrong) for suite, found, wrong in grids if found],
         in_markdown=in_markdown,
     )
+
+
+def _differing(records: Sequence[Record]) -> str:
+    """What was not timed because a peer computes something else, in a sentence; or nothing."""
+    names = dict.fromkeys(f"{r.label} ({r.peer}, {r.dtype})" for r in records)
+    return f"Not timed, results differ: {', '.join(names)}." if names else ""
 
 
 def in_markdown(grid: Grid) -> str:

@@ -35,7 +35,11 @@ class Dense(Suite):
         ops = chosen_ops(options)
         against = ("tensorflow",) if level == "targets" else None
         found = [
-            Case(self.name, op, d, s, against=against) for d in dtypes for s in sizes for op in ops
+            Case(self.name, op, d, s, against=against)
+            for d in dtypes
+            for s in sizes
+            for op in ops
+            if options.sizes or (d, s) != ("float32", 64)  # the cost of a call: once
         ]
         if not options.sizes and "ApplyFtrl" in ops and "float32" in dtypes:
             found.append(

@@ -46,6 +46,7 @@ class Optimizers(Suite):
         "gradients. Sizes are the elements of the gradients."
     )
     limits = True
+    limit = "a plain loop over as many bytes"
     rank = 8
     method = "optimizer"
 

@@ -56,6 +56,7 @@ class Sparse(Suite):
         "equal ids are summed, and the sum is applied once."
     )
     limits = True
+    limit = "a plain loop over as many bytes"
     unit = "ids"
     rank = 4
     method = "sparse"

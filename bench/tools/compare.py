@@ -74,7 +74,13 @@ def _differences(old: Results, new: Results) -> list[str]:
 
 
 def show(console: Console, old: Results, new: Results) -> int:
-    """Prints the comparison; returns 1 if something became slower by both measures."""
+    """Prints the comparison; returns 1 if something became slower by both measures.
+
+    Runs that must not be believed are not judged by: 2.
+    """
+    doubts = [f"{run.created}: {run.doubt}" for run in (old, new) if run.doubt]
+    for doubt in doubts:
+        console.print(f"[bold red]{doubt}[/]", highlight=False)
     for line in _differences(old, new):
         console.print(f"[yellow]not the same conditions[/]: {line}")
     found = changes(old, new)
@@ -94,7 +100,7 @@ def show(console: Console, old: Results, new: Results) -> int:
             show_time(change.new.best(OURS)),
             f"{change.direct:.2f}x",
             relative,
-            f"[{colours[change.verdict]}]{change.verdict}[/]",
+            "not judged" if doubts else f"[{colours[change.verdict]}]{change.verdict}[/]",
         )
     console.print(table)
     if found:
@@ -105,4 +111,4 @@ def show(console: Console, old: Results, new: Results) -> int:
     gone = {r.key for r in old.records} - {r.key for r in new.records}
     if gone:
         console.print(f"{len(gone)} cases of the old run were not measured in the new one")
-    return int(any(c.verdict == "slower" for c in found))
+    return 2 if doubts else int(any(c.verdict == "slower" for c in found))

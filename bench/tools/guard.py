@@ -22,10 +22,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.measure.apart import Apart, on_path
 from bench.results.units import show_size, show_time
 from bench.tools import callgrind
-
-CHECKOUT = Path(__file__).resolve().parents[2]
 
 # A handful of kernels: cheap and dear arithmetic, each in the caches and one out of them.
 CASES: tuple[dict[str, Any], ...] = (
@@ -46,44 +45,22 @@ _CALLGRIND = (
 _PAIRS, _REPEATS, _SAMPLE_S, _GAP_S = 15, 3, 0.005, 0.025
 
 
-class Build:
+class Build(Apart):
     """A worker process that runs one build."""
 
     def __init__(self, name: str, packages: Path | None, threads: int) -> None:
-        self.name = name
-        environment = dict(os.environ)
-        path = [str(packages)] if packages else []
-        environment["PYTHONPATH"] = os.pathsep.join([*path, str(CHECKOUT)])
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.tools.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
+        super().__init__(name, "bench.tools.worker", os.environ | {"PYTHONPATH": _path(packages)})
         self.about = self.ask(threads=threads)
 
-    def ask(self, **order: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"guard: the {self.name} build ended unexpectedly")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def sample(self, chunk: int) -> float:
+    def take(self, chunk: int) -> float:
+        """A sample, after the pause and an untimed warm-up."""
         time.sleep(_GAP_S)
-        self.ask(sample=chunk, seconds=_SAMPLE_S / 4)
-        return float(self.ask(sample=chunk, seconds=_SAMPLE_S)["seconds"])
+        self.sample(chunk, _SAMPLE_S / 4)
+        return self.sample(chunk, _SAMPLE_S)
 
-    def close(self) -> None:
-        if self.process.poll() is None and self.process.stdin is not None:
-            self.process.stdin.write('{"quit": true}\n')
-            self.process.stdin.close()
-        self.process.wait()
+
+def _path(packages: Path | None) -> str:
+    return on_path(*([packages] if packages else []))
 
 
 @dataclass(frozen=True)
@@ -111,7 +88,7 @@ def compare(installed: Build, reference: Build, case: dict[str, Any], limit: flo
     """Pairs in turn; a repeat that shows no slow-down ends the case."""
     for build in (installed, reference):
         build.ask(prepare=case)
-    once = min(float(installed.ask(sample=1, seconds=0.002)["seconds"]) for _ in range(3))
+    once = min(installed.sample(1, 0.002) for _ in range(3))
     chunk = max(1, round(_SAMPLE_S / 8 / once))
     medians: list[float] = []
     best = {installed.name: float("inf"), reference.name: float("inf")}
@@ -119,7 +96,7 @@ def compare(installed: Build, reference: Build, case: dict[str, Any], limit: flo
         ratios = []
         for number in range(_PAIRS):
             order = (installed, reference) if number % 2 else (reference, installed)
-            taken = {build.name: build.sample(chunk) for build in order}
+            taken = {build.name: build.take(chunk) for build in order}
             best = {name: min(best[name], t) for name, t in taken.items()}
             ratios.append(taken[installed.name] / taken[reference.name])
         medians.append(statistics.median(ratios))
@@ -139,8 +116,7 @@ def instructions(packages: Path | None, case: dict[str, Any]) -> float | None:
     # One target on every machine, one thread, and nothing that depends on time or chance.
     fixed = {"SLOTWISE_TARGET": "AVX2", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}
     fixed |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    path = [str(packages)] if packages else []
-    fixed["PYTHONPATH"] = os.pathsep.join([*path, str(CHECKOUT)])
+    fixed["PYTHONPATH"] = _path(packages)
     done = subprocess.run(
         [
             *_CALLGRIND,
@@ -166,21 +142,19 @@ def guard(
         packages = Path(name)
         with console.status(f"building the reference from {reference}"):
             install_reference(reference, packages)
-        installed = Build("installed", None, threads)
-        other = Build("reference", packages, threads)
-        if installed.about["file"] == other.about["file"]:
-            raise SystemExit("guard: both builds are the same files")
         findings, counts = [], {}
-        try:
+        with (
+            Build("installed", None, threads) as installed,
+            Build("reference", packages, threads) as other,
+        ):
+            if installed.about["file"] == other.about["file"]:
+                raise SystemExit("guard: both builds are the same files")
             for case in CASES:
                 with console.status(f"{case['op']} {case['dtype']} {show_size(case['size'])}"):
                     findings.append(compare(installed, other, case, limit))
                     if count and case["size"] <= 16 << 10:
                         key = f"{case['op']}/{case['dtype']}/{case['size']}"
                         counts[key] = [instructions(p, case) for p in (None, packages)]
-        finally:
-            installed.close()
-            other.close()
     _show(findings, counts, limit, console)
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = [vars(f) | {"slower": f.slower(limit)} for f in findings]
