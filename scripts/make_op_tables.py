@@ -1,4 +1,4 @@
-"""Write the tables of ops in docs/raw_ops.md and bench/ops.py, from the ops and the registry."""
+"""Write the tables of ops in docs/raw_ops.md and bench/work/ops.py, from the ops themselves."""
 
 import inspect
 from pathlib import Path
