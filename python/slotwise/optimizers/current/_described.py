@@ -9,7 +9,7 @@ import numpy as np
 
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
-from slotwise.optimizers import _gradients
+from slotwise.optimizers import _docs, _gradients
 from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._kinds import Hyper, OneOf
@@ -56,6 +56,7 @@ class Described(Optimizer, Planned):
                 name: kind.number if isinstance(kind, Hyper) else kind
                 for name, kind in kinds.items()
             }
+            _docs.fill(cls, "current", cls.description, [p.name for p in PARAMETERS])
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         owner = type(self).__name__

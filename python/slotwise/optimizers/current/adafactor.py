@@ -28,24 +28,18 @@ class Adafactor(Described):
         var  -= alpha * x / max(1, rms(x) / clip_threshold)
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         beta_2_decay: the exponent in b, at most 0.
         epsilon_1: added to squares.
         epsilon_2: the least root mean square of a variable that steps are scaled by.
         clip_threshold: the largest root mean square of x.
         relative_step: kept in the config; as in Keras, rho is capped either way.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``; steps depend on the whole variable.
-        sparse_decay: ``"whole"``.
+        {{common}}
 
     Slots:
         ``r``, ``c`` (of rank 2 and more), ``v``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -119,7 +119,7 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
     All settings are attributes, which may be changed between steps.
 
     Args:
-        name: what errors call the optimizer.
+        name: the name in error messages.
         weight_decay: how fast weights decay; None for not at all.
         clipnorm: the largest norm of each gradient.
         clipvalue: the largest magnitude of each element of a gradient.

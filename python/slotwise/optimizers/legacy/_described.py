@@ -9,7 +9,7 @@ import numpy as np
 
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
-from slotwise.optimizers import _gradients
+from slotwise.optimizers import _docs, _gradients
 from slotwise.optimizers._description import Float
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._kinds import Hyper, is_function
@@ -56,6 +56,7 @@ class Described(Optimizer, Planned):
         cls._applies_itself = not changed.isdisjoint(_APPLY_HOOKS)
         if "description" in vars(cls):
             cls._kinds = {**Optimizer._kinds, **kinds_of(cls.description)}
+            _docs.fill(cls, "legacy", cls.description)
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         super().__init__(arguments.pop("name"), **kwargs)

@@ -38,17 +38,12 @@ class Nadam(Described):
         beta_2: decay of v.
         epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
         schedule_decay: how fast momentum is warmed up. It is ``decay`` in the config.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
 
     Slots:
         ``m``, ``v``; and one number, ``momentum_cache``, after `iterations` in `weights`.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

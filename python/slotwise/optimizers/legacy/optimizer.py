@@ -45,7 +45,7 @@ class Optimizer(Weights, Hyperparameters):
     ``_decayed_lr`` is the learning rate of the step.
 
     Args:
-        name: what errors call the optimizer; None or "" for one made from the class.
+        name: the name in error messages; None or "" for one made from the class.
         gradient_aggregator: a function of a list of (gradient, variable) pairs that returns such a
             list; the first thing that is done to gradients.
         gradient_transformers: functions of the same kind; the last thing.
