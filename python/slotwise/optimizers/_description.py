@@ -108,6 +108,8 @@ class Description:
     is_whole: bool = False  # an element's update depends on the whole variable
     optional_iterations: bool = False  # a list of weights may lack the count of iterations
     spare_slots: int = 0  # a list of weights may have so many more slots (older formats)
+    # Arguments by which it differs what a sparse gradient changes, for `support_matrix`.
+    variants: tuple[Mapping[str, Any], ...] = ({},)
 
     @cached_property
     def by_name(self) -> dict[str, Parameter]:

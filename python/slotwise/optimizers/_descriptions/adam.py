@@ -58,6 +58,7 @@ LEGACY = Description(
     coefficients=coefficients,
     config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon", "amsgrad"),
     spare_slots=1,
+    variants=({}, {"amsgrad": True}),
 )
 CURRENT = replace(
     LEGACY,
@@ -77,4 +78,5 @@ ADAMW = replace(
         _AMSGRAD,
     ),
     coefficients=coefficients,
+    variants=({},),
 )

@@ -60,6 +60,7 @@ LEGACY = Description(
     coefficients=_coefficients,
     config=("learning_rate", "decay", "rho", "momentum", "epsilon", "centered"),
     optional_iterations=True,
+    variants=({}, {"momentum": 0.9}),
 )
 CURRENT = replace(
     LEGACY,

@@ -42,6 +42,7 @@ LEGACY = Description(
     update=_legacy_update,
     coefficients=_coefficients,
     config=("learning_rate", "decay", "momentum", "nesterov"),
+    variants=({"momentum": 0.0}, {"momentum": 0.9}),
 )
 CURRENT = replace(
     LEGACY,

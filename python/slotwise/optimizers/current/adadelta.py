@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adadelta
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
+@_registry.also_called("experimentaladadelta")
 class Adadelta(Described):
     """Adadelta: steps scaled by the root mean square of past steps over that of past gradients.
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adafactor
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight
 
 
+@_registry.register("current")
 class Adafactor(Described):
     """Adafactor: steps scaled by running means of squares, of which only two margins are kept.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adagrad
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
+@_registry.also_called("experimentaladagrad")
 class Adagrad(Described):
     """Adagrad: steps scaled by the root of the sum of squared gradients.
 

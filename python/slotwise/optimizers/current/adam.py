@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adam
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
+@_registry.also_called("experimentaladam")
 class Adam(Described):
     """Adam: steps by running means of gradients, scaled by those of their squares.
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adam
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
 class AdamW(Described):
     """Adam with a weight decay that does not pass through its running means.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import lion
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
 class Lion(Described):
     """Lion: steps of one length, by the sign of a running mean.
 

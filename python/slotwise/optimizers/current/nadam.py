@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
+from slotwise.optimizers import _registry
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._gradients import Pair
@@ -19,6 +20,7 @@ from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight, weight
 
 
+@_registry.register("current")
 class Nadam(Described):
     """Nadam: Adam with Nesterov momentum that is warmed up.
 

@@ -12,7 +12,7 @@ from slotwise import _arguments
 from slotwise._autodiff import GradientTape
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
-from slotwise.optimizers import _gradients, schedules
+from slotwise.optimizers import _gradients, _registry, schedules
 from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import (
@@ -98,6 +98,7 @@ SETTINGS = (
 )
 
 
+@_registry.kind("current")
 class Optimizer(SlotsByVariable, LearningRate, Accumulation):
     """Base class of the optimizers, and of your own.
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight
 
 
+@_registry.register("current")
+@_registry.also_called("experimentalsgd")
 class SGD(Described):
     """Gradient descent, with momentum.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adagrad
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class Adagrad(Described):
     """Adagrad: steps scaled by the root of the sum of squared gradients.
 

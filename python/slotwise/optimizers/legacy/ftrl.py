@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import ftrl
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class Ftrl(Described):
     """Follow the regularized leader, for sparse linear models.
 

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 
 from slotwise import _arguments
 from slotwise._variable import Variable
+from slotwise.optimizers import _registry
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._numbers import StepNumbers
@@ -21,6 +22,7 @@ from slotwise.optimizers.legacy._described import COMMON, Described
 _log = logging.getLogger("slotwise")
 
 
+@_registry.register("legacy")
 class Nadam(Described):
     """Nadam: Adam with Nesterov momentum that is warmed up.
 

@@ -13,7 +13,7 @@ import numpy as np
 from slotwise import _arguments, _autodiff
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable, is_float
-from slotwise.optimizers import _gradients, schedules
+from slotwise.optimizers import _gradients, _registry, schedules
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import FUNCTION, FUNCTIONS, TEXT, Hyper, Kind, Number
 from slotwise.optimizers._loss import gradients, recorded, tape_of
@@ -36,6 +36,7 @@ _KEYWORDS: dict[str, Kind] = {
 }
 
 
+@_registry.kind("legacy")
 class Optimizer(Weights, Hyperparameters):
     """Base class of the optimizers, and of your own.
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class SGD(Described):
     """Gradient descent, with momentum.
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from slotwise._autodiff import GradientTape
-from slotwise.optimizers import _gradients
+from slotwise.optimizers import _gradients, _registry
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers.current import Optimizer
 from slotwise.optimizers.loss_scale._shared import LossScale
@@ -25,6 +25,9 @@ _DELEGATED = frozenset(
 )
 
 
+@_registry.kind("current")
+@_registry.register("current", "lossscaleoptimizer", module="keras.mixed_precision")
+@_registry.also_called("lossscaleoptimizerv3")
 class LossScaleOptimizerV3(LossScale):
     """A `LossScaleOptimizer` around an optimizer of the current API.
 

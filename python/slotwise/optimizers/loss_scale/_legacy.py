@@ -41,6 +41,9 @@ class _ByInner(ABCMeta):
         return type.__call__(LossScaleOptimizerV3 if is_current else cls, *args, **kwargs)
 
 
+@_registry.kind("legacy")
+@_registry.register("legacy", module="keras.mixed_precision")
+@_registry.also_called("lossscaleoptimizerv1")
 class LossScaleOptimizer(LossScale, metaclass=_ByInner):
     """An optimizer whose loss is scaled up, so that small gradients do not vanish in float16.
 
@@ -155,12 +158,3 @@ class LossScaleOptimizer(LossScale, metaclass=_ByInner):
 
 
 LossScaleOptimizer.register(LossScaleOptimizerV3)  # is one, too
-
-_registry.register_kind(LossScaleOptimizer, "legacy")
-_registry.register_kind(LossScaleOptimizerV3, "current")
-_registry.register(LossScaleOptimizer, "legacy", "keras.mixed_precision")
-_registry.register(LossScaleOptimizerV3, "current", "keras.mixed_precision")
-for _family in ("legacy", "current"):
-    _registry.register_alias(_family, "lossscaleoptimizerv1", LossScaleOptimizer)
-    _registry.register_alias(_family, "lossscaleoptimizerv3", LossScaleOptimizerV3)
-_registry.register_alias("current", "lossscaleoptimizer", LossScaleOptimizerV3)
