@@ -14,8 +14,8 @@ from slotwise.optimizers import _gradients
 from slotwise.optimizers._description import Description, Float, Scope, Update
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._numbers import StepNumbers
-from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers._step import Plan, Plans
 
 NO_CLIPS: dict[str, Any] = dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"))
 

@@ -12,8 +12,8 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _gradients
 from slotwise.optimizers._description import Update
 from slotwise.optimizers._gradients import Places
-from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers._step import Plan, Plans
 
 _ADDING = Update("GradientDescent", (), "rows")
 

@@ -14,10 +14,10 @@ from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._kinds import Hyper, OneOf
 from slotwise.optimizers._numbers import rounded
-from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
 from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry, constrain
+from slotwise.optimizers._step import Plan, Plans
 from slotwise.optimizers.current._keras3 import Weight, weight
 from slotwise.optimizers.current.optimizer import PARAMETERS, Optimizer
 

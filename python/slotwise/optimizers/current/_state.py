@@ -11,7 +11,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from slotwise import _arguments
 from slotwise._variable import Variable, described
-from slotwise.optimizers._plan import Plans
 from slotwise.optimizers._state import (
     Belongings,
     Entry,
@@ -22,6 +21,7 @@ from slotwise.optimizers._state import (
     values_of,
 )
 from slotwise.optimizers._state_dict import StateDict
+from slotwise.optimizers._step import Plans
 from slotwise.optimizers.current import _keras3
 
 _log = logging.getLogger("slotwise")

@@ -13,9 +13,9 @@ from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._numbers import StepNumbers
-from slotwise.optimizers._plan import Plan
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers._step import Plan
 from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight, weight
 

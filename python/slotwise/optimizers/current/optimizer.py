@@ -30,7 +30,7 @@ from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._state import Entry, Variables, constrain, listed
 from slotwise.optimizers.current import _around, _keras3
 from slotwise.optimizers.current._accumulation import Accumulation
-from slotwise.optimizers.current._rate import LearningRate
+from slotwise.optimizers.current._settings import LearningRate
 from slotwise.optimizers.current._state import SlotsByVariable
 
 _log = logging.getLogger("slotwise")

@@ -13,10 +13,10 @@ from slotwise.optimizers import _docs, _gradients
 from slotwise.optimizers._description import Float
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._kinds import Hyper, is_function
-from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._planned import NO_CLIPS, Planned
 from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry, constrain
+from slotwise.optimizers._step import Plan, Plans
 from slotwise.optimizers.legacy.optimizer import (
     ApplyState,
     Optimizer,

@@ -15,8 +15,8 @@ from slotwise.optimizers import _registry
 from slotwise.optimizers._description import Float, Numbers, compute_type
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._numbers import StepNumbers
-from slotwise.optimizers._plan import Plan
 from slotwise.optimizers._signature import constructor
+from slotwise.optimizers._step import Plan
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 _log = logging.getLogger("slotwise")
