@@ -35,7 +35,7 @@ def support_matrix() -> list[dict[str, Any]]:
     for api in families:
         for name, cls in sorted(_registry.described(api).items()):
             for options in cls.description.variants:
-                scope = cls.description.update(cls(**options)).scope
+                scope = cls.description.update(cls(**options)._options()).scope
                 for mode in sparse_modes(cls.description):
                     row = {"api": api, "optimizer": name, "options": dict(options), "sparse": mode}
                     matrix.append({**row, **_TOUCHED[scope if mode == "keras" else "rows"]})

@@ -11,8 +11,7 @@ import numpy as np
 
 from slotwise import _tracking
 from slotwise._variable import Variable
-from slotwise.optimizers._description import compute_type
-from slotwise.optimizers._numbers import rounded
+from slotwise.optimizers._numbers import compute_type, rounded
 
 
 def decay(variable: Variable, rows: Any, weight_decay: Any, rate: Any) -> None:

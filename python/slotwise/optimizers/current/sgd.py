@@ -48,4 +48,5 @@ class SGD(Described):
 
     def _slots_in_keras(self, keras: int) -> list[Weight]:
         """Keras 3 has none without momentum."""
-        return super()._slots_in_keras(keras) if keras == 2 or self._momentum else []
+        is_there = keras == 2 or self._options()["momentum"]
+        return super()._slots_in_keras(keras) if is_there else []
