@@ -61,7 +61,7 @@ class Nadam(Described):
     __init__ = constructor(nadam.LEGACY, COMMON)
 
     _cache: Variable | None = None
-    _step: tuple[int, float, float] | None = None  # iterations, the cache before and after
+    _of_step: tuple[int, float, float] | None = None  # iterations, the cache before and after
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         if "decay" in kwargs:  # Keras does not say so
@@ -104,9 +104,9 @@ class Nadam(Described):
         """momentum_cache as it was at the start of this step."""
         assert self._cache is not None
         value, step = float(self._cache), self._step_count()
-        if self._step is None or self._step[0] != step or value not in self._step[1:]:
-            self._step = (step, value, value)
-        return self._step[1]
+        if self._of_step is None or self._of_step[0] != step or value not in self._of_step[1:]:
+            self._of_step = (step, value, value)
+        return self._of_step[1]
 
     def _reading(self, step: Step) -> Reading:
         """With momentum_cache, and what it becomes."""
@@ -117,6 +117,6 @@ class Nadam(Described):
         if kind not in step.types:
             return reading._replace(parts=parts)
         product = float(nadam.legacy_product(reading.numbers(kind, part=before)))
-        assert self._step is not None
-        self._step = (*self._step[:2], product)
+        assert self._of_step is not None
+        self._of_step = (*self._of_step[:2], product)
         return reading._replace(parts=parts, changes=((self._cache.value, product),))
