@@ -131,4 +131,4 @@ class Described(WithSlots):
 
     def _rows_around(self, gradient: Any) -> Any:
         is_of_rows = isinstance(gradient, IndexedSlices) and self.sparse_decay == "touched"
-        return gradient.indices if is_of_rows else ...
+        return gradient.indices if is_of_rows else None

@@ -17,7 +17,7 @@ from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import FLAG, PATTERNS, TEXT, VARIABLES, Kind
 from slotwise.optimizers._loss import gradients, recorded
 from slotwise.optimizers._state import Entry, Variables, constrain, listed
-from slotwise.optimizers.current import _around, _keras3
+from slotwise.optimizers.current import _decay_average, _keras3
 from slotwise.optimizers.current._accumulation import Accumulation
 from slotwise.optimizers.current._settings import (
     BEYOND,
@@ -282,7 +282,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             with self._lock.step():
                 entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
                 for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
-                    _around.overwrite(entry.variable, ..., average)
+                    entry.variable.assign(average.value)
 
     # ----- by name -------------------------------------------------------------------------------
 
@@ -488,7 +488,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
                 following = [*entries, *self._others(entries)]
         if self.use_ema:
             for entry in following:
-                self._follow(entry, ..., *how)
+                self._follow(entry, None, *how)
         return stepped
 
     def _build_for(self, pairs: list[Pair]) -> None:
@@ -505,11 +505,11 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         """One step of these variables, each by `update_step`."""
         pairs = _gradients.clip(pairs, **self._clips())
         pairs = [(_deduplicated(grad, var), var) for grad, var in pairs]
-        weight_decay = self._decay_before()
-        if weight_decay is not None:
-            for grad, var in pairs:
-                if self._use_weight_decay(var):
-                    _around.decay(var, self._rows_around(grad), weight_decay, self.learning_rate)
+        op, weight_decay = f"{self.name}.apply_gradients", self._decay_before()
+        for grad, var in pairs if weight_decay else ():
+            if self._use_weight_decay(var):
+                rows = self._rows_around(grad)
+                _decay_average.decay(op, var, rows, weight_decay, self.learning_rate)
         for grad, var in pairs:
             self.update_step(grad, var)
         if self.use_ema:
@@ -519,14 +519,12 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
 
     def _follow(self, entry: Entry, rows: Any, momentum: float, overwrites: bool) -> None:
         """Let the average of a variable follow."""
-        held = self._average_of(entry)
-        _around.average(held, entry.variable, rows, momentum)
-        if overwrites:
-            _around.overwrite(entry.variable, rows, held)
+        op, held = f"{self.name}.apply_gradients", self._average_of(entry)
+        _decay_average.average(op, held, entry.variable, rows, momentum, overwrites)
 
     def _rows_around(self, gradient: Any) -> Any:
-        """The rows that decay, and whose average follows."""
-        return ...
+        """The rows that decay, and whose average follows; None for all."""
+        return None
 
     def update_step(self, gradient: Any, variable: Variable) -> None:
         """Hook: update a variable by its gradient.
