@@ -132,8 +132,7 @@ def changing(*arrays: NDArray[Any]) -> AbstractContextManager[None]:
     return _Changing(arrays) if _tracked else _NOTHING
 
 
-def is_used() -> bool:
-    return bool(_tracked)
+is_used = _tracked.__len__  # whether there are any; no function of Python's: each step asks
 
 
 def mark(array: NDArray[Any], rows: Any = None) -> None:

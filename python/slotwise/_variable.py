@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, NoReturn, Protocol
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -115,9 +116,13 @@ class Variable(NDArrayOperatorsMixin):
         self._trainable = trainable
         self._constraint = constraint
 
-    @property
-    def value(self) -> NDArray[Any]:
-        return self._array
+    if TYPE_CHECKING:
+
+        @property
+        def value(self) -> NDArray[Any]: ...
+
+    else:
+        value = property(attrgetter("_array"))  # no function of Python's: each step reads some
 
     @property
     def name(self) -> str:

@@ -61,11 +61,11 @@ def test_nothing_grows(api: Any, name: str) -> None:
     p, g = np.zeros((3, 2)), np.ones((3, 2))
     opt = getattr(api, name)(0.1)
     opt.apply_gradients([(g, p[:])])
-    plan, count = opt._plans.latest, len(states(opt))
+    step, count = opt._prepared_steps.latest, len(states(opt))
     for _ in range(1000):
         opt.apply_gradients([(g, p[:])])
-    assert opt._plans.latest is plan
-    assert len(opt._plans._plans) == 1
+    assert opt._prepared_steps.latest is step
+    assert len([*opt._prepared_steps]) == 1
     assert len(states(opt)) == count
 
 

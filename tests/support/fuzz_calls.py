@@ -718,8 +718,16 @@ def checkpoints(rng: Rng) -> Call:
 
 # ----- what is asserted --------------------------------------------------------------------------
 
-_CACHES = {"_plans", "_by_memory", "_by_array", "_base", "memory", "is_claimed", "_is_restored"}
-_CACHES |= {"_scaled", "_unscaled", "_apply_state", "_of_part", "latest", "_step", "_next", "_lock"}
+_CACHES = {
+    "_prepared_steps",
+    "_by_memory",
+    "_by_array",
+    "_base",
+    "memory",
+    "is_claimed",
+    "_is_restored",
+}
+_CACHES |= {"_scaled", "_unscaled", "_apply_state", "latest", "_step", "_lock"}
 
 
 def photograph(x: Any, seen: dict[int, Any]) -> Any:

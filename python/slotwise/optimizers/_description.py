@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol, TypeAlias
-
-import numpy as np
+from typing import Any, Literal, TypeAlias
 
 from slotwise.optimizers._kinds import FRACTION, HYPER, NOT_NEGATIVE, RATE, Hyper, Kind, Number
-
-Float: TypeAlias = Any  # a NumPy float32 or float64
+from slotwise.optimizers._numbers import Numbers
 
 # What a sparse gradient changes: rows of the variable and its slots that it has, all rows of the
 # slots, or all rows of all.
@@ -42,7 +38,7 @@ class Slot:
     role: str  # what an `Update` calls it
     name: str = ""  # as users see it; by default as the role
     initial: str | None = None  # the parameter that holds its initial value; None: 0
-    exists: Callable[[Any], bool] | None = None  # asked of the optimizer; None: always
+    needs: str | None = None  # the option that it is there with; None: always
     shape: Callable[[Shape], Shape | None] | None = None  # None: the variable's; of None: no slot
 
     def __post_init__(self) -> None:
@@ -62,30 +58,7 @@ class Update:
     attrs: tuple[bool, ...] = ()
 
 
-class Numbers(Protocol):
-    """The numbers of one step, for a type that is computed in."""
-
-    @property
-    def optimizer(self) -> Any: ...
-
-    @property
-    def type(self) -> type[Float]: ...
-
-    @property
-    def lr(self) -> Float: ...
-
-    @property
-    def step(self) -> int:
-        """From 1 on."""
-        ...
-
-    def __getitem__(self, parameter: str) -> Float:
-        """Of the type, or a Python float if the kernel is to round it."""
-        ...
-
-    def power(self, parameter: str) -> Float:
-        """parameter^step"""
-        ...
+Options: TypeAlias = Mapping[str, bool]  # by name, whether they are on
 
 
 @dataclass(frozen=True)
@@ -95,9 +68,11 @@ class Description:
     name: str
     parameters: tuple[Parameter, ...]
     slots: tuple[Slot, ...]
-    update: Callable[[Any], Update]  # asked of the optimizer: flags choose among kernels
+    update: Callable[[Options], Update]
     coefficients: Callable[[Numbers], Mapping[str, Any]]  # of the kernel, by their names
     config: tuple[str, ...]  # keys, in order, after those that all optimizers have
+    # Parameters that choose among kernels and slots: flags, and numbers that are on above 0.
+    options: tuple[str, ...] = ()
     name_before: str | None = None  # the parameter that `name` stands before; None: at the end
     # Slots that a variable has all before the next variable has any; the others come after them,
     # each for all variables.
@@ -108,10 +83,22 @@ class Description:
     is_whole: bool = False  # an element's update depends on the whole variable
     optional_iterations: bool = False  # a list of weights may lack the count of iterations
     spare_slots: int = 0  # a list of weights may have so many more slots (older formats)
+    # Arguments by which it differs what a sparse gradient changes, for `support_matrix`.
+    variants: tuple[Mapping[str, Any], ...] = ({},)
 
     @cached_property
     def by_name(self) -> dict[str, Parameter]:
         return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
+        """The parameters that a step reads, all except for the learning rate."""
+        return tuple(p.name for p in self.parameters if p.name != LEARNING_RATE.name)
+
+    @cached_property
+    def exact(self) -> frozenset[str]:
+        """Those that are not rounded to float32."""
+        return frozenset(p.name for p in self.parameters if not p.through_float32)
 
     @cached_property
     def slot_names(self) -> dict[str, str]:
@@ -119,10 +106,10 @@ class Description:
         return {slot.role: slot.name for slot in self.slots}
 
     def slots_of(
-        self, optimizer: Any, shapes: Sequence[Shape]
+        self, options: Options, shapes: Sequence[Shape]
     ) -> Iterator[tuple[int, Slot, Shape]]:
         """The slots beside variables of these shapes, in the order in which they are made."""
-        slots = [s for s in self.slots if s.exists is None or s.exists(optimizer)]
+        slots = [s for s in self.slots if s.needs is None or options[s.needs]]
         together = [slot for slot in slots if slot.role in self.interleaved]
         order = [(i, slot) for i in range(len(shapes)) for slot in together]
         order += [(i, slot) for slot in slots if slot not in together for i in range(len(shapes))]
@@ -153,16 +140,3 @@ MOMENTUM_IN_RANGE = replace(
         )
     ),
 )
-
-
-def power(base: Float, exponent: float | Float) -> Float:
-    """base^exponent, computed in float64 and rounded once."""
-    try:
-        return type(base)(math.pow(base, exponent))
-    except OverflowError:
-        return type(base)(math.inf)
-
-
-def compute_type(dtype: np.dtype[Any]) -> type[Float]:
-    """The type that arrays of a dtype are computed in: float32 for 16-bit ones."""
-    return np.float64 if dtype == np.float64 else np.float32

@@ -26,10 +26,11 @@ _log = logging.getLogger("slotwise")
 # ----- what is accepted --------------------------------------------------------------------------
 
 
+LISTS = (list, tuple, zip)  # of pairs, of which `list` makes one without further ado
+
+
 def pairs_of(op: str, grads_and_vars: Any) -> list[Any]:
     """A list of the user's pairs, as they are."""
-    if type(grads_and_vars) is list:
-        return list(grads_and_vars)
     return listed(op, "grads_and_vars", "(gradient, variable) pairs", grads_and_vars)
 
 
@@ -175,6 +176,29 @@ def present(pairs: Sequence[Pair]) -> tuple[list[Pair], Places]:
     missing = [name_of(var, place) for place, (grad, var) in enumerate(pairs) if grad is None]
     _log.warning("Gradients do not exist for variables %s when minimizing the loss.", missing)
     return found, tuple(place for place in places if pairs[place][0] is not None)
+
+
+# ----- what is refused ---------------------------------------------------------------------------
+
+
+def refuse_without_shape(op: str, pairs: Iterable[Pair], variables: Iterable[Variable]) -> None:
+    """Raise if a sparse gradient, of which a dense one is to be made, has no shape."""
+    for (grad, _), var in zip(pairs, variables, strict=True):
+        if is_slices(grad) and plain(grad, op).dense_shape is None:
+            raise ValueError(
+                "Tensor conversion requested for IndexedSlices for variable "
+                f"'{var.name}' without dense_shape: {grad}"
+            )
+
+
+def refuse_constrained_rows(pairs: Iterable[Pair], variables: Iterable[Any]) -> None:
+    """Raise if a gradient of a variable with a constraint is sparse."""
+    for (grad, _), var in zip(pairs, variables, strict=True):
+        if is_slices(grad) and getattr(var, "constraint", None) is not None:
+            raise RuntimeError(
+                "Cannot use a constraint function on a sparse variable. "
+                f"Received: grad={grad}, var.constraint={var.constraint}."
+            )
 
 
 # ----- what is done to gradients -----------------------------------------------------------------

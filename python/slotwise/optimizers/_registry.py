@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 from slotwise import _arguments
 from slotwise.optimizers import _serialization
@@ -13,22 +14,54 @@ Family = Literal["legacy", "current"]
 _FAMILIES: dict[Family, dict[str, type[Any]]] = {"legacy": {}, "current": {}}  # in lower case
 _KINDS: dict[Family, list[type[Any]]] = {"legacy": [], "current": []}
 _CUSTOM = "Custom>"  # what Keras's older format has before names of the current API
+_MODULES: dict[Family, str] = {"legacy": "keras.optimizers.legacy", "current": "keras.optimizers"}
+
+_Class = TypeVar("_Class", bound=type[Any])
 
 
-def register(cls: type[Any], family: Family, module: str, *old_names: str) -> None:
-    """Make a class known by its name."""
-    _FAMILIES[family].update(dict.fromkeys([cls.__name__.lower(), *old_names], cls))
-    _serialization.MODULES[cls] = module
+def register(family: Family, *names: str, module: str | None = None) -> Callable[[_Class], _Class]:
+    """A decorator: makes a class known by its name.
+
+    Args:
+        family: the API that it is of.
+        names: further names there.
+        module: where Keras has it, if not where it has the others of that API.
+    """
+
+    def known(cls: _Class) -> _Class:
+        _FAMILIES[family].update(dict.fromkeys([cls.__name__.lower(), *names], cls))
+        _serialization.MODULES[cls] = module or _MODULES[family]
+        return cls
+
+    return known
 
 
-def register_alias(family: Family, name: str, cls: type[Any]) -> None:
-    """Make a class known by another name."""
-    _FAMILIES[family][name] = cls
+def also_called(*names: str) -> Callable[[_Class], _Class]:
+    """A decorator: makes a class known by older names, too, whichever API is asked."""
+
+    def known(cls: _Class) -> _Class:
+        for classes in _FAMILIES.values():
+            classes.update(dict.fromkeys(names, cls))
+        return cls
+
+    return known
 
 
-def register_kind(cls: type[Any], family: Family) -> None:
-    """Make instances of a class, and of those derived from it, known as optimizers."""
-    _KINDS[family].append(cls)
+def kind(family: Family) -> Callable[[_Class], _Class]:
+    """A decorator: makes instances of a class, and of those derived from it, optimizers."""
+
+    def known(cls: _Class) -> _Class:
+        _KINDS[family].append(cls)
+        return cls
+
+    return known
+
+
+def described(family: Family) -> dict[str, type[Any]]:
+    """The classes of an API that have a description, by their own names."""
+    found = _FAMILIES[family].items()
+    own = [cls for name, cls in found if name == cls.__name__.lower()]
+    return {cls.__name__: cls for cls in own if hasattr(cls, "description")}
 
 
 def is_optimizer(value: Any) -> bool:

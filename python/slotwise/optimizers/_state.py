@@ -65,7 +65,7 @@ def array_of(op: str, given: Any, place: int | None = None) -> NDArray[Any]:
 class Entry:
     """A variable that an optimizer has met.
 
-    Plans apart, this alone refers to the variable within an optimizer: so it can be told whether
+    Steps apart, this alone refers to the variable within an optimizer: so it can be told whether
     anything outside does.
 
     Attributes:
@@ -219,14 +219,14 @@ class Variables:
         return entry
 
     def add(
-        self, given: Sequence[Any], op: str, places: Sequence[int] | None = None, plans: Any = None
+        self, given: Sequence[Any], op: str, places: Sequence[int] | None = None, steps: Any = None
     ) -> list[Entry]:
         """Get to know variables and arrays; those that were met already stay as they are.
 
         Args:
             given: variables and arrays.
             op, places: what errors begin with, and the places in the user's list.
-            plans: what else of the optimizer refers to variables: `Plans`.
+            steps: what else of the optimizer refers to variables: `Steps`.
 
         Raises:
             TypeError, ValueError: as `find`; and if one that was not met seems to stand for one
@@ -241,7 +241,7 @@ class Variables:
         unknown = [
             (each, at) for each, at, e in zip(given, places, found, strict=True) if e is None
         ]
-        if (doubt := self.doubt(unknown, op, plans)) is not None:
+        if (doubt := self.doubt(unknown, op, steps)) is not None:
             raise ValueError(doubt)
         entries = []
         for each, known in zip(given, found, strict=True):
@@ -253,7 +253,7 @@ class Variables:
             entries.append(first or entry)
         return entries
 
-    def doubt(self, unknown: Sequence[tuple[Any, int | None]], op: str, plans: Any) -> str | None:
+    def doubt(self, unknown: Sequence[tuple[Any, int | None]], op: str, steps: Any) -> str | None:
         """Why one of these, with its place in a list, may stand for one that was met.
 
         Raises:
@@ -261,8 +261,8 @@ class Variables:
         """
         if not self._entries:
             return None
-        if plans is not None:
-            plans.forget()
+        if steps is not None:
+            steps.forget()
         doubtful = [e for e in self._entries if not e.is_claimed or e.is_abandoned()]
         moved = [e for e in self._entries if e.has_moved()]
         for given, place in unknown:
@@ -338,7 +338,7 @@ class Belongings(Copied):
     """What an optimizer keeps for the variables that it has met."""
 
     _variables: Variables
-    _plans: Any = None  # of those whose step is planned
+    _prepared_steps: Any = None  # of those with a description
     _loss_scale_optimizer: Any  # what wraps it
     _growing: ClassVar[tuple[str, ...]]  # lists and dicts that get longer when variables are met
 
@@ -349,20 +349,20 @@ class Belongings(Copied):
         self, given: Sequence[Any], op: str, places: Sequence[int] | None = None
     ) -> list[Entry]:
         """What is known of variables and arrays, after getting to know those that are new."""
-        return self._variables.add(given, op, places, self._plans)
+        return self._variables.add(given, op, places, self._prepared_steps)
 
     def _entries(self) -> Iterator[Entry]:
         return self._variables.located()
 
     def _wanted_entries(self) -> Iterator[Entry]:
-        if self._plans is not None:
-            self._plans.forget()  # which refer to them
+        if self._prepared_steps is not None:
+            self._prepared_steps.forget()  # which refer to them
         return (entry for entry in self._entries() if not entry.is_abandoned())
 
     def _memory(self) -> list[NDArray[Any]]:
         met = [entry.variable for entry in self._variables]
-        planned = [variable for plan in self._plans or () for variable in plan.variables]
-        return [variable.value for variable in (*met, *planned)]
+        stepped = [variable for step in self._prepared_steps or () for variable in step.variables]
+        return [variable.value for variable in (*met, *stepped)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))
@@ -401,8 +401,8 @@ class Belongings(Copied):
                 self._variables.keep(entry for entry, _, _ in entries)
                 for entry, slots, starts in entries:
                     entry.slots, entry.starts = slots, starts
-                if self._plans is not None:
-                    self._plans.forget()
+                if self._prepared_steps is not None:
+                    self._prepared_steps.forget()
             raise
 
 

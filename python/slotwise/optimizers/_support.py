@@ -4,28 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotwise.optimizers import current, legacy
+from slotwise.optimizers import _registry
 from slotwise.optimizers._description import Scope
 from slotwise.optimizers._signature import sparse_modes
 
-_OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("SGD", {"momentum": 0.0}),
-    ("SGD", {"momentum": 0.9}),
-    ("RMSprop", {}),
-    ("RMSprop", {"momentum": 0.9}),
-    ("Adagrad", {}),
-    ("Adadelta", {}),
-    ("Adam", {}),
-    ("Adam", {"amsgrad": True}),
-    ("AdamW", {}),
-    ("Adamax", {}),
-    ("Nadam", {}),
-    ("Ftrl", {}),
-    ("Adafactor", {}),
-    ("Lion", {}),
-    ("Lamb", {}),
-    ("AdaBelief", {}),
-)
 _TOUCHED: dict[Scope, dict[str, str]] = {
     "rows": {"variable": "rows", "slots": "rows"},
     "slots": {"variable": "rows", "slots": "whole"},
@@ -49,13 +31,12 @@ def support_matrix() -> list[dict[str, Any]]:
          'variable': 'rows', 'slots': 'whole'}
     """
     matrix = []
-    for api, classes in (("legacy", legacy), ("current", current)):
-        for name, options in _OPTIONS:
-            cls = getattr(classes, name, None)
-            if cls is None:
-                continue
-            scope = cls.description.update(cls(**options)).scope
-            for mode in sparse_modes(cls.description):
-                row = {"api": api, "optimizer": name, "options": options, "sparse": mode}
-                matrix.append({**row, **_TOUCHED[scope if mode == "keras" else "rows"]})
+    families: tuple[_registry.Family, ...] = ("legacy", "current")
+    for api in families:
+        for name, cls in sorted(_registry.described(api).items()):
+            for options in cls.description.variants:
+                scope = cls.description.update(cls(**options)._options()).scope
+                for mode in sparse_modes(cls.description):
+                    row = {"api": api, "optimizer": name, "options": dict(options), "sparse": mode}
+                    matrix.append({**row, **_TOUCHED[scope if mode == "keras" else "rows"]})
     return matrix

@@ -19,7 +19,7 @@ CURRENT = Description(
     name="AdaBelief",
     parameters=(LEARNING_RATE, *map(exact, BETAS), replace(EPSILON, default=1e-16)),
     slots=(Slot("m"), Slot("s")),
-    update=lambda opt: Update("AdaBelief", ("m", "s"), "whole"),
+    update=lambda on: Update("AdaBelief", ("m", "s"), "whole"),
     coefficients=adam.coefficients,
     config=("learning_rate", "beta_1", "beta_2", "epsilon"),
     interleaved=("m", "s"),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from slotwise.optimizers._description import (
     DECAYING,
     EPSILON,
     LEARNING_RATE,
     Description,
+    Options,
     Parameter,
     Scope,
     Slot,
@@ -19,8 +19,8 @@ from slotwise.optimizers._description import (
 )
 
 
-def _update(scope: Scope) -> Callable[[Any], Update]:
-    return lambda opt: Update("Adadelta", ("gradient", "step"), scope)
+def _update(scope: Scope) -> Callable[[Options], Update]:
+    return lambda on: Update("Adadelta", ("gradient", "step"), scope)
 
 
 def _slots(gradient: str, step: str) -> tuple[Slot, ...]:

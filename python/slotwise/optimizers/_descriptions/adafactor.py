@@ -7,16 +7,14 @@ from typing import Any
 from slotwise.optimizers._description import (
     LEARNING_RATE,
     Description,
-    Float,
-    Numbers,
     Parameter,
     Shape,
     Slot,
     Update,
     exact,
-    power,
 )
 from slotwise.optimizers._kinds import FLAG, HYPER, NOT_NEGATIVE, POSITIVE, Hyper
+from slotwise.optimizers._numbers import Float, Numbers, power
 
 
 def _without_last(shape: Shape) -> Shape | None:
@@ -56,7 +54,7 @@ CURRENT = Description(
         Parameter("relative_step", True, FLAG),
     ),
     slots=(Slot("r", shape=_without_last), Slot("c", shape=_without_next_to_last), Slot("v")),
-    update=lambda opt: Update("Adafactor", _ROLES, "whole"),
+    update=lambda on: Update("Adafactor", _ROLES, "whole"),
     coefficients=_coefficients,
     config=(
         "learning_rate",

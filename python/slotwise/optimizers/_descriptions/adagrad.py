@@ -21,7 +21,7 @@ LEGACY = Description(
     name="Adagrad",
     parameters=(LEARNING_RATE, replace(_INITIAL, kind=_NOT_NEGATIVE), EPSILON),
     slots=(Slot("accumulator", initial="initial_accumulator_value"),),
-    update=lambda opt: Update("AdagradV2", ("accumulator",), "rows", (True,)),
+    update=lambda on: Update("AdagradV2", ("accumulator",), "rows", (True,)),
     coefficients=lambda x: {"lr": x.lr, "epsilon": x["epsilon"]},
     config=("learning_rate", "decay", "initial_accumulator_value", "epsilon"),
     optional_iterations=True,
@@ -29,6 +29,6 @@ LEGACY = Description(
 CURRENT = replace(
     LEGACY,
     parameters=(LEARNING_RATE, _INITIAL, EPSILON),
-    update=lambda opt: Update("KerasAdagrad", ("accumulator",), "rows"),
+    update=lambda on: Update("KerasAdagrad", ("accumulator",), "rows"),
     config=("learning_rate", "initial_accumulator_value", "epsilon"),
 )

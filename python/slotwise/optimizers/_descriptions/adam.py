@@ -12,17 +12,18 @@ from slotwise.optimizers._description import (
     EPSILON,
     LEARNING_RATE,
     Description,
-    Numbers,
+    Options,
     Parameter,
     Slot,
     Update,
     exact,
 )
 from slotwise.optimizers._kinds import FLAG, OPTIONAL_NUMBER
+from slotwise.optimizers._numbers import Numbers
 
 
-def _update(opt: Any) -> Update:
-    if opt.amsgrad:
+def _update(on: Options) -> Update:
+    if on["amsgrad"]:
         return Update("AdamWithAmsgrad", ("m", "v", "vhat"), "whole")
     use_nesterov = (False,)
     return Update("Adam", ("m", "v"), "whole", use_nesterov)
@@ -41,7 +42,7 @@ def coefficients(x: Numbers) -> dict[str, Any]:
 
 def _adaptive_coefficients(x: Numbers) -> dict[str, Any]:
     values = coefficients(x)
-    if x.optimizer.adaptive_epsilon:
+    if x.values["adaptive_epsilon"]:
         values["epsilon"] = x.type(values["epsilon"]) * np.sqrt(1 - values["beta2_power"])
     return values
 
@@ -53,11 +54,13 @@ _EXACT_BETAS = tuple(exact(beta) for beta in BETAS)
 LEGACY = Description(
     name="Adam",
     parameters=(LEARNING_RATE, *BETAS, EPSILON, _AMSGRAD),
-    slots=(Slot("m"), Slot("v"), Slot("vhat", exists=lambda opt: opt.amsgrad)),
+    slots=(Slot("m"), Slot("v"), Slot("vhat", needs="amsgrad")),
     update=_update,
     coefficients=coefficients,
     config=("learning_rate", "decay", "beta_1", "beta_2", "epsilon", "amsgrad"),
+    options=("amsgrad",),
     spare_slots=1,
+    variants=({}, {"amsgrad": True}),
 )
 CURRENT = replace(
     LEGACY,
@@ -77,4 +80,5 @@ ADAMW = replace(
         _AMSGRAD,
     ),
     coefficients=coefficients,
+    variants=({},),
 )

@@ -11,16 +11,17 @@ from slotwise.optimizers._description import (
     EPSILON,
     LEARNING_RATE,
     Description,
-    Numbers,
+    Options,
     Scope,
     Slot,
     Update,
     exact,
 )
+from slotwise.optimizers._numbers import Numbers
 
 
-def _update(scope: Scope) -> Callable[[Any], Update]:
-    return lambda opt: Update("AdaMax", ("m", "largest"), scope)
+def _update(scope: Scope) -> Callable[[Options], Update]:
+    return lambda on: Update("AdaMax", ("m", "largest"), scope)
 
 
 def _coefficients(x: Numbers) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 from slotwise.optimizers._description import (
     LEARNING_RATE,
     Description,
-    Numbers,
+    Options,
     Parameter,
     Scope,
     Slot,
@@ -17,13 +17,14 @@ from slotwise.optimizers._description import (
     exact,
 )
 from slotwise.optimizers._kinds import HYPER, Hyper, Number
+from slotwise.optimizers._numbers import Numbers
 
 _SHRINKAGE = "l2_shrinkage_regularization_strength"
 
 
-def _update(scope: Scope) -> Callable[[Any], Update]:
-    def update(opt: Any) -> Update:
-        rule = "FtrlV2" if getattr(opt, _SHRINKAGE) > 0 else "Ftrl"
+def _update(scope: Scope) -> Callable[[Options], Update]:
+    def update(on: Options) -> Update:
+        rule = "FtrlV2" if on[_SHRINKAGE] else "Ftrl"
         multiply_linear_by_lr = (False,)
         return Update(rule, ("accumulator", "linear"), scope, multiply_linear_by_lr)
 
@@ -70,6 +71,7 @@ LEGACY = Description(
         "beta",
         _SHRINKAGE,
     ),
+    options=(_SHRINKAGE,),
     name_before=_SHRINKAGE,
     interleaved=("accumulator", "linear"),
 )

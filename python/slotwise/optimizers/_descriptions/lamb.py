@@ -17,7 +17,7 @@ CURRENT = Description(
     name="Lamb",
     parameters=(LEARNING_RATE, *map(exact, BETAS), EPSILON),
     slots=(Slot("m"), Slot("v")),
-    update=lambda opt: Update("Lamb", ("m", "v"), "whole"),
+    update=lambda on: Update("Lamb", ("m", "v"), "whole"),
     # Weights decay before the update, as in the other optimizers; the rule could do it, too.
     coefficients=lambda x: {**adam.coefficients(x), "weight_decay": 0.0},
     config=("learning_rate", "beta_1", "beta_2", "epsilon"),

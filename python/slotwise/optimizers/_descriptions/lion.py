@@ -28,7 +28,7 @@ CURRENT = Description(
         replace(BETAS[1], default=0.99),
     ),
     slots=(Slot("m"),),
-    update=lambda opt: Update("Lion", ("m",), "whole"),
+    update=lambda on: Update("Lion", ("m",), "whole"),
     coefficients=lambda x: {"lr": x.lr, "beta1": x["beta_1"], "beta2": x["beta_2"]},
     config=("learning_rate", "beta_1", "beta_2"),
 )

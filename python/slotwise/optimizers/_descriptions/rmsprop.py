@@ -13,7 +13,7 @@ from slotwise.optimizers._description import (
     MOMENTUM,
     MOMENTUM_IN_RANGE,
     Description,
-    Numbers,
+    Options,
     Parameter,
     Scope,
     Slot,
@@ -21,15 +21,16 @@ from slotwise.optimizers._description import (
     exact,
 )
 from slotwise.optimizers._kinds import FLAG
+from slotwise.optimizers._numbers import Numbers
 
 
-def _update(with_momentum: Scope, epsilon_in_root: bool) -> Callable[[Any], Update]:
-    def update(opt: Any) -> Update:
-        if opt._momentum:
-            if opt.centered:
+def _update(with_momentum: Scope, epsilon_in_root: bool) -> Callable[[Options], Update]:
+    def update(on: Options) -> Update:
+        if on["momentum"]:
+            if on["centered"]:
                 return Update("CenteredRMSProp", ("mean", "square", "momentum"), with_momentum)
             return Update("RMSProp", ("square", "momentum"), with_momentum)
-        if opt.centered:
+        if on["centered"]:
             roles = ("square", "mean")
             return Update("KerasCenteredRMSProp", roles, "slots", (epsilon_in_root,))
         return Update("KerasRMSProp", ("square",), "slots", (epsilon_in_root,))
@@ -40,8 +41,8 @@ def _update(with_momentum: Scope, epsilon_in_root: bool) -> Callable[[Any], Upda
 def _slots(square: str, mean: str) -> tuple[Slot, ...]:
     return (
         Slot("square", square),
-        Slot("momentum", exists=lambda opt: opt._momentum),
-        Slot("mean", mean, exists=lambda opt: opt.centered),
+        Slot("momentum", needs="momentum"),
+        Slot("mean", mean, needs="centered"),
     )
 
 
@@ -59,7 +60,9 @@ LEGACY = Description(
     update=_update("rows", epsilon_in_root=False),
     coefficients=_coefficients,
     config=("learning_rate", "decay", "rho", "momentum", "epsilon", "centered"),
+    options=("momentum", "centered"),
     optional_iterations=True,
+    variants=({}, {"momentum": 0.9}),
 )
 CURRENT = replace(
     LEGACY,

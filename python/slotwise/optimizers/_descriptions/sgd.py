@@ -9,21 +9,22 @@ from slotwise.optimizers._description import (
     LEARNING_RATE,
     MOMENTUM_IN_RANGE,
     Description,
-    Numbers,
+    Options,
     Parameter,
     Scope,
     Slot,
     Update,
 )
 from slotwise.optimizers._kinds import FLAG
+from slotwise.optimizers._numbers import Numbers
 
 
-def _with_momentum(opt: Any, scope: Scope) -> Update:
-    return Update("KerasMomentum", ("momentum",), scope, (bool(opt.nesterov),))
+def _with_momentum(on: Options, scope: Scope) -> Update:
+    return Update("KerasMomentum", ("momentum",), scope, (on["nesterov"],))
 
 
-def _legacy_update(opt: Any) -> Update:
-    return _with_momentum(opt, "rows") if opt._momentum else Update("GradientDescent", (), "rows")
+def _legacy_update(on: Options) -> Update:
+    return _with_momentum(on, "rows") if on["momentum"] else Update("GradientDescent", (), "rows")
 
 
 def _coefficients(x: Numbers) -> dict[str, Any]:
@@ -38,14 +39,16 @@ LEGACY = Description(
         MOMENTUM_IN_RANGE,
         Parameter("nesterov", False, FLAG),
     ),
-    slots=(Slot("momentum", exists=lambda opt: opt._momentum),),
+    slots=(Slot("momentum", needs="momentum"),),
     update=_legacy_update,
     coefficients=_coefficients,
     config=("learning_rate", "decay", "momentum", "nesterov"),
+    options=("momentum", "nesterov"),
+    variants=({"momentum": 0.0}, {"momentum": 0.9}),
 )
 CURRENT = replace(
     LEGACY,
     slots=(Slot("momentum", "m"),),
-    update=lambda opt: _with_momentum(opt, "whole"),
+    update=lambda on: _with_momentum(on, "whole"),
     config=("learning_rate", "momentum", "nesterov"),
 )

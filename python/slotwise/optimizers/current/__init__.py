@@ -3,7 +3,6 @@
 Use them as `slotwise.optimizers.Adam` and so on.
 """
 
-from slotwise.optimizers import _registry
 from slotwise.optimizers.current.adabelief import AdaBelief
 from slotwise.optimizers.current.adadelta import Adadelta
 from slotwise.optimizers.current.adafactor import Adafactor
@@ -35,24 +34,3 @@ __all__ = [
     "Optimizer",
     "RMSprop",
 ]
-
-_registry.register_kind(Optimizer, "current")
-for _cls in (
-    AdaBelief,
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    AdamW,
-    Adamax,
-    Ftrl,
-    Lamb,
-    Lion,
-    Nadam,
-    RMSprop,
-    SGD,
-):
-    _registry.register(_cls, "current", "keras.optimizers")
-for _cls in (Adadelta, Adagrad, Adam, SGD):
-    for _family in ("legacy", "current"):
-        _registry.register_alias(_family, f"experimental{_cls.__name__.lower()}", _cls)

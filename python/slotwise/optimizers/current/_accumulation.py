@@ -12,8 +12,8 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _gradients
 from slotwise.optimizers._description import Update
 from slotwise.optimizers._gradients import Places
-from slotwise.optimizers._plan import Plan, Plans
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers._step import Step, Steps
 
 _ADDING = Update("GradientDescent", (), "rows")
 
@@ -25,7 +25,7 @@ class Accumulation:
     loss_scale_factor: float | None
     _accumulation: int | None = None
     _accumulators: dict[Entry, Variable]
-    _adding: Plans
+    _adding: Steps
     _built: bool
     _index_dict: dict[Entry, int]
     _iterations: Variable
@@ -112,17 +112,14 @@ class Accumulation:
     ) -> None:
         """Add gradients to sums and set numbers, all or none."""
         pairs = list(zip(gradients, sums, strict=True))
-        plan = self._adding.find(_ADDING, pairs, places)
-        if plan is None:
+        step = self._adding.find({}, pairs, places)
+        if step is None:
             op, slots = f"{self.name}.apply_gradients", [()] * len(sums)
-            plan = Plan(op, _ADDING, sums, places, sums, slots)
+            step = Step(op, _ADDING, {}, sums, places, sums, slots)
             if numbers:
-                self._adding.add(plan)
-        _gradients.mark_touched(pairs, only_rows=True)
-        rates = tuple(None if kind is None else (-1.0,) for kind in plan.types)  # that adds
-        no_clips = (None, None, None)
-        step = (plan.core, pairs, rates, (), *no_clips, _ADDING.scope, None, None, "rows")
-        _core.apply_all([step], numbers)
+                self._adding.add(step)
+        rates = tuple(None if kind is None else (-1.0,) for kind in step.types)  # that adds
+        _core.apply_all([step.call(pairs, rates, _ADDING.scope)], numbers)
 
     def _reset_accumulators(self) -> None:
         for accumulator in self._accumulators.values():

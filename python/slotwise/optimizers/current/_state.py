@@ -11,7 +11,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from slotwise import _arguments
 from slotwise._variable import Variable, described
-from slotwise.optimizers._plan import Plans
 from slotwise.optimizers._state import (
     Belongings,
     Entry,
@@ -22,6 +21,7 @@ from slotwise.optimizers._state import (
     values_of,
 )
 from slotwise.optimizers._state_dict import StateDict
+from slotwise.optimizers._step import Steps
 from slotwise.optimizers.current import _keras3
 
 _log = logging.getLogger("slotwise")
@@ -44,6 +44,7 @@ class SlotsByVariable(Belongings, StateDict):
     name: str
     use_ema: bool
     _accumulation: int | None
+    _step_count: Callable[[], int]
 
     def __init__(self) -> None:
         self._variables = Variables()
@@ -53,7 +54,7 @@ class SlotsByVariable(Belongings, StateDict):
         self._own: list[Variable] = []  # those that are beside none that is trained
         self._averages: dict[Entry, Variable] = {}
         self._accumulators: dict[Entry, Variable] = {}  # of gradients
-        self._adding = Plans()
+        self._adding = Steps()
         self._index_dict: dict[Entry, int] = {}
         self._built = False
 
@@ -87,9 +88,6 @@ class SlotsByVariable(Belongings, StateDict):
                 "Please set `iterations` before calling `apply_gradients()`."
             )
         self._iterations = count
-
-    def _step_count(self) -> int:
-        return int(self._iterations.value) // (self._accumulation or 1)
 
     def _set_step_count(self, count: int) -> None:
         self._iterations.assign(count * (self._accumulation or 1))
@@ -187,7 +185,7 @@ class SlotsByVariable(Belongings, StateDict):
         """
         entry = self._variables.find(variable, op, place)
         if entry is None or entry not in self._index_dict:
-            doubt = self._variables.doubt([(variable, place)], op, self._plans)
+            doubt = self._variables.doubt([(variable, place)], op, self._prepared_steps)
             raise KeyError(
                 doubt
                 or f"{op}: {described(variable, place)}: expected a variable that the optimizer "
@@ -198,11 +196,14 @@ class SlotsByVariable(Belongings, StateDict):
 
     def _average_of(self, entry: Entry) -> Variable:
         if entry not in self._averages:
-            raise ValueError(
-                f"use_ema of '{self.name}': expected to be set before the optimizer is built, "
-                "got True afterwards: there are no averages"
-            )
+            raise self._no_averages()
         return self._averages[entry]
+
+    def _no_averages(self) -> ValueError:
+        return ValueError(
+            f"use_ema of '{self.name}': expected to be set before the optimizer is built, got True "
+            "afterwards: there are no averages"
+        )
 
     # ----- variables -----------------------------------------------------------------------------
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adadelta
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
+@_registry.also_called("experimentaladadelta")
 class Adadelta(Described):
     """Adadelta: steps scaled by the root mean square of past steps over that of past gradients.
 
@@ -16,23 +19,15 @@ class Adadelta(Described):
         var                  -= learning_rate * step
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         rho: decay of both running means.
         epsilon: added under both roots.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``accumulated_grad``, ``accumulated_delta_var``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

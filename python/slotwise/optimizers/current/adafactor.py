@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adafactor
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight
 
 
+@_registry.register("current")
 class Adafactor(Described):
     """Adafactor: steps scaled by running means of squares, of which only two margins are kept.
 
@@ -28,24 +30,18 @@ class Adafactor(Described):
         var  -= alpha * x / max(1, rms(x) / clip_threshold)
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         beta_2_decay: the exponent in b, at most 0.
         epsilon_1: added to squares.
         epsilon_2: the least root mean square of a variable that steps are scaled by.
         clip_threshold: the largest root mean square of x.
         relative_step: kept in the config; as in Keras, rho is capped either way.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``; steps depend on the whole variable.
-        sparse_decay: ``"whole"``.
+        {{common}}
 
     Slots:
         ``r``, ``c`` (of rank 2 and more), ``v``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

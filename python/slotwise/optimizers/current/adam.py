@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adam
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
+@_registry.also_called("experimentaladam")
 class Adam(Described):
     """Adam: steps by running means of gradients, scaled by those of their squares.
 
@@ -20,26 +23,18 @@ class Adam(Described):
         var -= lr_t * m / (sqrt(vhat) + epsilon)
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         beta_1: decay of m.
         beta_2: decay of v.
         epsilon: keeps the denominator from 0.
         adaptive_epsilon: whether epsilon is multiplied by sqrt(1 - beta_2^t); not in the config.
         amsgrad: whether to scale by the largest v so far.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``m``, ``v``, and ``vhat`` with amsgrad.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adamax
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
 class Adamax(Described):
     """Adamax: Adam scaled by the largest recent gradient.
 
@@ -16,24 +18,16 @@ class Adamax(Described):
         var -= learning_rate / (1 - beta_1^t) * m / (u + epsilon)
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         beta_1: decay of m.
         beta_2: decay of u.
         epsilon: keeps the denominator from 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``m``, ``u``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

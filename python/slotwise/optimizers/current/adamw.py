@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adam
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
 class AdamW(Described):
     """Adam with a weight decay that does not pass through its running means.
 
@@ -23,26 +25,18 @@ class AdamW(Described):
         var -= lr_t * m / (sqrt(vhat) + epsilon)
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         weight_decay: how fast weights decay; not None.
         beta_1: decay of m.
         beta_2: decay of v.
         epsilon: keeps the denominator from 0.
         amsgrad: whether to scale by the largest v so far.
-        clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
-            jit_compile, loss_scale_factor, gradient_accumulation_steps, ema_variant, kwargs: see
-            `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``m``, ``v``, and ``vhat`` with amsgrad.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import numpy as np, slotwise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import ftrl
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
 class Ftrl(Described):
     """Follow the regularized leader, for sparse linear models.
 
@@ -22,27 +24,19 @@ class Ftrl(Described):
     sparse gradient updates the rows that it does not have, too: by a gradient of 0.
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         learning_rate_power: at most 0; 0 for a rate that does not decay.
         initial_accumulator_value: what the accumulators begin with, at least 0.
         l1_regularization_strength: at least 0.
         l2_regularization_strength: at least 0.
         l2_shrinkage_regularization_strength: at least 0; l2 on the gradient alone.
         beta: the paper's beta.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``accumulator``, ``linear``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import lamb
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 
 
+@_registry.register("current")
 class Lamb(Described):
     """Lamb: Adam with steps as long as the variable is large, for large batches.
 
@@ -21,23 +23,17 @@ class Lamb(Described):
     the decay is part of the direction (`slotwise.raw_ops.ApplyLamb` has it so).
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         beta_1: decay of m.
         beta_2: decay of v.
         epsilon: keeps the denominator from 0.
         weight_decay: how fast weights decay, as in `Optimizer`; None, the default, for not at all.
-        clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum, ema_overwrite_frequency,
-            jit_compile, loss_scale_factor, gradient_accumulation_steps, ema_variant, kwargs: see
-            `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``; steps depend on the whole variable.
-        sparse_decay: ``"whole"``.
+        {{common}}
 
     Slots:
         ``m``, ``v``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import numpy as np, slotwise

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from slotwise._variable import Variable
-from slotwise.optimizers._description import Float, Numbers, compute_type
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import nadam
-from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._numbers import StepNumbers
-from slotwise.optimizers._plan import Plan
+from slotwise.optimizers._numbers import Part, Reading, compute_type
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers._step import Step
 from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight, weight
 
 
+@_registry.register("current")
 class Nadam(Described):
     """Nadam: Adam with Nesterov momentum that is warmed up.
 
@@ -34,24 +33,16 @@ class Nadam(Described):
     changed from outside, each variable of a step multiplies it.
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         beta_1: decay of m.
         beta_2: decay of v.
         epsilon: keeps the denominator from 0.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``m``, ``v``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise
@@ -67,7 +58,6 @@ class Nadam(Described):
     description = nadam.CURRENT
     __init__ = constructor(nadam.CURRENT, COMMON)
 
-    _pace = 1  # of the warm-up
     _u_product: Variable | None = None
     _u_product_counter: Variable | None = None
 
@@ -83,36 +73,33 @@ class Nadam(Described):
         hidden = (self._u_product, self._u_product_counter)  # not among `variables`, as in Keras
         return {**super()._own_state(), **{x.name: x for x in hidden if x is not None}}
 
-    def _product(self, x: Numbers) -> Float:
-        return x.type(self._of_part)
-
-    def _split(self, plan: Plan, pairs: list[Pair]) -> Sequence[tuple[Any, Sequence[int]]]:
-        """By U."""
+    def _reading(self, step: Step) -> Reading:
+        """With a part for each U, and what U and its count become."""
+        reading = super()._reading(step)
         assert self._u_product is not None
         assert self._u_product_counter is not None
         product, counter = self._u_product.value[()], int(self._u_product_counter)
-        x = StepNumbers(self, type(product))
-        decay = nadam.scheduled_beta_1(x, x.step)
+        x = reading.numbers(type(product))
+        decay = nadam.current_beta_1(x, x.step)
+        count = len(step.variables)
         parts: list[tuple[Any, list[int]]] = []
-        for i in range(len(pairs)):
+        for i in range(count):
             is_counted = counter == x.step + 1
             if not is_counted:
                 product, counter = product * decay, counter + 1
             if not parts or 1 - parts[-1][0] != 1 - product:
                 parts.append((product, [i]))
             elif is_counted:
-                parts[-1][1].extend(range(i, len(pairs)))
+                parts[-1][1].extend(range(i, count))
                 break
             else:
                 parts[-1][1].append(i)
-        self._next = product, counter
-        return parts
-
-    def _changed_numbers(self, plan: Plan) -> tuple[tuple[Any, Any], ...]:
-        assert self._u_product is not None
-        assert self._u_product_counter is not None
-        product, counter = self._next
-        return ((self._u_product.value, float(product)), (self._u_product_counter.value, counter))
+        changes = (
+            (self._u_product.value, float(product)),
+            (self._u_product_counter.value, counter),
+        )
+        found = [Part(pairs, number) for number, pairs in parts]
+        return reading._replace(parts=found, changes=changes)
 
     def _slots_in_keras(self, keras: int) -> list[Weight]:
         """Keras 3 has U among its variables."""

@@ -12,93 +12,30 @@ from slotwise import _arguments
 from slotwise._autodiff import GradientTape
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable
-from slotwise.optimizers import _gradients, schedules
-from slotwise.optimizers._description import Parameter
+from slotwise.optimizers import _gradients, _registry, schedules
 from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._kinds import (
-    FLAG,
-    OPTIONAL_NUMBER,
-    PATTERNS,
-    TEXT,
-    VARIABLES,
-    Kind,
-    Number,
-    OneOf,
-)
+from slotwise.optimizers._kinds import FLAG, PATTERNS, TEXT, VARIABLES, Kind
 from slotwise.optimizers._loss import gradients, recorded
-from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._state import Entry, Variables, constrain, listed
-from slotwise.optimizers.current import _around, _keras3
+from slotwise.optimizers.current import _decay_average, _keras3
 from slotwise.optimizers.current._accumulation import Accumulation
-from slotwise.optimizers.current._rate import LearningRate
+from slotwise.optimizers.current._settings import (
+    BEYOND,
+    CLIPS,
+    EMA_VARIANTS,
+    PARAMETERS,
+    SETTINGS,
+    Settings,
+)
 from slotwise.optimizers.current._state import SlotsByVariable
 
 _log = logging.getLogger("slotwise")
 
 _OF_LEGACY = ("decay", "gradient_aggregator", "gradient_transformers")
-_CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")  # the first that is above 0 is the one
-
-EMA_VARIANTS = ("keras2", "keras3")  # whose averages; see `Optimizer`
-
-# Of all constructors.
-PARAMETERS = (
-    Parameter("weight_decay", None, OPTIONAL_NUMBER),
-    Parameter("clipnorm", None, OPTIONAL_NUMBER),
-    Parameter("clipvalue", None, OPTIONAL_NUMBER),
-    Parameter("global_clipnorm", None, OPTIONAL_NUMBER),
-    Parameter("use_ema", False, FLAG),
-    Parameter(
-        "ema_momentum",
-        0.99,
-        Number(
-            at_least=0,
-            at_most=1,
-            words="`{name}` must be in the range [0, 1]. Received: {name}={value}",
-        ),
-    ),
-    Parameter(
-        "ema_overwrite_frequency",
-        None,
-        Number(
-            at_least=0,
-            optional=True,
-            whole=True,
-            words="`{name}` must be an integer > 1 or None. Received: {name}={value}",
-        ),
-    ),
-    Parameter("jit_compile", True, FLAG),
-    Parameter("loss_scale_factor", None, Number(above=0, optional=True), keyword_only=True),
-    Parameter(
-        "gradient_accumulation_steps",
-        None,
-        Number(
-            at_least=2,
-            optional=True,
-            whole=True,
-            words="`{name}` must be an integer >= 2. Received: {name}={value}",
-        ),
-        keyword_only=True,
-    ),
-    Parameter("ema_variant", EMA_VARIANTS[0], OneOf(EMA_VARIANTS), keyword_only=True),
-)
-
-# What Keras 2 does not have: only in configs where it differs from the default.
-_BEYOND = {p.name: p.default for p in PARAMETERS if p.keyword_only}
-
-# What all configs begin with.
-SETTINGS = (
-    "weight_decay",
-    "clipnorm",
-    "global_clipnorm",
-    "clipvalue",
-    "use_ema",
-    "ema_momentum",
-    "ema_overwrite_frequency",
-    "jit_compile",
-)
 
 
-class Optimizer(SlotsByVariable, LearningRate, Accumulation):
+@_registry.kind("current")
+class Optimizer(SlotsByVariable, Settings, Accumulation):
     """Base class of the optimizers, and of your own.
 
     Derive from it to write an optimizer: keep the rate by ``_build_learning_rate`` in the
@@ -119,7 +56,7 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
     All settings are attributes, which may be changed between steps.
 
     Args:
-        name: what errors call the optimizer.
+        name: the name in error messages.
         weight_decay: how fast weights decay; None for not at all.
         clipnorm: the largest norm of each gradient.
         clipvalue: the largest magnitude of each element of a gradient.
@@ -312,28 +249,15 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
                 [var.name for var in variables],
             )
 
-    def _decay_before(self) -> Any:
-        """The weight decay that comes before the update; None for none."""
-        return self.weight_decay
-
     def _use_weight_decay(self, variable: Variable) -> bool:
         if len(self._not_decaying) and self._not_decaying.find(variable, self.name) is not None:
             return False
         return not any(re.search(name, variable.name) for name in self._not_decaying_names)
 
-    def _momentum_of_average(self) -> float:
-        is_first = self.ema_variant == "keras3" and self._step_count() == 0
-        return 0.0 if is_first else float(self.ema_momentum)
-
     def _others(self, entries: Iterable[Entry]) -> list[Entry]:
         """What is to follow beside these."""
         given = set(entries) if self.ema_variant == "keras3" else self._index_dict.keys()
         return [entry for entry in self._index_dict if entry not in given]
-
-    def _overwrites(self) -> bool:
-        """Whether variables get the value of their averages in this step."""
-        frequency = self.ema_overwrite_frequency
-        return bool(frequency and (self._step_count() + 1) % frequency == 0)
 
     def finalize_variable_values(self, var_list: Iterable[Any]) -> None:
         """Give variables the value of their averages, if there are averages.
@@ -358,7 +282,7 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
             with self._lock.step():
                 entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
                 for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
-                    _around.overwrite(entry.variable, ..., average)
+                    entry.variable.assign(average.value)
 
     # ----- by name -------------------------------------------------------------------------------
 
@@ -380,15 +304,15 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
         return frozenset(self._kept_rate())
 
     def _settings(self) -> dict[str, Any]:
-        beyond = SETTINGS if self.use_ema else ("weight_decay", *_CLIPS)
+        beyond = SETTINGS if self.use_ema else ("weight_decay", *CLIPS)
         common = {name: getattr(self, name) for name in beyond if getattr(self, name)}
         common |= self._settings_beyond_keras2()
         return {"learning_rate": self._learning_rate, **common, "name": self.name}
 
     def _settings_beyond_keras2(self) -> dict[str, Any]:
         """Those that are not the default."""
-        found = {name: getattr(self, name) for name in _BEYOND}
-        return {name: value for name, value in found.items() if value != _BEYOND[name]}
+        found = {name: getattr(self, name) for name in BEYOND}
+        return {name: value for name, value in found.items() if value != BEYOND[name]}
 
     # ----- config --------------------------------------------------------------------------------
 
@@ -543,11 +467,6 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
         self._iterations.assign_add(1)
         return variables
 
-    def _is_plain(self) -> bool:
-        """Whether a call is an update by its own gradients, and no more."""
-        changes = self.loss_scale_factor is not None or self._accumulation is not None
-        return not changes and self.ema_variant == "keras2"
-
     def _prepared_step_of(self, pairs: list[Pair]) -> list[Variable]:
         """The same with what Keras 3 does beside it."""
         op = f"{self.name}.apply_gradients"
@@ -569,7 +488,7 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
                 following = [*entries, *self._others(entries)]
         if self.use_ema:
             for entry in following:
-                self._follow(entry, ..., *how)
+                self._follow(entry, None, *how)
         return stepped
 
     def _build_for(self, pairs: list[Pair]) -> None:
@@ -582,23 +501,15 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
             found = [self._expected.find(var, op, place) for place, var in enumerate(given)]
             self.build([entry.variable for entry in found if entry is not None])
 
-    def _clips(self) -> dict[str, Any]:
-        """The kind of clipping that is done, and its limit."""
-        for kind in _CLIPS:
-            limit = getattr(self, kind)
-            if limit and limit > 0:
-                return {**NO_CLIPS, kind: limit}
-        return NO_CLIPS
-
     def _update(self, pairs: list[Pair]) -> None:
         """One step of these variables, each by `update_step`."""
         pairs = _gradients.clip(pairs, **self._clips())
         pairs = [(_deduplicated(grad, var), var) for grad, var in pairs]
-        weight_decay = self._decay_before()
-        if weight_decay is not None:
-            for grad, var in pairs:
-                if self._use_weight_decay(var):
-                    _around.decay(var, self._rows_around(grad), weight_decay, self.learning_rate)
+        op, weight_decay = f"{self.name}.apply_gradients", self._decay_before()
+        for grad, var in pairs if weight_decay else ():
+            if self._use_weight_decay(var):
+                rows = self._rows_around(grad)
+                _decay_average.decay(op, var, rows, weight_decay, self.learning_rate)
         for grad, var in pairs:
             self.update_step(grad, var)
         if self.use_ema:
@@ -608,14 +519,12 @@ class Optimizer(SlotsByVariable, LearningRate, Accumulation):
 
     def _follow(self, entry: Entry, rows: Any, momentum: float, overwrites: bool) -> None:
         """Let the average of a variable follow."""
-        held = self._average_of(entry)
-        _around.average(held, entry.variable, rows, momentum)
-        if overwrites:
-            _around.overwrite(entry.variable, rows, held)
+        op, held = f"{self.name}.apply_gradients", self._average_of(entry)
+        _decay_average.average(op, held, entry.variable, rows, momentum, overwrites)
 
     def _rows_around(self, gradient: Any) -> Any:
-        """The rows that decay, and whose average follows."""
-        return ...
+        """The rows that decay, and whose average follows; None for all."""
+        return None
 
     def update_step(self, gradient: Any, variable: Variable) -> None:
         """Hook: update a variable by its gradient.

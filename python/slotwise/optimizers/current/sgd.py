@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.current._described import COMMON, Described
 from slotwise.optimizers.current._keras3 import Weight
 
 
+@_registry.register("current")
+@_registry.also_called("experimentalsgd")
 class SGD(Described):
     """Gradient descent, with momentum.
 
@@ -16,23 +19,15 @@ class SGD(Described):
         var += momentum * m - learning_rate * grad
 
     Args:
-        learning_rate: a number, a schedule, or a function that returns a number, called once.
+        {{learning_rate}}
         momentum: in [0, 1].
         nesterov: whether to look ahead.
-        weight_decay, clipnorm, clipvalue, global_clipnorm, use_ema, ema_momentum,
-            ema_overwrite_frequency, jit_compile, loss_scale_factor,
-            gradient_accumulation_steps, ema_variant, kwargs: see `Optimizer`.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: a sparse gradient changes its own rows only, see
-            `slotwise.support_matrix`.
-        sparse_decay: the rows of a sparse gradient's variable that decay, and whose average
-            follows: ``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.
+        {{common}}
 
     Slots:
         ``m``: the velocity, also without momentum.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise
@@ -53,4 +48,5 @@ class SGD(Described):
 
     def _slots_in_keras(self, keras: int) -> list[Weight]:
         """Keras 3 has none without momentum."""
-        return super()._slots_in_keras(keras) if keras == 2 or self._momentum else []
+        is_there = keras == 2 or self._options()["momentum"]
+        return super()._slots_in_keras(keras) if is_there else []

@@ -1,6 +1,5 @@
 """The optimizers of ``tf.keras.optimizers.legacy``, and of TensorFlow before 2.11."""
 
-from slotwise.optimizers import _registry
 from slotwise.optimizers.legacy.adadelta import Adadelta
 from slotwise.optimizers.legacy.adagrad import Adagrad
 from slotwise.optimizers.legacy.adam import Adam
@@ -12,7 +11,3 @@ from slotwise.optimizers.legacy.rmsprop import RMSprop
 from slotwise.optimizers.legacy.sgd import SGD
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "Adamax", "Ftrl", "Nadam", "Optimizer", "RMSprop"]
-
-_registry.register_kind(Optimizer, "legacy")
-for _cls in (Adadelta, Adagrad, Adam, Adamax, Ftrl, Nadam, RMSprop, SGD):
-    _registry.register(_cls, "legacy", "keras.optimizers.legacy")

@@ -11,16 +11,20 @@ from numpy.typing import DTypeLike
 from slotwise._lock import Locked
 from slotwise._variable import Variable
 from slotwise.optimizers import _serialization
-from slotwise.optimizers._description import Float, compute_type
+from slotwise.optimizers._description import Description, Options
 from slotwise.optimizers._kinds import HYPER, RATE, Checked, Hyper, Kind, is_function, scheduled
-from slotwise.optimizers._numbers import configured, rounded
+from slotwise.optimizers._numbers import Float, Reading, compute_type, configured, rounded
 from slotwise.optimizers._schedule import is_schedule
+from slotwise.optimizers._step import Step
 
 
 class Hyperparameters(Locked, Checked):
     """Keeps hyperparameters: each a number, a schedule, a callable or an array."""
 
     _kinds: ClassVar[Mapping[str, Kind]] = {"learning_rate": RATE}
+    _iterations: Variable | None
+    description: Description  # of those that have one
+    _settled: Mapping[str, bool]  # options that the constructor settled
 
     def __init__(self, decay: Any) -> None:
         self._hyper: dict[str, Any] = {}
@@ -29,8 +33,8 @@ class Hyperparameters(Locked, Checked):
         self._initial_decay = decay
 
     def _step_count(self) -> int:
-        """How many steps there were; the class that has them says it."""
-        raise NotImplementedError
+        """How many steps there were; asking makes nothing."""
+        return 0 if self._iterations is None else int(self._iterations.value)
 
     def _set_hyper(self, name: str, value: Any) -> None:
         """Keep a hyperparameter; a number that was read already is written to in place."""
@@ -54,7 +58,7 @@ class Hyperparameters(Locked, Checked):
         """
         self._create_hypers()
         value = self._hyper[name]
-        if is_function(value):
+        if not isinstance(value, Variable) and is_function(value):
             value = self._asked(name, value)
         return value if dtype is None else rounded(value, compute_type(np.dtype(dtype)))
 
@@ -105,9 +109,32 @@ class Hyperparameters(Locked, Checked):
         kind = compute_type(np.dtype(var_dtype))
         rate = self._get_hyper("learning_rate")
         step = kind(self._step_count())
-        if is_schedule(rate):
+        if not isinstance(rate, Variable) and is_schedule(rate):
             rate = scheduled(type(self).__name__, rate, step)
         number = rounded(rate, kind)
         if self._initial_decay > 0:
             number = number / (1 + rounded(self._initial_decay, kind) * step)
         return number
+
+    # ----- for a step of an optimizer with a description -----------------------------------------
+
+    def _options(self) -> Options:
+        settled = self._settled
+        return {
+            name: settled[name] if name in settled else bool(getattr(self, name) > 0)
+            for name in self.description.options
+        }
+
+    def _reading(self, step: Step) -> Reading:
+        hyper, description = self._hyper, self.description
+        values = {
+            name: self._get_hyper(name) if name in hyper else getattr(self, name)
+            for name in description.read
+        }
+        rates = tuple(None if kind is None else self._rate(kind) for kind in step.types)
+        assert self._iterations is not None  # `_known` made it
+        counter = self._iterations.value
+        return Reading(values, description.exact, rates, self._step_count(), counter)
+
+    def _rate(self, kind: type[Float]) -> Float:
+        return self._decayed_lr(np.dtype(kind))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ class Weights(Belongings, StateDict):
 
     _growing: ClassVar[tuple[str, ...]] = ("_slot_names", "_weights")
     _name: str
+    _step_count: Callable[[], int]
 
     def __init__(self) -> None:
         self._variables = Variables()
@@ -56,11 +57,8 @@ class Weights(Belongings, StateDict):
         self._iterations = count
         self._weights.append(count)
 
-    def _step_count(self) -> int:
-        return int(self.iterations.value)
-
     def _counted(self) -> int:
-        return 0 if self._iterations is None else int(self._iterations)
+        return self._step_count()
 
     def _counter(self) -> Variable:
         return self.iterations

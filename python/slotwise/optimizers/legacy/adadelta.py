@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adadelta
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class Adadelta(Described):
     """Adadelta: steps scaled by the root mean square of past steps over that of past gradients.
 
@@ -16,20 +18,15 @@ class Adadelta(Described):
         accum_var  = rho * accum_var + (1 - rho) * step^2
 
     Args:
-        learning_rate: a number, a schedule, a callable or an array.
+        {{learning_rate}}
         rho: decay of both running means.
         epsilon: added under both roots; 0 and None mean 1e-7.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
 
     Slots:
         ``accum_grad``, ``accum_var``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

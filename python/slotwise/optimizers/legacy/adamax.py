@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adamax
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class Adamax(Described):
     """Adamax: Adam scaled by the largest recent gradient.
 
@@ -16,21 +18,16 @@ class Adamax(Described):
         var -= learning_rate / (1 - beta_1^t) * m / (v + epsilon)
 
     Args:
-        learning_rate: a number, a schedule, a callable or an array.
+        {{learning_rate}}
         beta_1: decay of m.
         beta_2: decay of v.
         epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
 
     Slots:
         ``m``, ``v``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -5,11 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import ftrl
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class Ftrl(Described):
     """Follow the regularized leader, for sparse linear models.
 
@@ -24,25 +26,20 @@ class Ftrl(Described):
     with p = learning_rate_power, and the strengths of regularization l1, l2, l2_shrinkage.
 
     Args:
-        learning_rate: a number, a schedule, a callable or an array.
+        {{learning_rate}}
         learning_rate_power: at most 0; 0 for a rate that does not decay.
         initial_accumulator_value: what the accumulators begin with, at least 0.
         l1_regularization_strength: at least 0.
         l2_regularization_strength: at least 0.
         l2_shrinkage_regularization_strength: at least 0; l2 on the gradient alone.
         beta: the paper's beta.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
             ``lr`` is ignored.
 
     Slots:
         ``accumulator``, ``linear``.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -11,16 +11,17 @@ from numpy.typing import DTypeLike
 
 from slotwise import _arguments
 from slotwise._variable import Variable
-from slotwise.optimizers._description import Float, Numbers, compute_type
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import nadam
-from slotwise.optimizers._numbers import StepNumbers
-from slotwise.optimizers._plan import Plan
+from slotwise.optimizers._numbers import Float, Part, Reading, compute_type
 from slotwise.optimizers._signature import constructor
+from slotwise.optimizers._step import Step
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 _log = logging.getLogger("slotwise")
 
 
+@_registry.register("legacy")
 class Nadam(Described):
     """Nadam: Adam with Nesterov momentum that is warmed up.
 
@@ -38,17 +39,12 @@ class Nadam(Described):
         beta_2: decay of v.
         epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
         schedule_decay: how fast momentum is warmed up. It is ``decay`` in the config.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
 
     Slots:
         ``m``, ``v``; and one number, ``momentum_cache``, after `iterations` in `weights`.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise
@@ -65,14 +61,25 @@ class Nadam(Described):
     __init__ = constructor(nadam.LEGACY, COMMON)
 
     _cache: Variable | None = None
-    _step: tuple[int, float, float] | None = None  # iterations, the cache before and after
+    _of_step: tuple[int, float, float] | None = None  # iterations, the cache before and after
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         if "decay" in kwargs:  # Keras does not say so
             self._kinds["decay"](type(self).__name__, "decay", kwargs["decay"])
             _log.warning("legacy.Nadam ignores `decay`; use `schedule_decay`.")
-        self.schedule_decay = arguments["schedule_decay"]
-        super()._set_up(arguments, {**kwargs, "decay": self.schedule_decay})
+        decay = self._kinds["schedule_decay"](
+            type(self).__name__, "schedule_decay", arguments["schedule_decay"]
+        )
+        super()._set_up(arguments, {**kwargs, "decay": decay})
+
+    @property
+    def schedule_decay(self) -> Any:
+        """How fast momentum is warmed up; ``decay`` in the config."""
+        return self._initial_decay
+
+    @schedule_decay.setter
+    def schedule_decay(self, value: Any) -> None:
+        self._initial_decay = value
 
     @classmethod
     def from_config(
@@ -93,28 +100,23 @@ class Nadam(Described):
             self._weights.append(self._cache)
         super()._create_slots(var_list)
 
-    @property
-    def _pace(self) -> Any:
-        return self._initial_decay
-
-    def _product(self, x: Numbers) -> Float:
-        """The product of the scheduled decays up to this step."""
-        return x.type(self._product_before()) * nadam.scheduled_beta_1(x, x.step)
-
     def _product_before(self) -> float:
         """momentum_cache as it was at the start of this step."""
         assert self._cache is not None
         value, step = float(self._cache), self._step_count()
-        if self._step is None or self._step[0] != step or value not in self._step[1:]:
-            self._step = (step, value, value)
-        return self._step[1]
+        if self._of_step is None or self._of_step[0] != step or value not in self._of_step[1:]:
+            self._of_step = (step, value, value)
+        return self._of_step[1]
 
-    def _changed_numbers(self, plan: Plan) -> tuple[tuple[Any, Any], ...]:
+    def _reading(self, step: Step) -> Reading:
+        """With momentum_cache, and what it becomes."""
+        reading, before = super()._reading(step), self._product_before()
+        parts = [Part(range(len(step.variables)), before)]
         assert self._cache is not None
         kind = compute_type(self._cache.dtype)
-        if kind not in plan.types:
-            return ()
-        product = float(self._product(StepNumbers(self, kind)))
-        assert self._step is not None
-        self._step = (*self._step[:2], product)
-        return ((self._cache.value, product),)
+        if kind not in step.types:
+            return reading._replace(parts=parts)
+        product = float(nadam.legacy_product(reading.numbers(kind, part=before)))
+        assert self._of_step is not None
+        self._of_step = (*self._of_step[:2], product)
+        return reading._replace(parts=parts, changes=((self._cache.value, product),))

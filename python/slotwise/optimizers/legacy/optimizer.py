@@ -13,13 +13,13 @@ import numpy as np
 from slotwise import _arguments, _autodiff
 from slotwise._tables import IndexedSlices, coalesce
 from slotwise._variable import Variable, is_float
-from slotwise.optimizers import _gradients, schedules
+from slotwise.optimizers import _gradients, _registry, schedules
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import FUNCTION, FUNCTIONS, TEXT, Hyper, Kind, Number
 from slotwise.optimizers._loss import gradients, recorded, tape_of
-from slotwise.optimizers._planned import NO_CLIPS
 from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._state import constrain, unique_name
+from slotwise.optimizers._step import NO_CLIPS
 from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
 from slotwise.optimizers.legacy._weights import Weights
 
@@ -36,6 +36,7 @@ _KEYWORDS: dict[str, Kind] = {
 }
 
 
+@_registry.kind("legacy")
 class Optimizer(Weights, Hyperparameters):
     """Base class of the optimizers, and of your own.
 
@@ -45,7 +46,7 @@ class Optimizer(Weights, Hyperparameters):
     ``_decayed_lr`` is the learning rate of the step.
 
     Args:
-        name: what errors call the optimizer; None or "" for one made from the class.
+        name: the name in error messages; None or "" for one made from the class.
         gradient_aggregator: a function of a list of (gradient, variable) pairs that returns such a
             list; the first thing that is done to gradients.
         gradient_transformers: functions of the same kind; the last thing.
@@ -387,7 +388,7 @@ class Optimizer(Weights, Hyperparameters):
                     pairs = self._transform_unaggregated_gradients(pairs)
                     pairs = self._aggregate_gradients(pairs)
                 pairs = _gradients.accepted(op, self._transform_gradients(pairs), lists=True)
-                refuse_sparse_constraints(pairs)
+                _gradients.refuse_constrained_rows(pairs, [var for _, var in pairs])
             self._apply(pairs, apply_state)
             return self.iterations.assign_add(1)
 
@@ -475,15 +476,6 @@ class Optimizer(Weights, Hyperparameters):
         unique, summed = coalesce(indices, grad, var.shape[0])
         state = kwargs.get("apply_state", {})
         return self._call(self._resource_apply_sparse, state, summed, var, unique)
-
-
-def refuse_sparse_constraints(pairs: Iterable[Pair]) -> None:
-    for grad, var in pairs:
-        if _gradients.is_slices(grad) and getattr(var, "constraint", None) is not None:
-            raise RuntimeError(
-                "Cannot use a constraint function on a sparse variable. "
-                f"Received: grad={grad}, var.constraint={var.constraint}."
-            )
 
 
 def flatten(variables: Any) -> list[Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import rmsprop
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class RMSprop(Described):
     """RMSprop: steps scaled by the root mean square of recent gradients.
 
@@ -20,22 +22,17 @@ class RMSprop(Described):
         var          -= momentum_slot
 
     Args:
-        learning_rate: a number, a schedule, a callable or an array.
+        {{learning_rate}}
         rho: decay of the running means.
         momentum: in [0, 1]; 0 for none. Whether there is momentum is settled by the constructor.
         epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
         centered: whether to scale by the variance of gradients.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
 
     Slots:
         ``rms``, ``momentum`` with momentum, ``mg`` with centered.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers.legacy._described import COMMON, Described
 
 
+@_registry.register("legacy")
 class SGD(Described):
     """Gradient descent, with momentum.
 
@@ -17,20 +19,15 @@ class SGD(Described):
         var     += momentum * velocity - learning_rate * grad
 
     Args:
-        learning_rate: a number, a schedule, a callable or an array.
+        {{learning_rate}}
         momentum: in [0, 1]; 0 for none. Whether there is momentum is settled by the constructor.
         nesterov: whether to look ahead.
-        name: what errors call the optimizer.
-        sparse: ``"keras"``, or ``"lazy"``: rows without a gradient stay as they are, see
-            `slotwise.support_matrix`.
-        kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``,
-            ``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.
+        {{common}}
 
     Slots:
         ``momentum``: the velocity.
 
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
+    {{raises}}
 
     Example:
         >>> import slotwise

@@ -1,4 +1,4 @@
-"""Loss scaling, for gradients in float16."""
+"""A loss scale around an optimizer: what both APIs share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,9 +21,6 @@ from slotwise.optimizers._kinds import OPTIONAL_COUNT, Number
 from slotwise.optimizers._loss import own_or_new, value_of
 from slotwise.optimizers._state import Copied, listed
 from slotwise.optimizers._state_dict import StateDict
-from slotwise.optimizers.current import Optimizer as CurrentOptimizer
-from slotwise.optimizers.legacy import Optimizer as LegacyOptimizer
-from slotwise.optimizers.legacy.optimizer import flatten
 
 _INITIAL_SCALE = 2.0**15
 _GROWTH_STEPS = 2000
@@ -34,56 +31,12 @@ _MANY_SKIPPED = 10  # steps in a row
 _log = logging.getLogger("slotwise")
 
 
-class LossScaleOptimizer(Copied, StateDict):
-    """An optimizer whose loss is scaled up, so that small gradients do not vanish in float16.
+class LossScale(Copied, StateDict):
+    """A loss scale around an optimizer, of either API."""
 
-    Scale the loss by `get_scaled_loss`, and its gradients back by `get_unscaled_gradients`;
-    `minimize` does both. A dynamic scale is halved (but not below 1), and the step left out, when a
-    gradient is not finite; it is doubled after ``dynamic_growth_steps`` steps that were.
-
-    ``iterations``, weights, slots, hyperparameters and settings of clipping are those of the inner
-    optimizer. The scale and its counter are not among the weights.
-
-    Args:
-        inner_optimizer: the optimizer that is wrapped.
-        dynamic: whether the scale changes.
-        initial_scale: the scale at first; 2^15 by default, required for a fixed one.
-        dynamic_growth_steps: 2000 by default; not for a fixed scale.
-
-    Attributes:
-        loss_scale: the scale, a float32 number; the constructor and the steps set it.
-        dynamic_counter: steps since the scale changed; None for a fixed one.
-
-    Warns:
-        RuntimeWarning: 10 steps in a row were skipped and the scale is 1; says how many. Again
-            whenever there are twice as many.
-
-    Raises:
-        TypeError, ValueError: arguments that do not fit.
-
-    Example:
-        >>> import numpy as np
-        >>> from slotwise import Variable, optimizers
-        >>> var = Variable(1.0)
-        >>> opt = optimizers.LossScaleOptimizer(optimizers.legacy.SGD(0.5), initial_scale=8.0)
-        >>> opt.minimize(lambda: var**2 / 2, [var])
-        >>> float(var), float(opt.loss_scale)
-        (0.5, 8.0)
-        >>> opt.apply_gradients([(np.array(np.inf, np.float32), var)])
-        >>> float(var), float(opt.loss_scale), int(opt.iterations)
-        (0.5, 4.0, 2)
-
-    Source: Micikevicius et al., "Mixed precision training", 2017.
-    """
-
-    _INNER: type[Any] = LegacyOptimizer
-    _INNER_NAME = "`slotwise.optimizers.Optimizer` or `slotwise.optimizers.legacy.Optimizer`"
-
-    def __new__(cls, inner_optimizer: Any = None, *args: Any, **kwargs: Any) -> LossScaleOptimizer:
-        is_current = isinstance(inner_optimizer, CurrentOptimizer)
-        if is_current and issubclass(LossScaleOptimizerV3, cls):
-            cls = LossScaleOptimizerV3
-        return super().__new__(cls)
+    _FAMILY: ClassVar[_registry.Family]
+    _INNER: ClassVar[type[Any]]  # what may be wrapped
+    _INNER_NAME: ClassVar[str]
 
     _inner: Any = None
 
@@ -95,7 +48,7 @@ class LossScaleOptimizer(Copied, StateDict):
         dynamic_growth_steps: int | None = None,
     ) -> None:
         owner = "LossScaleOptimizer"
-        if isinstance(inner_optimizer, LossScaleOptimizer):
+        if isinstance(inner_optimizer, LossScale):
             raise TypeError(
                 "LossScaleOptimizer cannot wrap another LossScaleOptimizer, but got: "
                 f"{inner_optimizer}"
@@ -227,46 +180,6 @@ class LossScaleOptimizer(Copied, StateDict):
         self._unscaled = True
         return found
 
-    def get_gradients(self, loss: Any, params: Any) -> list[Any]:
-        """As legacy `Optimizer.get_gradients`, with the loss scaled and its gradients scaled back.
-
-        Args:
-            loss, params: see there.
-        """
-        scaled = self.get_scaled_loss(loss)
-        return self.get_unscaled_gradients(self.inner_optimizer.get_gradients(scaled, params))
-
-    def get_updates(self, loss: Any, params: Any) -> list[Any]:
-        """As legacy `Optimizer.get_updates`, with the loss scaled and its gradients scaled back.
-
-        Args:
-            loss, params: see there.
-        """
-        grads = self.get_gradients(loss, params)
-        self.apply_gradients(zip(grads, flatten(params), strict=True))
-        return [self.inner_optimizer.iterations]
-
-    def minimize(
-        self,
-        loss: Any,
-        var_list: Any,
-        grad_loss: Any = None,
-        name: str | None = None,
-        tape: GradientTape | None = None,
-    ) -> None:
-        """As `Optimizer.minimize`, with the loss scaled and its gradients scaled back.
-
-        Args:
-            loss, var_list, grad_loss, name, tape: see there.
-        """
-        inner = self.inner_optimizer
-        pairs = self._gradients_of(
-            loss,
-            tape,
-            lambda scaled, tape: inner._compute_gradients(scaled, var_list, grad_loss, tape),
-        )
-        self.apply_gradients(pairs, name=name)
-
     def _gradients_of(
         self,
         loss: Any,
@@ -281,28 +194,6 @@ class LossScaleOptimizer(Copied, StateDict):
             pairs = compute(loss, tape)
         grads = self.get_unscaled_gradients([grad for grad, _ in pairs])
         return list(zip(grads, [var for _, var in pairs], strict=True))
-
-    def apply_gradients(
-        self,
-        grads_and_vars: Iterable[Any],
-        name: str | None = None,
-        experimental_aggregate_gradients: bool = True,
-    ) -> None:
-        """As `Optimizer.apply_gradients`, unless the scale is dynamic and a gradient not finite.
-
-        Such a step updates nothing, but counts in `iterations`.
-
-        Args:
-            grads_and_vars, name, experimental_aggregate_gradients: see there.
-        """
-        inner = self.inner_optimizer
-        pairs = _gradients.present(self._accepted(grads_and_vars))[0]
-        if experimental_aggregate_gradients:
-            pairs = inner._aggregate_gradients(inner._transform_unaggregated_gradients(pairs))
-        self._apply(
-            pairs,
-            lambda: inner.apply_gradients(pairs, name=name, experimental_aggregate_gradients=False),
-        )
 
     def _accepted(self, pairs: Any) -> list[Pair]:
         _warn_of_missing_calls(self._scaled, self._unscaled)
@@ -376,7 +267,7 @@ class LossScaleOptimizer(Copied, StateDict):
     @classmethod
     def from_config(
         cls, config: dict[str, Any], custom_objects: dict[str, type[Any]] | None = None
-    ) -> LossScaleOptimizer:
+    ) -> Any:
         """The optimizer with these constructor's arguments; reads Keras's older layout, too.
 
         Args:
@@ -398,7 +289,7 @@ class LossScaleOptimizer(Copied, StateDict):
             arguments["inner_optimizer"] = arguments.pop("optimizer")
         inner = arguments.pop("inner_optimizer")
         if not _registry.is_optimizer(inner):
-            is_legacy = cls._INNER is LegacyOptimizer
+            is_legacy = cls._FAMILY == "legacy"
             inner = _registry.deserialize(inner, custom_objects, use_legacy_optimizer=is_legacy)
         return cls(inner, **arguments)
 
@@ -459,96 +350,16 @@ class LossScaleOptimizer(Copied, StateDict):
         else:
             object.__setattr__(self, name, value)
 
+    def _delegated(self) -> Collection[str]:
+        """Hook: the names of what is the inner optimizer's."""
+        raise NotImplementedError
+
     def _without(self, name: str) -> str:
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
         return f"{text}; its inner_optimizer has" if hasattr(self._inner, name) else text
 
     def __dir__(self) -> Iterable[str]:
         return sorted({*super().__dir__(), *self._delegated()})
-
-    def _delegated(self) -> Collection[str]:
-        """The names of what is the inner optimizer's."""
-        return {*_DELEGATED, *self.inner_optimizer._hyper}
-
-
-class LossScaleOptimizerV3(LossScaleOptimizer):
-    """A `LossScaleOptimizer` around an optimizer of the current API.
-
-    ``iterations``, ``learning_rate``, ``variables``, ``build``, ``use_ema``, ``ema_momentum`` and
-    ``finalize_variable_values`` are those of the inner optimizer.
-
-    Args:
-        inner_optimizer, dynamic, initial_scale, dynamic_growth_steps: see `LossScaleOptimizer`.
-
-    Example:
-        >>> import numpy as np
-        >>> from slotwise import Variable, optimizers
-        >>> var = Variable(1.0)
-        >>> opt = optimizers.LossScaleOptimizer(optimizers.SGD(0.5), initial_scale=8.0)
-        >>> opt.minimize(lambda: var**2 / 2, [var])
-        >>> type(opt).__name__, float(var), float(opt.loss_scale)
-        ('LossScaleOptimizerV3', 0.5, 8.0)
-    """
-
-    _INNER = CurrentOptimizer
-    _INNER_NAME = "`slotwise.optimizers.Optimizer`"
-
-    def minimize(  # type: ignore[override]
-        self, loss: Any, var_list: Any, tape: GradientTape | None = None
-    ) -> None:
-        """As `Optimizer.minimize`, with the loss scaled and its gradients scaled back.
-
-        Args:
-            loss, var_list, tape: see there.
-        """
-        self.apply_gradients(self.compute_gradients(loss, var_list, tape))
-
-    def compute_gradients(
-        self, loss: Any, var_list: Any, tape: GradientTape | None = None
-    ) -> list[Pair]:
-        """As `Optimizer.compute_gradients`, with the loss scaled and its gradients scaled back.
-
-        Args:
-            loss, var_list, tape: see there.
-        """
-        inner = self.inner_optimizer
-        return self._gradients_of(
-            loss, tape, lambda scaled, tape: inner.compute_gradients(scaled, var_list, tape)
-        )
-
-    def apply_gradients(  # type: ignore[override]
-        self,
-        grads_and_vars: Iterable[Any],
-        skip_gradients_aggregation: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        """As `Optimizer.apply_gradients`, unless the scale is dynamic and a gradient not finite.
-
-        Such a step updates nothing, but counts in `iterations`.
-
-        Args:
-            grads_and_vars, skip_gradients_aggregation, kwargs: see there.
-
-        Raises:
-            ValueError: no pairs.
-        """
-        inner = self.inner_optimizer
-        given = self._accepted(grads_and_vars)
-        if not given:
-            raise ValueError("grads_and_vars: expected pairs, got an empty list")
-        pairs = _gradients.present(given)[0]
-        aggregates = kwargs.get("experimental_aggregate_gradients", True)
-        with inner._undone_if_refused():
-            if not inner._built:
-                inner.build([var for _, var in given])
-            if aggregates and not skip_gradients_aggregation:
-                pairs = inner.aggregate_gradients(pairs)
-            self._apply(
-                pairs, lambda: inner.apply_gradients(pairs, skip_gradients_aggregation=True)
-            )
-
-    def _delegated(self) -> Collection[str]:
-        return _DELEGATED_IN_CURRENT
 
 
 def _unscaled(op: str, name: str, grad: Any, scale: Any) -> Any:
@@ -581,39 +392,6 @@ def _warn_of_missing_calls(is_scaled: bool, is_unscaled: bool) -> None:
         )
 
 
-_DELEGATED = frozenset(
-    [
-        "add_slot",
-        "clipnorm",
-        "clipvalue",
-        "get_slot",
-        "get_slot_names",
-        "get_weights",
-        "global_clipnorm",
-        "iterations",
-        "learning_rate",
-        "lr",
-        "set_weights",
-        "variables",
-        "weights",
-    ]
-)
-
-
-_DELEGATED_IN_CURRENT = frozenset(
-    [
-        "build",
-        "ema_momentum",
-        "finalize_variable_values",
-        "iterations",
-        "learning_rate",
-        "lr",
-        "use_ema",
-        "variables",
-    ]
-)
-
-
 def _from_old_layout(loss_scale: dict[str, Any]) -> dict[str, Any]:
     """Arguments from a serialized FixedLossScale or DynamicLossScale."""
     config = loss_scale["config"]
@@ -634,13 +412,3 @@ def _from_old_layout(loss_scale: dict[str, Any]) -> dict[str, Any]:
         "initial_scale": config["initial_loss_scale"],
         "dynamic_growth_steps": config["increment_period"],
     }
-
-
-_registry.register_kind(LossScaleOptimizer, "legacy")
-_registry.register_kind(LossScaleOptimizerV3, "current")
-_registry.register(LossScaleOptimizer, "legacy", "keras.mixed_precision")
-_registry.register(LossScaleOptimizerV3, "current", "keras.mixed_precision")
-for _family in ("legacy", "current"):
-    _registry.register_alias(_family, "lossscaleoptimizerv1", LossScaleOptimizer)
-    _registry.register_alias(_family, "lossscaleoptimizerv3", LossScaleOptimizerV3)
-_registry.register_alias("current", "lossscaleoptimizer", LossScaleOptimizerV3)
