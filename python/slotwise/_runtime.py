@@ -65,8 +65,9 @@ def get_num_threads() -> int:
     """How many threads a call may use.
 
     The number given to `set_num_threads`, else the environment's ``SLOTWISE_NUM_THREADS``, else
-    OpenMP's own (``OMP_NUM_THREADS``, threadpoolctl, or one per core). In a child made by ``fork``
-    it is 1. Small arrays are done by fewer; the result never depends on it.
+    what OpenMP was told (``OMP_NUM_THREADS``, threadpoolctl), else one for each core that affinity
+    and control groups allow. In a child made by ``fork`` it is 1. Small arrays are done by fewer;
+    the result never depends on it.
 
     Example:
         >>> import slotwise
@@ -79,7 +80,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(threads: SupportsIndex | None) -> None:
-    """Limit calls to this many threads; None returns the choice to OpenMP.
+    """Limit calls to this many threads; None takes the limit back.
 
     Raises:
         TypeError: not an integer.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import textwrap
 import threading
 import time
@@ -62,6 +65,40 @@ def test_threadpoolctl_sees_openmp() -> None:
         assert slotwise.get_num_threads() == 1
     with threadpoolctl.threadpool_limits(3, user_api="openmp"):
         assert slotwise.get_num_threads() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux's")
+def test_affinity_of_today() -> None:
+    """Unless a number was asked for."""
+    code = """
+        import os, slotwise, threadpoolctl
+        cores = os.sched_getaffinity(0)
+        assert slotwise.get_num_threads() <= len(cores)
+        os.sched_setaffinity(0, {min(cores)})
+        assert slotwise.get_num_threads() == 1
+        with threadpoolctl.threadpool_limits(len(cores) + 1, user_api="openmp"):
+            assert slotwise.get_num_threads() == len(cores) + 1
+        slotwise.set_num_threads(2)
+        assert slotwise.get_num_threads() == 2
+    """
+    run = python(textwrap.dedent(code))
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("count", [2, 3, 9])
+def test_a_call_waits_for_no_core(count: int) -> None:
+    """With more threads than cores, and others that are busy, each part is done once."""
+    slotwise.set_num_threads(count)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        var, delta = np.zeros(300_000, np.float32), np.ones(300_000, np.float32)
+        for _ in range(50):
+            GRADIENT_DESCENT.call({"var": var, "delta": delta}, alpha=-1.0)
+        assert (var == 50).all()
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
 
 
 def test_other_threads_run_during_a_call() -> None:
@@ -138,7 +175,7 @@ def test_locks_are_released_when_a_call_raises() -> None:
 
 
 def test_concurrent_calls_on_different_arrays() -> None:
-    """OpenMP teams from several Python threads at once; targets and modes do not mix."""
+    """Several Python threads share the workers; targets and modes do not mix."""
     slotwise.set_num_threads(2)
     case = BY_NAME["ApplyAdam"].default()
     small = case.draw(np.float32, 1009, seed=1)

@@ -22,7 +22,7 @@ from golden.contents import (
     unpack,
 )
 from slotwise import raw_ops
-from support.cases import every_case, every_dtype
+from support.cases import every_dtype
 from support.compare import assert_same, error, is_nan
 from support.ops import DTYPES, SPECIAL, Case
 from support.reference import Array
@@ -103,7 +103,7 @@ def test_gather_as_tensorflow(tag: str, index: type, target: str) -> None:
         assert_same(got, rows[f"gather/{width}/becomes/out"], width)
 
 
-@every_case
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_special_values_as_tensorflow(case: Case, target: str) -> None:
     """But for what docs/deviations.md lists: NaN that TensorFlow makes out of finite numbers."""
     rows = table("special", "f32")
