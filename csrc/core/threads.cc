@@ -118,12 +118,13 @@ void SetNumThreads(int threads) { requested.store(threads); }
 void ParallelFor(const Partition& p, RangeFunction function, const void* context) {
   const size_t useful = std::min(p.count / p.min_per_thread, kMaxTasks);
   const size_t count = useful < 2 ? 1 : std::min(useful, static_cast<size_t>(NumThreads()));
-  const Parts parts{p, function, context, count};
-  if (count == 1) {
-    Parts::Run(&parts, 0);
-  } else {
-    RunTasks(count, &Parts::Run, &parts);
+  if (count < 2) {
+    const FlushDenormals flush;
+    function(context, 0, p.count);
+    return;
   }
+  const Parts parts{p, function, context, count};
+  RunTasks(count, &Parts::Run, &parts);
   if (parts.error) std::rethrow_exception(parts.error);
 }
 

@@ -22,23 +22,24 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Waits actively, for a short while, and only as long as nobody else wants the core. Returns
-// whether it is done.
+// Waits actively: a moment, whatever else wants the core, then for as long as nothing does, up to a
+// limit. Returns whether it is done.
 template <class Done>
 bool Spin(const Done& is_done) {
-  constexpr auto kAtMost = std::chrono::milliseconds(1);
+  constexpr auto kAnyway = std::chrono::microseconds(20), kAtMost = std::chrono::microseconds(1000);
   constexpr auto kYielded =
       std::chrono::microseconds(20);  // to somebody: else it takes one or less
-  const Clock::time_point end = Clock::now() + kAtMost;
+  const Clock::time_point begin = Clock::now();
   for (;;) {
-    for (int i = 0; i < 32; ++i) {
+    for (int i = 0; i < 64; ++i) {
       if (is_done()) return true;
       hwy::Pause();
     }
     const Clock::time_point before = Clock::now();
+    if (before - begin < kAnyway) continue;
     std::this_thread::yield();
     const Clock::time_point after = Clock::now();
-    if (after > end || after - before > kYielded) return is_done();
+    if (after - begin > kAtMost || after - before > kYielded) return is_done();
   }
 }
 
