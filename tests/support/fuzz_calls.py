@@ -727,7 +727,7 @@ _CACHES = {
     "is_claimed",
     "_is_restored",
 }
-_CACHES |= {"_scaled", "_unscaled", "_apply_state", "latest", "_step", "_lock"}
+_CACHES |= {"_scaled", "_unscaled", "_apply_state", "latest", "_of_step", "_lock"}
 
 
 def photograph(x: Any, seen: dict[int, Any]) -> Any:

@@ -28,7 +28,7 @@ _HYPERS = {rule["name"]: tuple(rule["hypers"]) for rule in _core.RULES}
 Call: TypeAlias = tuple[Any, ...]  # of one step, as `_core.apply_all` takes it
 Clips: TypeAlias = Mapping[str, Any]  # the limits of gradients; None for none
 
-NO_CLIPS: Clips = dict.fromkeys(("clipvalue", "clipnorm", "global_clipnorm"))
+NO_CLIPS: Clips = dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"))
 
 
 # ----- what is prepared --------------------------------------------------------------------------

@@ -506,7 +506,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         pairs = _gradients.clip(pairs, **self._clips())
         pairs = [(_deduplicated(grad, var), var) for grad, var in pairs]
         op, weight_decay = f"{self.name}.apply_gradients", self._decay_before()
-        for grad, var in pairs if weight_decay else ():
+        for grad, var in () if weight_decay is None else pairs:
             if self._use_weight_decay(var):
                 rows = self._rows_around(grad)
                 _decay_average.decay(op, var, rows, weight_decay, self.learning_rate)
