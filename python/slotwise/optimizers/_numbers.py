@@ -45,6 +45,8 @@ def rounded(value: Any, kind: type[Float]) -> Float:
 
 
 def _scalar(value: Any) -> Any:
+    if type(value) is float:  # most are
+        return value
     if isinstance(value, Variable):
         value = value.value
     if np.ndim(value) != 0:

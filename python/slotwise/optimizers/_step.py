@@ -335,15 +335,11 @@ def _call(
     """The numbers of a step, its coefficients, and what surrounds it, for the extension."""
     by_type = [*zip(step.types, reading.rates, strict=True)]
     hypers = tuple(
-        None if kind is None else _coefficients(optimizer, step, reading, kind, rate, number)
-        for kind, rate in by_type
+        [kind and _coefficients(optimizer, step, reading, kind, x, number) for kind, x in by_type]
     )
     decay = None
-    if around.weight_decay:
-        decay = tuple(
-            None if kind is None else (float(rounded(around.weight_decay, kind)), float(rate))
-            for kind, rate in by_type
-        )
+    if share := around.weight_decay:
+        decay = tuple([kind and (float(rounded(share, kind)), float(x)) for kind, x in by_type])
     scope: Scope = step.update.scope if optimizer.sparse == "keras" else "rows"
     return step.call(pairs, hypers, scope, around.clips, decay, around.average, around.rows)
 
@@ -358,7 +354,7 @@ def _coefficients(
 ) -> tuple[float, ...]:
     """What the kernel takes, in its order, for the variables that are computed in a type."""
     values = optimizer.description.coefficients(reading.numbers(kind, rate, number))
-    found = tuple(float(values[name]) for name in step.hypers)
+    found = tuple([float(values[name]) for name in step.hypers])
     if not math.isfinite(sum(found)):
         _refuse_infinite(optimizer, reading)
     return found
