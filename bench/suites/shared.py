@@ -2,7 +2,9 @@
 
 Threads that spin while they wait take time from whoever else wants the core, and then wait for
 whole time slices of theirs. So the step is measured as it is, with waiting that never spins
-(``OMP_WAIT_POLICY=passive``) and with one thread, in turn, each in a process of its own.
+(``OMP_WAIT_POLICY=passive``) and with one thread, in turn, each in a process of its own. The policy
+is OpenMP's: a build whose workers are its own does not read it, so that the first two are the same
+there. One thread waits for nobody, whatever the build.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ from bench.work.contestant import Subject
 from bench.work.ops import Scalar
 
 PASSIVE, ONE_THREAD = "passive waiting", "one thread"
-AT_MOST = 2.0  # times as slow as with passive waiting
+
+# Times as slow as these. OpenMP's threads that waited passively took 1.9 times one thread's time.
+AT_MOST = {PASSIVE: 2.0, ONE_THREAD: 3.7}
 
 _SIZES = (64, 64, 128, 256, 256, 512, 1024, 1024, 2048, 4096)
 _TABLE, _IDS = (2000, 16), 256
