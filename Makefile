@@ -68,7 +68,7 @@ bench-peers: $(PARITY)/.project
 lint: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check $(PY_CODE)
 	$(VENV)/bin/ruff format --check $(PY_CODE)
-	$(VENV)/bin/mypy --strict python/slotwise
+	$(VENV)/bin/mypy python/slotwise tests scripts examples
 	$(VENV)/bin/python scripts/check_arrows.py
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
 
@@ -105,8 +105,9 @@ $(VENV)/.project: $(WHEEL)
 	$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
-# The tests run the benchmark too.
+# The tests run the benchmark too, and types are checked beside what has them.
 $(VENV)/.tools-test: EXTRAS := bench
+$(VENV)/.tools-lint: EXTRAS := test bench demo
 $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
 	$(VENV)/bin/python scripts/requirements.py $* $(EXTRAS) >$@.txt
 	$(VENV)/bin/python $(PIP) install -r $@.txt
