@@ -68,9 +68,8 @@ bench-peers: $(PARITY)/.project
 lint: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check $(PY_CODE)
 	$(VENV)/bin/ruff format --check $(PY_CODE)
-	$(VENV)/bin/mypy --strict python/slotwise
+	$(VENV)/bin/mypy python/slotwise bench tests scripts examples
 	$(VENV)/bin/python scripts/check_arrows.py
-	$(VENV)/bin/mypy --strict bench
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
 
 format: $(VENV)/.tools-lint
@@ -106,8 +105,9 @@ $(VENV)/.project: $(WHEEL)
 	$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
-# The tests run the benchmark too, and its types are checked.
-$(VENV)/.tools-test $(VENV)/.tools-lint: EXTRAS := bench
+# The tests run the benchmark too, and types are checked beside what has them.
+$(VENV)/.tools-test: EXTRAS := bench
+$(VENV)/.tools-lint: EXTRAS := test bench demo
 $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
 	$(VENV)/bin/python scripts/requirements.py $* $(EXTRAS) >$@.txt
 	$(VENV)/bin/python $(PIP) install -r $@.txt

@@ -237,7 +237,12 @@ def table(results: Results) -> str:
 def plot(results: Results, path: Path) -> None:
     ink, faint, passes = "#333333", "#dddddd", "#cfcfcf"
     colors = ["#0072b2", "#d55e00", "#009e73", "#cc79a7"]  # told apart with any colour vision
-    style = {"font.size": 10, "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": faint}
+    style: Any = {
+        "font.size": 10,
+        "text.color": ink,
+        "axes.labelcolor": ink,
+        "axes.edgecolor": faint,
+    }
     with plt.rc_context(style):
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(12, 4.8), width_ratios=[1, 1], layout="constrained"

@@ -110,9 +110,8 @@ class Sampler:
                 near = together & (far >= distance)
                 words.append(word[near])
                 contexts.append(context[near])
-        words, contexts = np.concatenate(words), np.concatenate(contexts)
-        order = self.rng.permutation(len(words))
-        return words[order], contexts[order]
+        order = self.rng.permutation(sum(map(len, words)))
+        return np.concatenate(words)[order], np.concatenate(contexts)[order]
 
     def with_noise(self, contexts: Ids) -> Ids:
         """A row for each: the true context, then `negatives` words drawn by frequency^0.75."""
@@ -296,7 +295,8 @@ MAPPED = ["tuple", "string", "float", "class", "exception", "import", "async", "
 
 def spread(boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Moves boxes (x, y, width, height; x and y of the centre) apart until none overlap."""
-    at, size = boxes[:, :2].copy(), boxes[:, 2:]
+    at: npt.NDArray[Any] = boxes[:, :2].copy()
+    size = boxes[:, 2:]
     need = (size[:, None] + size) / 2
     first = np.sign(np.subtract.outer(np.arange(len(at)), np.arange(len(at))))[:, :, None]
     for _ in range(1000):
@@ -336,7 +336,12 @@ def draw_words(axes: Any, nearest: Neighbours) -> None:
 
 
 def plot(result: Result, nearest: Neighbours, path: Path) -> None:
-    style = {"font.size": 10, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": FAINT}
+    style: Any = {
+        "font.size": 10,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": FAINT,
+    }
     with plt.rc_context(style):
         figure = plt.figure(figsize=(13, 6.6), layout="constrained")
         grid = figure.add_gridspec(2, 2, width_ratios=[1, 1.9], height_ratios=[3, 1])
@@ -349,7 +354,7 @@ def plot(result: Result, nearest: Neighbours, path: Path) -> None:
         label = "held-out text, from frequencies alone"
         loss.axhline(result.frequency, color="#888888", lw=1.5, ls="--", label=label)
         loss.set(xlabel="epoch", ylabel="mean loss of a pair")
-        loss.xaxis.get_major_locator().set_params(integer=True)
+        loss.locator_params(axis="x", integer=True)
         loss.margins(y=0.15)
         loss.set_title("Skip-gram loss", loc="left", weight="bold")
         loss.legend(frameon=False)
@@ -364,10 +369,11 @@ def plot(result: Result, nearest: Neighbours, path: Path) -> None:
         speed.set_xlabel("millions of rows per second")
         speed.set_title("Sparse Adagrad", loc="left", weight="bold")
 
-        for axes, which in ((loss, "both"), (speed, "x")):
+        loss.grid(color=FAINT, lw=0.6)
+        speed.grid(axis="x", color=FAINT, lw=0.6)
+        for axes in (loss, speed):
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(which="both", color=FAINT, labelcolor=INK)
-            axes.grid(axis=which, color=FAINT, lw=0.6)
             axes.set_axisbelow(True)
         speed.tick_params(axis="y", length=0)
 

@@ -341,10 +341,8 @@ CXX = (
 
 def copy_tree() -> None:
     """Make the copy what the tree is; files that did not change keep their time, for ninja."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        **{"cwd": ROOT, "check": True, "capture_output": True},
-    )
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     names = {name.decode() for name in listed.stdout.split(b"\0") if name}
     names = {name for name in names if (ROOT / name).is_file()}
     for path in TREE.rglob("*"):
@@ -379,9 +377,9 @@ def build() -> Path:
     """
     if not (VENV / "made").exists():
         subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-        command = [sys.executable, ROOT / "scripts" / "requirements.py", "build"]
+        command = [sys.executable, str(ROOT / "scripts" / "requirements.py"), "build"]
         needed = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        pip = [VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "-q"]
+        pip = [str(VENV / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "-q"]
         subprocess.run([*pip, "install", *needed, "cmake", "ninja"], check=True)
         (VENV / "made").touch()
     environment = {**os.environ, "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
@@ -392,7 +390,7 @@ def build() -> Path:
             "-DSLOTWISE_LEAVE_OUT=HWY_AVX3;HWY_SSE4",
             f"-DPython_EXECUTABLE={VENV / 'bin' / 'python'}",
         ]
-        command = ["cmake", "-S", TREE, "-B", BUILD, *options]
+        command = ["cmake", "-S", str(TREE), "-B", str(BUILD), *options]
         subprocess.run(command, check=True, env=environment)
     subprocess.run(["ninja", "-C", BUILD], check=True, env=environment)
     return next(BUILD.glob("_core*.so"))

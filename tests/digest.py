@@ -18,7 +18,7 @@ from support.reference import Array
 from support.rows import MODES, SPARSE_CASES
 
 # Shorter and longer than a vector and a block; one that threads share.
-DENSE_SHAPES = (0, 1, 3, 7, 16, 33, 64, 100, 511, 513, 1000, (37, 29), 70_000)
+DENSE_SHAPES: list[Any] = [0, 1, 3, 7, 16, 33, 64, 100, 511, 513, 1000, (37, 29), 70_000]
 WIDTHS = (1, 2, 5, 16, 33, 64, 100)
 SCOPES = ("rows", "slots", "whole")
 
@@ -51,8 +51,7 @@ def sparse() -> Iterator[tuple[str, bytes]]:
 def steps() -> Iterator[tuple[str, bytes]]:
     """Plans: dense and sparse gradients, every scope, clipped, decaying, averaged."""
     rng = np.random.default_rng(1)
-    for param in plans.DENSE:
-        op, tag = param.values
+    for op, tag in plans.OPS_AND_DTYPES:
         for scope in SCOPES:
             tables = [op.default().draw(DTYPES[tag], (40, width), width) for width in WIDTHS]
             averages = [table["var"].copy() for table in tables]

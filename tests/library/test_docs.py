@@ -27,7 +27,7 @@ COMMON = ("use_locking", "duplicates", "bounds", "name")  # of all ops, or all s
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
-def public_functions() -> list:
+def public_functions() -> list[Any]:
     found = []
     for module in (slotwise, raw_ops, optimizers, optimizers.schedules, slotwise.interop):
         for name in module.__all__:

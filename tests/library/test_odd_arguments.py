@@ -102,9 +102,9 @@ def test_arguments_that_are_no_optimizers_and_arrays() -> None:
             TypeError, match=r"optimizer: expected one of slotwise.optimizers, got "
         ):
             call(5)
-    for call in (slotwise.track, slotwise.untrack):
+    for track in (slotwise.track, slotwise.untrack):
         with pytest.raises(TypeError, match=r"^(un)?track: variable: expected a slotwise.Variable"):
-            call([1, 2])
+            track([1, 2])
 
 
 @pytest.mark.parametrize("rows", ["text", [0.5], [[1], [2, 3]], object()])
@@ -154,7 +154,7 @@ def test_exclusions_that_are_refused_keep_the_former() -> None:
 def test_arrays_of_refused_calls_are_not_kept(api: Any) -> None:
     opt, var = api.Adam(0.1), slotwise.Variable(np.ones(2, np.float32))
     opt.apply_gradients([(np.ones(2, np.float32), var)])
-    refs = []
+    refs: list[Any] = []
     for shape in ((3,), (2, 2)):
         other, grad = np.ones(shape, np.float32), np.ones(2, np.float32)
         with pytest.raises((KeyError, ValueError)):

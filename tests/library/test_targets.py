@@ -46,7 +46,7 @@ def test_unknown_target(name: str) -> None:
 @pytest.mark.parametrize("name", [1, b"AVX2", ["AVX2"]])
 def test_target_that_is_no_name(name: object) -> None:
     with pytest.raises(TypeError, match="name: expected"):
-        slotwise.set_target(name)  # type: ignore[arg-type]
+        slotwise.set_target(name)
 
 
 def test_environment_sets_the_target(target: str) -> None:

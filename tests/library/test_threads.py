@@ -40,7 +40,7 @@ def test_number_out_of_range(count: int) -> None:
 @pytest.mark.parametrize("count", [1.5, 2.0, "2", [1]])
 def test_number_that_is_none(count: object) -> None:
     with pytest.raises(TypeError, match="threads: expected"):
-        slotwise.set_num_threads(count)  # type: ignore[arg-type]
+        slotwise.set_num_threads(count)
 
 
 def test_environment() -> None:

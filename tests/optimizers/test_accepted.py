@@ -182,11 +182,11 @@ def test_lists_and_numbers_as_gradients(name: str) -> None:
             with pytest.raises(TypeError, match=r"gradient of variable 0 of .*, got (list|t)"):
                 current.apply_gradients([(grad, other)])
     for api in APIS:
-        one, other = Variable(1.0), Variable(1.0)
-        for grad in (0.5, 2):
-            getattr(api, name)(0.1).apply_gradients([(np.float32(grad), one)])
-            getattr(api, name)(0.1).apply_gradients([(grad, other)])
-        assert float(one) == float(other)
+        mine, its = Variable(1.0), Variable(1.0)
+        for number in (0.5, 2):
+            getattr(api, name)(0.1).apply_gradients([(np.float32(number), mine)])
+            getattr(api, name)(0.1).apply_gradients([(number, its)])
+        assert float(mine) == float(its)
 
 
 def test_a_callable_rate_is_asked_once_a_step() -> None:
@@ -325,7 +325,8 @@ def test_lists_that_are_no_arrays() -> None:
 
 @both
 def test_errors_name_the_variable_by_its_place(api: Any, caplog: pytest.LogCaptureFixture) -> None:
-    arrays = [np.ones(3), np.ones((2, 3)), Variable(np.ones(4)), Variable(np.ones(5), name="w")]
+    arrays: list[Any] = [np.ones(3), np.ones((2, 3)), Variable(np.ones(4))]
+    arrays.append(Variable(np.ones(5), name="w"))
     opt = api.Adam(0.1)
     opt.apply_gradients([(np.ones(x.shape), x) for x in arrays])
     for place, name in enumerate(

@@ -152,7 +152,7 @@ class Growing:
 class Liar(np.ndarray):
     """An array whose attribute says another shape than it has, as a subclass may."""
 
-    shape = property(lambda self: (50,))  # type: ignore[assignment]
+    shape = property(lambda self: (50,))
 
 
 @pytest.mark.parametrize("what", ["ids", "weights", "offsets"])

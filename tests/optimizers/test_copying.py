@@ -18,7 +18,7 @@ class OwnLegacy(legacy.Optimizer):
     def __init__(self, name: str = "OwnLegacy", **kwargs: Any) -> None:
         super().__init__(name, **kwargs)
         self._set_hyper("learning_rate", 0.5)
-        self.extra = {"log": [1, 2], "array": np.arange(3.0)}
+        self.extra: dict[str, Any] = {"log": [1, 2], "array": np.arange(3.0)}
 
     def _create_slots(self, var_list: Any) -> None:
         for var in var_list:

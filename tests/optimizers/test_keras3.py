@@ -203,7 +203,7 @@ def test_an_interrupted_update_counts_no_gradient_twice() -> None:
     opt = optimizers.SGD(1.0, gradient_accumulation_steps=2)
     opt.apply_gradients([(np.ones(2), var)])
     # An interrupt that comes after the update, before the sums are set to 0: it is left out here.
-    opt._reset_accumulators = lambda: None  # type: ignore[method-assign]
+    opt._reset_accumulators = lambda: None
     opt.apply_gradients([(np.ones(2), var)])
     del opt._reset_accumulators
     assert opt.variables[1].value.tolist() == [1, 1]
@@ -425,7 +425,7 @@ def test_both_kinds_of_averages_are_the_same_in_python_and_in_the_extension(name
     """A hook that is overridden takes the update through Python."""
     cls = getattr(optimizers, name)
 
-    class ByHand(cls):  # type: ignore[misc, valid-type]
+    class ByHand(cls):  # type: ignore[valid-type]
         def update_step(self, gradient: Any, variable: Variable) -> None:
             super().update_step(gradient, variable)
 
@@ -535,7 +535,7 @@ def test_what_keras_3_has_not_is_not_written() -> None:
             optimizers.serialize(opt, keras=3)
     with pytest.raises(ValueError, match="keras: expected 2 or 3, got 4"):
         # (What a type checker refuses, callers without one may pass; below, too.)
-        optimizers.serialize(optimizers.Adam(), keras=4)  # type: ignore[arg-type]
+        optimizers.serialize(optimizers.Adam(), keras=4)
     with pytest.raises(ValueError, match="use_legacy_format"):
         optimizers.serialize(optimizers.Adam(), True, keras=3)
 
@@ -606,7 +606,7 @@ def test_the_layout_is_found_or_asked_for() -> None:
     interop.load_keras_weights(sgd, arrays, [scalar], keras=2)
     assert float(sgd.variables[1]) == 0.25
     with pytest.raises(ValueError, match="keras: expected 2 or 3, got 1"):
-        interop.load_keras_weights(sgd, arrays, [scalar], keras=1)  # type: ignore[arg-type]
+        interop.load_keras_weights(sgd, arrays, [scalar], keras=1)
     with pytest.raises(ValueError, match=r"expected one that Keras 3 has, got legacy.Adam"):
         interop.keras_weights(legacy.Adam(), keras=3)
 

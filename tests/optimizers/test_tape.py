@@ -892,8 +892,8 @@ def test_get_updates_of_a_scaled_loss() -> None:
 def test_a_step_inside_of_a_tape(make: Any) -> None:
     """As outside of it; what is recorded then is of the new value."""
     v, plain = Variable(np.array([2.0])), Variable(np.array([2.0]))
-    rate = slotwise.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)
-    rate = 0.5 if make is legacy.Nadam else rate
+    decay = slotwise.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)
+    rate = 0.5 if make is legacy.Nadam else decay
     opt, other = make(rate), make(rate)
     with GradientTape() as tape:
         loss = v * v

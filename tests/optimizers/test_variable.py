@@ -144,7 +144,7 @@ def test_buffers_and_maps_are_shared(tmp_path: Path) -> None:
     var = Variable(mapped)
     assert var.value is mapped
     var.assign([5.0, 6.0, 7.0])
-    mapped.flush()
+    mapped.flush()  # type: ignore[attr-defined]
     assert np.fromfile(tmp_path / "x").tolist() == [5.0, 6.0, 7.0]
     narrow = np.zeros(2, ml_dtypes.bfloat16)
     assert Variable(narrow).value is narrow

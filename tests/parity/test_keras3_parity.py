@@ -33,8 +33,8 @@ def draw(rng: Random, name: str) -> dict[str, Any]:
     if not isinstance(rate, Schedule):
         kwargs["learning_rate"] = float(rate() if callable(rate) else rate)
     limits = [key for key in ("clipnorm", "global_clipnorm", "clipvalue") if key in kwargs]
-    for key in limits[1:]:
-        del kwargs[key]
+    for limit in limits[1:]:
+        del kwargs[limit]
     for key in ("weight_decay", "momentum"):
         if key in kwargs:
             kwargs[key] = float(kwargs[key])

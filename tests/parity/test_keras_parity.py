@@ -120,8 +120,8 @@ def test_configs_move_in_both_directions(api: str, name: str) -> None:
 def test_weights_move_in_both_directions(name: str) -> None:
     for case in range(6):
         rng = np.random.default_rng(case)
-        kwargs = {"Adam": {"amsgrad": bool(case % 2)}, "SGD": {"momentum": 0.9}}.get(name, {})
-        config = Config(name, {"learning_rate": 0.1, **kwargs})
+        more: dict[str, Any] = {"Adam": {"amsgrad": bool(case % 2)}, "SGD": {"momentum": 0.9}}
+        config = Config(name, {"learning_rate": 0.1, **more.get(name, {})})
         problem = keras_cases.draw_problem(rng, 2, "dense").astype(np.float32)
         libraries = (keras_slotwise, keras_tensorflow)
         states = []

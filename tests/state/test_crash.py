@@ -18,7 +18,7 @@ from slotwise.state import _atomic
 from support.process import program
 
 KILLS = int(os.environ.get("SLOTWISE_CRASH_KILLS", "20"))
-ONES = {"a": np.ones(1000), "b": np.ones(3, np.float32)}
+ONES: dict[str, Any] = {"a": np.ones(1000), "b": np.ones(3, np.float32)}
 TWOS = {name: 2 * x for name, x in ONES.items()}
 NAMES = ("x.safetensors", "folder")
 

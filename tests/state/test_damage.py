@@ -21,7 +21,7 @@ NAMES = ("one.safetensors", "folder")
 
 def saved(tmp_path: Path, name: str) -> tuple[Path, dict[str, np.ndarray]]:
     rng = np.random.default_rng(0)
-    given = {"emb": rng.standard_normal((40, 3)), "bias": np.arange(7, dtype=np.float32)}
+    given: dict[str, Any] = {"emb": rng.standard_normal((40, 3)), "bias": np.arange(7, dtype="f4")}
     slotwise.save(tmp_path / name, variables=given, extra={"epoch": 3}, max_shard_size=500)
     return tmp_path / name, given
 
@@ -32,7 +32,7 @@ def files(path: Path) -> list[Path]:
 
 def check_refused(path: Path, match: str = ".") -> str:
     """Nothing is written, whatever is loaded."""
-    into = {"emb": np.zeros((40, 3)), "bias": np.zeros(7, np.float32)}
+    into: dict[str, Any] = {"emb": np.zeros((40, 3)), "bias": np.zeros(7, np.float32)}
     with pytest.raises(StateError, match=match) as error:
         slotwise.load(path, variables=into)
     assert not into["emb"].any() and not into["bias"].any()
@@ -127,7 +127,7 @@ def crafted(path: Path, header: object, data: bytes = b"", sealed: bool = False)
     return path
 
 
-def entry(dtype: object = "F32", shape: object = (2,), offsets: object = (0, 8)) -> dict:
+def entry(dtype: object = "F32", shape: object = (2,), offsets: object = (0, 8)) -> dict[str, Any]:
     return {"x": {"dtype": dtype, "shape": shape, "data_offsets": offsets}}
 
 

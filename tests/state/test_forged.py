@@ -26,7 +26,7 @@ def test_forgeries_at_random(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def own(**members: Any) -> dict:
+def own(**members: Any) -> dict[str, Any]:
     """Our metadata, as it should be but for some members."""
     return {
         **{"version": 1, "id": "a" * 32, "parent": None, "config": None, "extra": None},
@@ -44,7 +44,7 @@ def forged(path: Path, text: str | bytes, data: bytes = bytes(8)) -> Path:
     return path
 
 
-def sealed(path: Path, entries: str = f'"x":{json.dumps(X)}', metadata: object = None) -> Path:
+def sealed(path: Path, entries: str = f'"x":{json.dumps(X)}', metadata: Any = None) -> Path:
     text = metadata if isinstance(metadata, str) else json.dumps(own() | (metadata or {}))
     start = _format._BEFORE.decode() + "0" * 16 + '","slotwise":' + json.dumps(text) + "}"
     return forged(path, f"{start},{entries}}}")
@@ -161,7 +161,7 @@ def test_names_that_cannot_be_saved(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"save: .*: expected a name of at most 4096 bytes"):
             slotwise.save(tmp_path / "x", variables={name: np.ones(3)})
     with pytest.raises(ValueError, match=r"save: .* at most 100 levels"):
-        extra: list = []
+        extra: list[Any] = []
         for _ in range(150):
             extra = [extra]
         slotwise.save(tmp_path / "x", extra=extra)

@@ -105,9 +105,9 @@ def test_rows_of_a_table_of_many_chunks(tmp_path: Path, name: Any, mmap: Any) ->
         got = slotwise.load_array(path, "t", rows=rows, mmap=mmap)
         np.testing.assert_array_equal(got, table[rows])
         assert got.flags.writeable != mmap or got.size == 0
-    for rows in (slice(0, 9, 2), 3):
+    for wrong in (slice(0, 9, 2), 3):
         with pytest.raises(ValueError, match="slice of step 1"):
-            slotwise.load_array(path, "t", rows=rows)
+            slotwise.load_array(path, "t", rows=wrong)
     with pytest.raises(KeyError, match="there is no 'u'"):
         slotwise.load_array(path, "u")
 

@@ -177,7 +177,7 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Any:
     def put(function: Any) -> None:
         compare, left = _writer._File.compare, [function]
 
-        def comparing(self, chunks: Any) -> Any:
+        def comparing(self: Any, chunks: Any) -> Any:
             while left:
                 left.pop()()
             return compare(self, chunks)
@@ -341,7 +341,7 @@ def test_a_step_within_a_step_beside_saves(tmp_path: Path) -> None:
     a, b = Job(legacy), Job(legacy)
 
     class Nested(legacy.SGD):
-        other = None
+        other: Any = None
 
         def _transform_gradients(self, grads_and_vars: Any) -> Any:
             self.other.step()

@@ -149,7 +149,9 @@ def run(library: Any, config: Config, problem: Problem) -> Trajectory:
     if config.not_decaying is not None:
         names, patterns = config.not_decaying
         opt.exclude_from_weight_decay([variables[name] for name in names], list(patterns))
-    states, names, shapes = [], [], []
+    states: list[Array] = []
+    labels: list[str] = []
+    shapes: list[tuple[int, ...]] = []
     for step, gradients in enumerate(problem.gradients):
         for name, value in config.events.get(step, {}).items():
             if name == "iterations":
@@ -166,12 +168,12 @@ def run(library: Any, config: Config, problem: Problem) -> Trajectory:
             pairs.append((gradient, var))
         opt.apply_gradients(pairs)
         weights = opt.weights if is_legacy else opt.variables
-        names = [*variables, *(weight_name(weight) for weight in weights)]
+        labels = [*variables, *(weight_name(weight) for weight in weights)]
         arrays = [library.value(x) for x in (*variables.values(), *weights)]
         shapes = [x.shape for x in arrays]
         states.append(np.concatenate([np.ravel(x).astype(np.float64) for x in arrays]))
     slot_names = list(opt.get_slot_names()) if is_legacy else []
-    return Trajectory(names, shapes, _rows(states), before, plain(opt.get_config()), slot_names)
+    return Trajectory(labels, shapes, _rows(states), before, plain(opt.get_config()), slot_names)
 
 
 def _rows(states: list[Array]) -> Array:

@@ -63,7 +63,7 @@ class Op:
     def function(self) -> Callable[..., Any]:
         from slotwise import raw_ops  # not above: the table serves TensorFlow alone, too
 
-        return getattr(raw_ops, self.name)  # type: ignore[no-any-return]
+        return getattr(raw_ops, self.name)
 
     @property
     def outputs(self) -> tuple[str, ...]:

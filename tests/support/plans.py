@@ -23,8 +23,19 @@ def scopes_of(op: Op) -> tuple[str, ...]:
     return ("rows", "slots", "whole") if rule_of(op)["sweeps_slots"] else ("rows", "whole")
 
 
-DENSE = [pytest.param(op, tag, id=f"{op.name}-{tag}") for op in OPS for tag in DTYPES]
-SPARSE = [p for p in DENSE if rule_of(p.values[0])["has_sparse"]]
+OPS_AND_DTYPES = [(op, tag) for op in OPS for tag in DTYPES]
+
+
+def _params(has: str) -> list[Any]:
+    """Parameters of pytest: ops whose rule has that, with dtypes."""
+    return [
+        pytest.param(op, tag, id=f"{op.name}-{tag}")
+        for op, tag in OPS_AND_DTYPES
+        if rule_of(op)[has]
+    ]
+
+
+DENSE, SPARSE = _params("has_dense"), _params("has_sparse")
 
 Table = dict[str, Array]
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def kill_at_each_call(folder: str) -> int:
             add_others(path)
         for last in itertools.count(1):
             save(path, 1)
-            was_killed = end_at_call(lambda path=path: save(path, 2), last, form == "renamed")
+            was_killed = end_at_call(partial(save, path, 2), last, form == "renamed")
             check(path, 1)
             if not was_killed:
                 break

@@ -88,7 +88,7 @@ class Run:
             gradients = self.problem.gradients[step]
             pairs = []
             for name, var in variables.items():
-                gradient = gradients[name]
+                gradient: Any = gradients[name]
                 if isinstance(gradient, tuple):
                     gradient = slotwise.IndexedSlices(*gradient, var.shape)
                 pairs.append((gradient, var))

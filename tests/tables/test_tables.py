@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import slotwise
@@ -23,7 +25,7 @@ class Index:
 make = pytest.mark.parametrize("make", [slotwise.zeros, slotwise.empty, slotwise.full])
 
 
-def made(make: object, shape: object) -> np.ndarray:
+def made(make: Any, shape: Any) -> np.ndarray:
     return make(shape, 0) if make is slotwise.full else make(shape)
 
 
@@ -47,7 +49,7 @@ def made(make: object, shape: object) -> np.ndarray:
     ],
     ids=repr,
 )
-def test_shapes(make: object, shape: object, expected: tuple[int, ...]) -> None:
+def test_shapes(make: Any, shape: object, expected: tuple[int, ...]) -> None:
     array = made(make, shape)
     assert array.shape == expected
     assert array.dtype == np.float32
@@ -56,7 +58,7 @@ def test_shapes(make: object, shape: object, expected: tuple[int, ...]) -> None:
 
 @make
 @pytest.mark.parametrize("shape", [None, 1.5, "3", np.float32(3), (2, 3.0), ["2"], (2, None)])
-def test_sizes_that_are_no_integers(make: object, shape: object) -> None:
+def test_sizes_that_are_no_integers(make: Any, shape: object) -> None:
     with pytest.raises(TypeError, match=rf"^{make.__name__}: shape: expected .+, got .+") as caught:
         made(make, shape)
     assert str(shape) in str(caught.value)
@@ -64,7 +66,7 @@ def test_sizes_that_are_no_integers(make: object, shape: object) -> None:
 
 @make
 @pytest.mark.parametrize("shape", [-1, np.int64(-1), (2, -1), [-2, 0]])
-def test_negative_sizes(make: object, shape: object) -> None:
+def test_negative_sizes(make: Any, shape: object) -> None:
     with pytest.raises(ValueError, match=rf"^{make.__name__}: shape: expected sizes >= 0, got"):
         made(make, shape)
 
