@@ -68,7 +68,8 @@ bench-peers: $(PARITY)/.project
 lint: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check $(PY_CODE)
 	$(VENV)/bin/ruff format --check $(PY_CODE)
-	$(VENV)/bin/mypy python/slotwise bench tests scripts examples
+	$(VENV)/bin/mypy python/slotwise tests scripts examples
+	$(VENV)/bin/mypy bench
 	$(VENV)/bin/python scripts/check_arrows.py
 	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
 
