@@ -508,8 +508,10 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         op, weight_decay = f"{self.name}.apply_gradients", self._decay_before()
         for grad, var in () if weight_decay is None else pairs:
             if self._use_weight_decay(var):
-                rows = self._rows_around(grad)
-                _decay_average.decay(op, var, rows, weight_decay, self.learning_rate)
+                rate = self.learning_rate  # which is to be there without decay, too, as in Keras
+                if weight_decay != 0:  # by which infinite weights would become NaN
+                    rows = self._rows_around(grad)
+                    _decay_average.decay(op, var, rows, weight_decay, rate)
         for grad, var in pairs:
             self.update_step(grad, var)
         if self.use_ema:
