@@ -7,6 +7,7 @@ leaves -P(g*g) in linear; on var anything, linear -1 and l1 = l2 = 0, a gradient
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import mpmath
@@ -65,8 +66,7 @@ def exact_power(x: Array, exponent: Any) -> Array:
     if x.dtype == np.float32:
         with np.errstate(all="ignore"):
             return np.power(x.astype(np.float64), float(exponent))
-    with mpmath.workprec(100):
-        return np.array([float(mpmath.power(float(v), float(exponent))) for v in x])
+    return np.array([float(power) for power in many_digits(x.tobytes(), float(exponent))])
 
 
 def pow_error(got: Array, x: Array, exponent: Any) -> Array:
@@ -76,14 +76,20 @@ def pow_error(got: Array, x: Array, exponent: Any) -> Array:
     in_range = (np.abs(exact) >= float(info.tiny)) & (np.abs(exact) <= float(info.max))
     if got.dtype == np.float32:
         return np.where(in_range, error(got, np.where(in_range, exact, 1)), np.nan)
+    powers, units = many_digits(x.tobytes(), float(exponent)), ulp(got.dtype, exact)
     with mpmath.workprec(150):
         distances = [
-            float((mpmath.mpf(float(a)) - mpmath.power(float(v), float(exponent))) / u)
-            if ok
-            else np.nan
-            for a, v, u, ok in zip(got, x, ulp(got.dtype, exact), in_range, strict=True)
+            float((mpmath.mpf(float(a)) - power) / u) if ok else np.nan
+            for a, power, u, ok in zip(got, powers, units, in_range, strict=True)
         ]
     return np.abs(distances)
+
+
+@cache  # the same for every target
+def many_digits(x: bytes, exponent: float) -> list[Any]:
+    """float64 numbers ** exponent."""
+    with mpmath.workprec(150):
+        return [mpmath.power(v, exponent) for v in np.frombuffer(x).tolist()]
 
 
 @full_precision

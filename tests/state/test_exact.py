@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import slotwise
 from support import state_runs as runs
+from support.cases import in_rows
 from support.process import program
 
 RUNS = list(runs.runs())
@@ -29,9 +30,7 @@ def folder() -> Iterator[Any]:
     shutil.rmtree(path)
 
 
-@pytest.mark.parametrize(
-    "run", RUNS, ids=lambda run: f"{run.config.api} {run.config} {run.tag} {run.wrapper}"
-)
+@in_rows(run=RUNS)
 def test_goes_on_exactly(folder: Any, run: Any) -> None:
     opt, variables = run.optimizer(False), run.variables()
     run.steps(opt, variables, range(2 * runs.STEPS))

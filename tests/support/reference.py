@@ -49,8 +49,12 @@ class Exact(Vec):
 
 
 def flush(x: Array) -> Array:
-    subnormal = np.abs(x) < np.finfo(x.dtype).tiny
-    return np.where(subnormal, np.copysign(x.dtype.type(0), x), x)
+    return np.where(is_tiny(x), np.copysign(x.dtype.type(0), x), x)
+
+
+def is_tiny(x: Array) -> Array:
+    """Subnormal, or 0."""
+    return np.abs(x) < np.finfo(x.dtype).tiny
 
 
 def _data(x: Any, dtype: np.dtype[Any]) -> Array:
@@ -402,12 +406,11 @@ def lion(var: Vec, m: Vec, lr: Vec, beta1: Vec, beta2: Vec, grad: Vec) -> Output
 
 def interleaved_sum(terms: Vec) -> Vec:
     """Along the last axis: 16 interleaved sums, folded in halves."""
-    width = terms.data.shape[-1]
-    padded = np.zeros((*terms.data.shape[:-1], -(-width // 16) * 16), terms.data.dtype)
+    *others, width = terms.data.shape
+    height = -(-width // 16)
+    padded = np.zeros((*others, height * 16), terms.data.dtype)
     padded[..., :width] = terms.data
-    partial = Vec(np.zeros((*padded.shape[:-1], 16), padded.dtype))
-    for i in range(0, padded.shape[-1], 16):
-        partial = partial + Vec(padded[..., i : i + 16])
+    partial = running_sum(Vec(padded.reshape(*others, height, 16)), -2)
     for half in (8, 4, 2, 1):
         partial = Vec(partial.data[..., :half]) + Vec(partial.data[..., half:])
     return Vec(partial.data[..., 0])
@@ -415,8 +418,12 @@ def interleaved_sum(terms: Vec) -> Vec:
 
 def running_sum(terms: Vec, axis: int) -> Vec:
     """One after the other along an axis."""
-    parts = np.moveaxis(terms.data, axis, 0)
-    total = Vec(np.zeros(parts.shape[1:], parts.dtype))
+    parts = flush(np.moveaxis(terms.data, axis, 0))
+    zero = np.zeros((1, *parts.shape[1:]), parts.dtype)
+    totals = np.add.accumulate(np.concatenate([zero, parts]))
+    if not (is_tiny(totals) & (totals != 0)).any():  # none would have been flushed
+        return Vec(totals[-1])
+    total = Vec(zero[0])
     for part in parts:
         total = total + Vec(part)
     return total

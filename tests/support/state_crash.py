@@ -24,7 +24,7 @@ from slotwise.state import _atomic
 
 # Files of others in a folder, as they were put there.
 OTHERS = {"tokenizer.json": "{}", "logs/events": "1 2", "logs/old/events": "0", ".hidden": ""}
-SHAPES = {"emb": (3000, 64), "bias": (17,), "w": (100, 100)}
+SHAPES = {"emb": (300, 64), "bias": (17,), "w": (100, 100)}
 FORMS = ("one.safetensors", "folder", "renamed")  # the last on a file system without exchange
 
 

@@ -37,6 +37,9 @@ class Run:
     tag: str
     wrapper: str
 
+    def __str__(self) -> str:
+        return f"{self.config.api} {self.config} {self.tag} {self.wrapper}"
+
     @property
     def config(self) -> Config:
         return ALL[self.number]
