@@ -6,6 +6,8 @@
 #include "bindings/module.h"
 #include "bindings/operands.h"
 #include "bindings/row_plan.h"
+#include "bindings/scalars.h"
+#include "core/rules.h"
 #include "core/targets.h"
 
 namespace py = pybind11;
