@@ -1,8 +1,9 @@
-"""The optimizers of ``tf_keras.optimizers``, TensorFlow's since 2.11, and two more.
+"""The optimizers of ``tf_keras.optimizers``, TensorFlow's since 2.11, and more.
 
 Use them as `slotwise.optimizers.Adam` and so on.
 """
 
+# Written by scripts/make_stub.py.
 from slotwise.optimizers.current.adabelief import AdaBelief
 from slotwise.optimizers.current.adadelta import Adadelta
 from slotwise.optimizers.current.adafactor import Adafactor
