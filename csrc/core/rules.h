@@ -32,6 +32,7 @@ namespace slotwise {
   ROW(Nadam)                        \
   ROW(Lion)                         \
   ROW(AdaBelief)                    \
+  ROW(RAdam)                        \
   ROW(Lamb)                         \
   ROW(Adafactor)                    \
   ROW(RowWiseAdagrad)

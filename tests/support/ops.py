@@ -403,6 +403,16 @@ OPS = (
         out_of_range=_BEYOND_ONE,
     ),
     Op(
+        "ApplyRAdam",
+        reference.r_adam,
+        "var m v beta1_power beta2_power lr beta1 beta2 epsilon sma sma_threshold grad",
+        {**_ADAM, "sma": 7.5, "sma_threshold": 5.0},
+        slots={"m": ANY, "v": POSITIVE},
+        variants=({}, {"sma": 4.5}, {"sma": 3.5, "sma_threshold": 3.0}, {"beta2": 0.6}),
+        tf_dtypes=frozenset(),
+        out_of_range={**_BEYOND_ONE, "sma_threshold": NOT_POSITIVE},
+    ),
+    Op(
         "ApplyLamb",
         reference.lamb,
         "var m v beta1_power beta2_power lr beta1 beta2 epsilon weight_decay grad",

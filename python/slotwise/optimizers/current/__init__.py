@@ -16,6 +16,7 @@ from slotwise.optimizers.current.lamb import Lamb
 from slotwise.optimizers.current.lion import Lion
 from slotwise.optimizers.current.nadam import Nadam
 from slotwise.optimizers.current.optimizer import Optimizer
+from slotwise.optimizers.current.rectifiedadam import RAdam, RectifiedAdam
 from slotwise.optimizers.current.rmsprop import RMSprop
 from slotwise.optimizers.current.sgd import SGD
 
@@ -33,5 +34,7 @@ __all__ = [
     "Lion",
     "Nadam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "RectifiedAdam",
 ]
