@@ -6,7 +6,7 @@ own room: no call climbs by way of the linker. Modules of Python import one anot
 circle. The map in HACKING.md names the rooms in this order. What keeps the state of optimizers asks
 them by `_stateful`: it uses none of their private members.
 
-Two things go up, and are meant to: the registry of rules (csrc/core/registry.h) lists by a macro
+Two things go up, and are meant to: the registry of rules (csrc/core/rules.h) lists by a macro
 what csrc/rules/ defines; and modules of Python put what those below are to find there (`_recording`
 into `_variable`, classes into `optimizers/_registry.py`). What is imported for type checking alone
 (`if TYPE_CHECKING`) is held to the rooms, and counts in no circle.

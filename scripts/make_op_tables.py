@@ -1,9 +1,13 @@
-"""Write the tables of ops in docs/raw_ops.md and bench/work/ops.py, from the ops themselves."""
+"""Write the tables in the docs and the benchmark that follow from ops and optimizers."""
 
 import inspect
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+import slotwise
 from slotwise import _core, raw_ops
 
 ROOT = Path(__file__).parents[1]
@@ -12,18 +16,26 @@ STAR = r"\*"
 
 def files() -> dict[Path, str]:
     """The files with their tables made anew."""
-    page, bench = ROOT / "docs" / "raw_ops.md", ROOT / "bench" / "work" / "ops.py"
+    ops, keras, bench = (
+        ROOT / path for path in ("docs/raw_ops.md", "docs/keras.md", "bench/work/ops.py")
+    )
     return {
-        page: _replaced(page, "<!-- tables: begin -->\n", "<!-- tables: end -->\n", tables()),
-        bench: _replaced(bench, "# signatures: begin\n", "# signatures: end\n", signatures()),
+        ops: _replaced(ops, "<!-- {} -->", tables=tables(), ranges=ranges()),
+        keras: _replaced(keras, "<!-- {} -->", sparse=sparse_gradients()),
+        bench: _replaced(bench, "# {}", signatures=signatures()),
     }
 
 
-def _replaced(file: Path, begin: str, end: str, text: str) -> str:
-    before, _, rest = file.read_text().partition(begin)
-    _, found, after = rest.partition(end)
-    assert found, f"{file}: expected lines {begin!r} and {end!r}"
-    return before + begin + text + end + after
+def _replaced(file: Path, comment: str, **texts: str) -> str:
+    """The file with other texts between the comments "name: begin" and "name: end"."""
+    text = file.read_text()
+    for name, new in texts.items():
+        begin, end = (comment.format(f"{name}: {which}") + "\n" for which in ("begin", "end"))
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        assert found, f"{file}: expected lines {begin!r} and {end!r}"
+        text = before + begin + new + end + after
+    return text
 
 
 def signatures() -> str:
@@ -93,6 +105,46 @@ def _sparse(rules: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[s
 def _scatter() -> list[str]:
     names = [f"`{n}`" for n in raw_ops.__all__ if n.startswith("Scatter")]
     return [f"{', '.join(names)}: ref{STAR}, indices, updates."]
+
+
+def ranges() -> str:
+    """Which ops expect more of a hyperparameter than a number."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for rule in _core.RULES:
+        for prefix, own in _ranges_of(rule):
+            for argument, expected in own.items():
+                found.setdefault((argument, expected), []).append(f"`{prefix}{rule['name']}`")
+    rows = ["| argument | must be | in |", "|---|---|---|"]
+    for (argument, expected), ops in sorted(found.items()):
+        rows.append(f"| `{argument}` | {expected} | {', '.join(ops)} |")
+    return "\n" + "\n".join(rows) + "\n\n"
+
+
+def _ranges_of(rule: dict[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Of the dense op, and of the sparse one where it expects something else."""
+    dense = rule["ranges"] if rule["has_dense"] else {}
+    if rule["has_dense"]:
+        yield "Apply", dense
+    if rule["has_sparse"]:
+        yield "SparseApply", dict(rule["sparse_ranges"].items() - dense.items())
+
+
+def sparse_gradients() -> str:
+    """What a sparse gradient changes: `support_matrix`, without the lazy mode."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    matrix = [row for row in slotwise.support_matrix() if row["sparse"] == "keras"]
+    for (api, name), group in groupby(matrix, itemgetter("api", "optimizer")):
+        changes: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+        for row in group:
+            changes.setdefault((api, row["variable"], row["slots"]), []).append(row["options"])
+        for key, variants in changes.items():  # with the options that it goes by, if it does
+            options = variants if len(changes) > 1 else [{}]
+            words = [", ".join(f"{k}={v}" for k, v in each.items()) for each in options]
+            found.setdefault(key, []).extend(f"{name} ({w})" if w else name for w in words)
+    rows = ["| API | optimizers | variable | slots |", "|---|---|---|---|"]
+    for (api, variable, slots), names in sorted(found.items(), reverse=True):
+        rows.append(f"| {api} | {', '.join(names)} | {variable} | {slots} |")
+    return "\n" + "\n".join(rows) + "\n\n"
 
 
 if __name__ == "__main__":

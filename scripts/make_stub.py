@@ -1,12 +1,19 @@
-"""Write the type stubs of what is made: the extension module, from its registry, and the ops."""
+"""Write what names all that there are: stubs of the extension and of the ops, lists of optimizers.
 
+The stubs are of what is made at import, from the extension's registry. An API of optimizers exports
+the classes that the modules of its folder define.
+"""
+
+import importlib
+import inspect
+import pkgutil
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from slotwise import _core, raw_ops
+from slotwise import _core, optimizers, raw_ops
 from slotwise.raw_ops import _make
 
 PACKAGE = Path(__file__).parents[1] / "python" / "slotwise"
@@ -137,8 +144,31 @@ def _quoted(default: object) -> str:
     return f'"{default}"' if isinstance(default, str) else repr(default)
 
 
-def stubs() -> dict[Path, str]:
+def exports(api: ModuleType) -> str:
+    """The `__init__` of an API of optimizers."""
+    imports, names = [], list[str]()
+    for found in pkgutil.iter_modules(api.__path__, f"{api.__name__}."):
+        if not found.name.rpartition(".")[2].startswith("_"):
+            own = classes(importlib.import_module(found.name))
+            imports.append(f"from {found.name} import {', '.join(own)}\n")
+            names += own
+    # Constants come first, as linters sort them: SGD looks like one.
+    listed = "".join(f'    "{n}",\n' for n in sorted(names, key=lambda n: (not n.isupper(), n)))
+    head = f'"""{api.__doc__}"""\n\n# Written by scripts/make_stub.py.\n'
+    return f"{head}{''.join(imports)}\n__all__ = [\n{listed}]\n"
+
+
+def classes(module: ModuleType) -> list[str]:
+    """The public names of classes that a module defines."""
+    members = inspect.getmembers(module, inspect.isclass)
+    own = [name for name, cls in members if cls.__module__ == module.__name__]
+    return [name for name in own if not name.startswith("_")]
+
+
+def files() -> dict[Path, str]:
+    apis = optimizers.current, optimizers.legacy
     return {
+        **{Path(inspect.getfile(api)): exports(api) for api in apis},
         PACKAGE / "_core.pyi": extension(),
         PACKAGE / "raw_ops" / "dense.pyi": ops(raw_ops.dense, _make.dense_ops()),
         PACKAGE / "raw_ops" / "scatter.pyi": ops(raw_ops.scatter, _make.scatter_ops()),
@@ -147,5 +177,5 @@ def stubs() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, text in stubs().items():
+    for path, text in files().items():
         path.write_text(text)

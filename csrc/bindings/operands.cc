@@ -3,6 +3,7 @@
 #include <deque>
 
 #include "bindings/scalars.h"
+#include "core/rules.h"
 
 namespace py = pybind11;
 

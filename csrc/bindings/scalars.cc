@@ -73,25 +73,6 @@ double ParseInteger(const char* op, const char* name, py::handle object) {
   return static_cast<double>(static_cast<float>(value));
 }
 
-const char* Requirement(Range range) {
-  switch (range) {
-    case Range::kFinite:
-      return "a finite number";
-    case Range::kPositive:
-      return "a number > 0";
-    case Range::kPositiveOrScaled:
-      return "a number > 0 (or 0 with multiply_linear_by_lr)";
-    case Range::kNonNegative:
-      return "a number >= 0";
-    case Range::kNotPositive:
-      return "a finite number <= 0";
-    case Range::kAtMostOne:
-      return "a number <= 1";
-    default:
-      return "a number";
-  }
-}
-
 bool IsIn(Range range, bool is_scaled, double value) {
   switch (range) {
     case Range::kFinite:
@@ -112,6 +93,27 @@ bool IsIn(Range range, bool is_scaled, double value) {
 }
 
 }  // namespace
+
+const char* Requirement(Range range) {
+  switch (range) {
+    case Range::kFinite:
+      return "a finite number";
+    case Range::kPositive:
+      return "a number > 0";
+    case Range::kPositiveOrScaled:
+      return "a number > 0 (or 0 with multiply_linear_by_lr)";
+    case Range::kNonNegative:
+      return "a number >= 0";
+    case Range::kNotPositive:
+      return "a finite number <= 0";
+    case Range::kAtMostOne:
+      return "a number <= 1";
+    case Range::kInteger:
+      return "an integer";
+    default:
+      return "a number";
+  }
+}
 
 double Rounded(DType dtype, double number) {
   return dtype == DType::kF64 ? number : static_cast<float>(number);

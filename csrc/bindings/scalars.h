@@ -7,6 +7,9 @@
 
 namespace slotwise {
 
+// What a number of this range is, as errors say it.
+const char* Requirement(Range range);
+
 // The number, rounded to the type that `dtype` is computed in.
 double Rounded(DType dtype, double number);
 

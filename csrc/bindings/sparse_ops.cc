@@ -6,6 +6,8 @@
 #include "bindings/module.h"
 #include "bindings/operands.h"
 #include "bindings/row_plan.h"
+#include "bindings/scalars.h"
+#include "core/rules.h"
 #include "core/targets.h"
 
 namespace py = pybind11;
@@ -66,6 +68,16 @@ PyObject* CallSparse(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   return Guarded(op, count, expected, [&] { return Apply(op, args); });
 }
 
+// What the hyperparameters that may not be any number are expected to be.
+py::dict Ranges(const RuleSpec& spec, Range Hyper::* range) {
+  py::dict expected;
+  for (size_t i = 0; i < CountHypers(spec); ++i) {
+    const Range own = spec.hypers[i].*range;
+    if (own != Range::kAny) expected[spec.hypers[i].name] = Requirement(own);
+  }
+  return expected;
+}
+
 py::dict Describe(const RuleEntry& rule) {
   const RuleSpec& spec = rule.spec;
   py::list slots, hypers, attrs;
@@ -74,8 +86,10 @@ py::dict Describe(const RuleEntry& rule) {
   for (size_t i = 0; i < CountAttrs(spec); ++i) attrs.append(spec.attrs[i]);
   using namespace py::literals;
   return py::dict("name"_a = spec.name, "slots"_a = slots, "grad"_a = spec.grad,
-                  "hypers"_a = hypers, "attrs"_a = attrs, "has_dense"_a = rule.dense != nullptr,
-                  "has_sparse"_a = rule.sparse != nullptr, "sweeps_slots"_a = rule.sweeps_slots);
+                  "hypers"_a = hypers, "attrs"_a = attrs, "ranges"_a = Ranges(spec, &Hyper::range),
+                  "sparse_ranges"_a = Ranges(spec, &Hyper::sparse_range),
+                  "has_dense"_a = rule.dense != nullptr, "has_sparse"_a = rule.sparse != nullptr,
+                  "sweeps_slots"_a = rule.sweeps_slots);
 }
 
 }  // namespace

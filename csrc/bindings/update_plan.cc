@@ -7,6 +7,7 @@
 #include "bindings/module.h"
 #include "bindings/scalars.h"
 #include "bindings/update_step.h"
+#include "core/rules.h"
 
 namespace py = pybind11;
 

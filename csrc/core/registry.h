@@ -82,42 +82,4 @@ struct RuleEntry {
   bool sweeps_slots;             // whether it can sweep the slots alone
 };
 
-// The table of rules: one row each, defined by csrc/rules.
-#define SLOTWISE_FOR_EACH_RULE(ROW) \
-  ROW(GradientDescent)              \
-  ROW(ProximalGradientDescent)      \
-  ROW(Adadelta)                     \
-  ROW(Adagrad)                      \
-  ROW(AdagradV2)                    \
-  ROW(KerasAdagrad)                 \
-  ROW(AdagradDA)                    \
-  ROW(ProximalAdagrad)              \
-  ROW(Ftrl)                         \
-  ROW(FtrlV2)                       \
-  ROW(Momentum)                     \
-  ROW(KerasMomentum)                \
-  ROW(Adam)                         \
-  ROW(AdamWithAmsgrad)              \
-  ROW(AdaMax)                       \
-  ROW(RMSProp)                      \
-  ROW(CenteredRMSProp)              \
-  ROW(KerasRMSProp)                 \
-  ROW(KerasCenteredRMSProp)         \
-  ROW(AddSign)                      \
-  ROW(PowerSign)                    \
-  ROW(Nadam)                        \
-  ROW(Lion)                         \
-  ROW(AdaBelief)                    \
-  ROW(Lamb)                         \
-  ROW(Adafactor)                    \
-  ROW(RowWiseAdagrad)
-
-#define SLOTWISE_DECLARE_RULE(rule) extern const RuleEntry k##rule;
-SLOTWISE_FOR_EACH_RULE(SLOTWISE_DECLARE_RULE)
-#undef SLOTWISE_DECLARE_RULE
-
-#define SLOTWISE_ADDRESS_OF_RULE(rule) &k##rule,
-constexpr const RuleEntry* kRules[] = {SLOTWISE_FOR_EACH_RULE(SLOTWISE_ADDRESS_OF_RULE)};
-#undef SLOTWISE_ADDRESS_OF_RULE
-
 }  // namespace slotwise

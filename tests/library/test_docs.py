@@ -131,8 +131,8 @@ def test_the_table_of_ops_has_no_more_than_is_used() -> None:
         assert [n for n, says in rule.says.items() if _table.SENTENCES.get(n) == says] == []
 
 
-def test_stubs_are_up_to_date() -> None:
-    for path, text in script("make_stub").stubs().items():
+def test_stubs_and_exports_are_up_to_date() -> None:
+    for path, text in script("make_stub").files().items():
         assert path.read_text() == text, "run scripts/make_stub.py"
 
 

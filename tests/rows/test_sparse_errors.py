@@ -18,7 +18,6 @@ from support.bad_input import (
     INTEGER,
     NUMBERS,
     OVERLAP,
-    RANGES,
     REAL,
     SAME_AS_VAR,
     SHAPE,
@@ -35,7 +34,7 @@ from support.bad_input import (
 )
 from support.cases import every_dtype, every_index, every_sparse_op, in_rows, row
 from support.memory import copies
-from support.ops import DTYPES
+from support.ops import DTYPES, NEGATIVE, NOT_POSITIVE
 from support.reference import Array
 from support.rows import SPARSE_BY_NAME, SparseCase
 
@@ -83,18 +82,11 @@ CHOICES = (
     *(Bad(repr(x), TypeError, value(x)) for x in (None, True, 0, b"sum", ["sum"], np.array("x"))),
     *(Bad(repr(x), ValueError, value(x)) for x in ("", "Sum", "sums", " raise", "ignore", "sum\0")),
 )
-SPARSE_RANGES: dict[tuple[str, str], tuple[float, ...]] = {
-    **{(f"Sparse{op}", name): numbers for (op, name), numbers in RANGES.items()},
-    **{
-        (op, name): (-1.0, -1e-30, -np.inf)
-        for op, names in (("SparseApplyFtrl", "l1 l2"), ("SparseApplyFtrlV2", "l1 l2 l2_shrinkage"))
-        for name in names.split()
-    },
-    **{(f"SparseApply{op}", "lr"): (0.0, -0.0, -1.0, -np.inf, 1e-60) for op in ("Ftrl", "FtrlV2")},
-    **{
-        (f"SparseApply{op}", "lr_power"): (0.5, 1e-30, np.inf, -np.inf, -1e300)
-        for op in ("Ftrl", "FtrlV2")
-    },
+# What Ftrl's sparse ops refuse; the others refuse what the dense ones do.
+OF_FTRL = {
+    "lr": NOT_POSITIVE,
+    **dict.fromkeys(("l1", "l2", "l2_shrinkage"), NEGATIVE),
+    "lr_power": (0.5, 1e-30, np.inf, -np.inf, -1e300),
 }
 ROW_SLOT = (
     Bad("like var", ValueError, lambda arguments, name: np.ones(SHAPE, np.float32)),
@@ -130,9 +122,10 @@ def kinds(case: SparseCase) -> Iterator[tuple[str, Bad]]:
     for name in case.op.slots:
         if not case.row_wise:
             yield "indices", Bad(f"in the memory of {name}", ValueError, in_memory_of(name))
+    ranges = OF_FTRL if "Ftrl" in case.name else case.op.out_of_range
     for name in case.op.hyper:
         yield from ((name, kind) for kind in (*NUMBERS, *(INTEGER if name == STEP else REAL)))
-        for x in SPARSE_RANGES.get((case.name, name), ()):
+        for x in ranges.get(name, ()):
             yield name, Bad(f"{x:g}", ValueError, value(x))
     for name in (*case.op.attrs, "use_locking"):
         yield from ((name, kind) for kind in FLAGS)

@@ -196,19 +196,6 @@ INTEGER = (
 )
 FLAGS = tuple(Bad(repr(x), TypeError, value(x)) for x in (None, 0, 1, "yes", 1.0, [], np.array(1)))
 
-# What is out of range, for some only once rounded to float32.
-RANGES = {
-    ("ApplyProximalAdagrad", "lr"): (0.0, -0.0, -1.0, -np.inf, 1e-60),
-    ("ApplyProximalAdagrad", "l1"): (-1.0, -np.inf, -1e-30),
-    ("ApplyProximalAdagrad", "l2"): (-1.0, -np.inf, -1e-30),
-    ("ApplyAdam", "beta2_power"): (1.0000002, 2.0, np.inf),
-    ("ApplyAdamWithAmsgrad", "beta2_power"): (1.0000002, 2.0, np.inf),
-    ("ApplyAdaBelief", "beta2_power"): (1.0000002, 2.0, np.inf),
-    ("ApplyLamb", "beta2_power"): (1.0000002, 2.0, np.inf),
-    ("ApplyFtrl", "lr_power"): (np.inf, -np.inf, 1e300),
-    ("ApplyFtrlV2", "lr_power"): (np.inf, -np.inf, 1e300),
-}
-
 
 def kinds(op: Op) -> Iterator[tuple[str, Bad]]:
     """Every argument of an op, with everything that can be wrong with it."""
@@ -226,7 +213,7 @@ def kinds(op: Op) -> Iterator[tuple[str, Bad]]:
     yield from ((op.gradient, kind) for kind in GRADIENT_OVERLAP)
     for name in op.hyper:
         yield from ((name, kind) for kind in (*NUMBERS, *(INTEGER if name == STEP else REAL)))
-        for x in RANGES.get((op.name, name), ()):
+        for x in op.out_of_range.get(name, ()):
             yield name, Bad(f"{x:g}", ValueError, value(x))
     for name in (*op.attrs, "use_locking"):
         yield from ((name, kind) for kind in FLAGS)

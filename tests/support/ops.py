@@ -57,6 +57,7 @@ class Op:
     tf_dtypes: frozenset[str] = ALL  # those TensorFlow has a CPU kernel for; none: our own op
     layouts: tuple[str, ...] = ()  # the slots that are in LAYOUTS
     elementwise: bool = True  # an element's update depends on that element alone
+    out_of_range: dict[str, tuple[float, ...]] = field(default_factory=dict)  # what is refused
     tf_approximates: str = ""  # the function of which TensorFlow's result is not correctly rounded
 
     @property
@@ -167,6 +168,12 @@ def draw(
     return np.asarray(x).astype(dtype)
 
 
+# What is out of range, for some only once rounded to float32.
+NOT_POSITIVE = (0.0, -0.0, -1.0, -np.inf, 1e-60)
+NEGATIVE = (-1.0, -np.inf, -1e-30)
+_BEYOND_ONE = {"beta2_power": (1.0000002, 2.0, np.inf)}
+_NOT_FINITE = {"lr_power": (np.inf, -np.inf, 1e300)}
+
 _MOMENTUM = {"lr": 0.07, "momentum": 0.8}
 _ADAM = {
     "beta1_power": 0.81,
@@ -255,6 +262,7 @@ OPS = (
         variants=_L1,
         tf_dtypes=FULL_PRECISION,
         tf_approximates="rsqrt",
+        out_of_range={"lr": NOT_POSITIVE, "l1": NEGATIVE, "l2": NEGATIVE},
     ),
     Op(
         "ApplyFtrl",
@@ -264,6 +272,7 @@ OPS = (
         slots={"accum": POSITIVE, "linear": ANY},
         attrs={"multiply_linear_by_lr": False},
         variants=_FTRL_VARIANTS,
+        out_of_range=_NOT_FINITE,
     ),
     Op(
         "ApplyFtrlV2",
@@ -273,6 +282,7 @@ OPS = (
         slots={"accum": POSITIVE, "linear": ANY},
         attrs={"multiply_linear_by_lr": False},
         variants=_FTRL_VARIANTS,
+        out_of_range=_NOT_FINITE,
     ),
     Op(
         "ApplyMomentum",
@@ -297,6 +307,7 @@ OPS = (
         _ADAM,
         slots={"m": ANY, "v": POSITIVE},
         attrs={"use_nesterov": False},
+        out_of_range=_BEYOND_ONE,
     ),
     Op(
         "ApplyAdamWithAmsgrad",
@@ -304,6 +315,7 @@ OPS = (
         "var m v vhat beta1_power beta2_power lr beta1 beta2 epsilon grad",
         _ADAM,
         slots={"m": ANY, "v": POSITIVE, "vhat": POSITIVE},
+        out_of_range=_BEYOND_ONE,
     ),
     Op(
         "ApplyAdaMax",
@@ -388,6 +400,17 @@ OPS = (
         _ADAM,
         slots={"m": ANY, "s": POSITIVE},
         tf_dtypes=frozenset(),
+        out_of_range=_BEYOND_ONE,
+    ),
+    Op(
+        "ApplyRAdam",
+        reference.r_adam,
+        "var m v beta1_power beta2_power lr beta1 beta2 epsilon sma sma_threshold grad",
+        {**_ADAM, "sma": 7.5, "sma_threshold": 5.0},
+        slots={"m": ANY, "v": POSITIVE},
+        variants=({}, {"sma": 4.5}, {"sma": 3.5, "sma_threshold": 3.0}, {"beta2": 0.6}),
+        tf_dtypes=frozenset(),
+        out_of_range={**_BEYOND_ONE, "sma_threshold": NOT_POSITIVE},
     ),
     Op(
         "ApplyLamb",
@@ -397,6 +420,7 @@ OPS = (
         slots={"m": ANY, "v": POSITIVE},
         tf_dtypes=frozenset(),
         elementwise=False,
+        out_of_range=_BEYOND_ONE,
     ),
     Op(
         "ApplyAdafactor",

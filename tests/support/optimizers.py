@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from slotwise import optimizers
-from slotwise.optimizers import legacy
+from slotwise.optimizers import _registry, legacy
 
 APIS = (optimizers, legacy)
-LEGACY = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam", "Ftrl")
-CURRENT = (*LEGACY, "AdamW", "Adafactor", "Lion", "Lamb", "AdaBelief")
+LEGACY = tuple(_registry.described("legacy"))
+DESCRIPTIONS = {name: cls.description for name, cls in _registry.described("current").items()}
+CURRENT = tuple(DESCRIPTIONS)
+LAZY = tuple(name for name, each in DESCRIPTIONS.items() if not each.is_whole)
 EVERY = [(api, name) for api, names in zip(APIS, (CURRENT, LEGACY), strict=True) for name in names]
 both = pytest.mark.parametrize("api", APIS, ids=["current", "legacy"])
 every = pytest.mark.parametrize(

@@ -489,6 +489,29 @@ def ada_belief(
     return var - quotient(m * alpha, np.sqrt(s) + small), m, s
 
 
+def r_adam(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    beta1_power: Vec,
+    beta2_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    sma: Vec,
+    sma_threshold: Vec,
+    grad: Vec,
+) -> Outputs:
+    m, v = moments(m, v, beta1, beta2, grad)
+    if not ((sma >= sma_threshold) & (sma > 4) & (5 * beta2 > 3)):
+        return var - m * quotient(lr, 1 - beta1_power), m, v
+    of_length = (sma - 4) * (sma - 2) / sma
+    r = np.sqrt(of_length * (1 + beta2) * (1 - beta2) / ((5 * beta2 - 3) * (3 * beta2 - 1)))
+    alpha, _ = corrected(beta1_power, beta2_power, epsilon, lr * r)
+    return var - quotient(m * alpha, np.sqrt(v) + epsilon), m, v
+
+
 def norm(x: Vec) -> Vec:
     """In float64, of blocks of 1024 elements."""
     flat = wide(Vec(x.data.reshape(-1)))

@@ -16,6 +16,7 @@ import numpy as np
 import slotwise
 from support import keras_slotwise
 from support.keras_cases import CONFIGS, Config, Problem, draw_problem, make
+from support.optimizers import DESCRIPTIONS, LAZY
 
 STEPS = 3  # before the stop, and after it
 DTYPES = {"f16": np.float16, "bf16": ml_dtypes.bfloat16, "f32": np.float32, "f64": np.float64}
@@ -23,7 +24,8 @@ WRAPPERS = ("plain", "lazy", "loss scale")
 _SURROUNDED = {"weight_decay": 0.1, "use_ema": True, "ema_overwrite_frequency": 4}
 _UNKNOWN_TO_KERAS = tuple(
     Config(name, {"learning_rate": 0.05, **more}, api="current")
-    for name in ("Lamb", "AdaBelief")
+    for name in DESCRIPTIONS
+    if name not in {config.optimizer for config in CONFIGS["current"]}
     for more in ({}, _SURROUNDED)
 )
 ALL = (*CONFIGS["legacy"], *CONFIGS["current"], *_UNKNOWN_TO_KERAS)
@@ -110,8 +112,8 @@ def runs() -> Iterator[Run]:
         for turn, tag in enumerate(DTYPES):
             if turn == number % len(DTYPES) or in_all:
                 wrapper = WRAPPERS[(number + turn) % len(WRAPPERS)]
-                if wrapper == "lazy" and config.optimizer in ("Lamb", "Adafactor"):
-                    wrapper = "plain"  # they have no other meaning of rows
+                if wrapper == "lazy" and config.api == "current" and config.optimizer not in LAZY:
+                    wrapper = "plain"  # it has no other meaning of rows
                 yield Run(number, tag, wrapper)
 
 

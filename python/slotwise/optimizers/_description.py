@@ -80,6 +80,7 @@ class Description:
     # Of parameters that all optimizers of the API have, those with another default here.
     defaults: tuple[tuple[str, Any], ...] = ()
     needs_dense_shape: bool = False  # of sparse gradients, which are made dense
+    is_in_keras3: bool = True
     is_whole: bool = False  # an element's update depends on the whole variable
     optional_iterations: bool = False  # a list of weights may lack the count of iterations
     spare_slots: int = 0  # a list of weights may have so many more slots (older formats)

@@ -680,6 +680,42 @@ RULES = (
         },
     ),
     Rule(
+        "RAdam",
+        "var m v beta1_power beta2_power lr beta1 beta2 epsilon sma sma_threshold grad",
+        about="""
+        RAdam: Adam that warms up by itself.
+
+            m   += (grad - m) * (1 - beta1)
+            v   += (grad^2 - v) * (1 - beta2)
+            r    = sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * (1 - beta2)
+                        / ((5 * beta2 - 3) * (3 * beta2 - 1)))
+            var -= (m * (lr * r * sqrt(1 - beta2_power) / (1 - beta1_power))
+                    / (sqrt(v) + epsilon))        if sma >= sma_threshold; otherwise
+            var -= m * (lr / (1 - beta1_power))
+
+        Where ``r`` has no value, ``sma <= 4`` or ``5 * beta2 <= 3``, it is otherwise, too.
+        """,
+        example="""
+        >>> var, m, v = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyRAdam(
+        ...     var=var, m=m, v=v, beta1_power=0.5, beta2_power=0.75, lr=0.5, beta1=0.5,
+        ...     beta2=0.75, epsilon=0.0, sma=1.0, sma_threshold=5.0, grad=np.array([0.5])
+        ... )
+        array([0.75])
+        """,
+        source=(
+            'Liu et al., "On the variance of the adaptive learning rate and beyond", 2019; '
+            "TensorFlow Addons, ``RectifiedAdam``"
+        ),
+        says={
+            "sma": (
+                "length of the average that ``v`` is; at step t, ``2 / (1 - beta2) - 1 - 2 * t * "
+                "beta2**t / (1 - beta2**t)``, best in float64."
+            ),
+            "sma_threshold": "the least length at which steps are adaptive, > 0; usually 5.",
+        },
+    ),
+    Rule(
         "Lamb",
         "var m v beta1_power beta2_power lr beta1 beta2 epsilon weight_decay grad",
         about="""

@@ -993,6 +993,64 @@ def ApplyAdaBelief(
         gradients", 2020.
     """
 
+def ApplyRAdam(
+    var: ArrayT,
+    m: Array,
+    v: Array,
+    beta1_power: Scalar,
+    beta2_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    sma: Scalar,
+    sma_threshold: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """RAdam: Adam that warms up by itself. Not an op of TensorFlow's.
+
+        m   += (grad - m) * (1 - beta1)
+        v   += (grad^2 - v) * (1 - beta2)
+        r    = sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * (1 - beta2)
+                    / ((5 * beta2 - 3) * (3 * beta2 - 1)))
+        var -= (m * (lr * r * sqrt(1 - beta2_power) / (1 - beta1_power))
+                / (sqrt(v) + epsilon))        if sma >= sma_threshold; otherwise
+        var -= m * (lr / (1 - beta1_power))
+
+    Where ``r`` has no value, ``sma <= 4`` or ``5 * beta2 <= 3``, it is otherwise, too.
+
+    Args:
+        var: parameters, updated.
+        m: running mean of gradients, updated.
+        v: running mean of squared gradients, updated.
+        beta1_power: beta1 to the power of the step number (1 at the first step).
+        beta2_power: beta2 to that power, <= 1.
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``v``.
+        epsilon: added to the root.
+        sma: length of the average that ``v`` is; at step t, ``2 / (1 - beta2) - 1 - 2 * t *
+            beta2**t / (1 - beta2**t)``, best in float64.
+        sma_threshold: the least length at which steps are adaptive, > 0; usually 5.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, m, v = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyRAdam(
+        ...     var=var, m=m, v=v, beta1_power=0.5, beta2_power=0.75, lr=0.5, beta1=0.5,
+        ...     beta2=0.75, epsilon=0.0, sma=1.0, sma_threshold=5.0, grad=np.array([0.5])
+        ... )
+        array([0.75])
+
+    Source: Liu et al., "On the variance of the adaptive learning rate and beyond", 2019;
+        TensorFlow Addons, ``RectifiedAdam``.
+    """
+
 def ApplyLamb(
     var: ArrayT,
     m: Array,
@@ -1153,6 +1211,7 @@ __all__ = [
     "ApplyPowerSign",
     "ApplyProximalAdagrad",
     "ApplyProximalGradientDescent",
+    "ApplyRAdam",
     "ApplyRMSProp",
     "ResourceApplyAdaMax",
     "ResourceApplyAdadelta",

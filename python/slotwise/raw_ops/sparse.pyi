@@ -1136,6 +1136,64 @@ def SparseApplyAdaBelief(
         gradients", 2020.
     """
 
+def SparseApplyRAdam(
+    var: ArrayT,
+    m: Array,
+    v: Array,
+    beta1_power: Scalar,
+    beta2_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    sma: Scalar,
+    sma_threshold: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    name: str | None = None,
+) -> ArrayT | int:
+    """RAdam: Adam that warms up by itself.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyRAdam`.
+
+    Args:
+        var: table, updated.
+        m: running mean of gradients, updated.
+        v: running mean of squared gradients, updated.
+        beta1_power: beta1 to the power of the step number (1 at the first step).
+        beta2_power: beta2 to that power, <= 1.
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``v``.
+        epsilon: added to the root.
+        sma: length of the average that ``v`` is; at step t, ``2 / (1 - beta2) - 1 - 2 * t *
+            beta2**t / (1 - beta2**t)``, best in float64.
+        sma_threshold: the least length at which steps are adaptive, > 0; usually 5.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> m = np.ones((3, 2))
+        >>> v = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyRAdam(
+        ...     var=var, m=m, v=v, beta1_power=0.5, beta2_power=0.75, lr=0.5, beta1=0.5,
+        ...     beta2=0.75, epsilon=1.0, sma=0.5, sma_threshold=0.5, grad=np.ones((1, 2)),
+        ...     indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Liu et al., "On the variance of the adaptive learning rate and beyond", 2019;
+        TensorFlow Addons, ``RectifiedAdam``.
+    """
+
 def SparseApplyRowWiseAdagrad(
     var: ArrayT,
     accum: Array,
@@ -1227,6 +1285,7 @@ __all__ = [
     "SparseApplyPowerSign",
     "SparseApplyProximalAdagrad",
     "SparseApplyProximalGradientDescent",
+    "SparseApplyRAdam",
     "SparseApplyRMSProp",
     "SparseApplyRowWiseAdagrad",
 ]

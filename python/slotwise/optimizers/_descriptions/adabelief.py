@@ -23,4 +23,5 @@ CURRENT = Description(
     coefficients=adam.coefficients,
     config=("learning_rate", "beta_1", "beta_2", "epsilon"),
     interleaved=("m", "s"),
+    is_in_keras3=False,
 )

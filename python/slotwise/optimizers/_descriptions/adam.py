@@ -40,7 +40,7 @@ def coefficients(x: Numbers) -> dict[str, Any]:
     }
 
 
-def _adaptive_coefficients(x: Numbers) -> dict[str, Any]:
+def adaptive_coefficients(x: Numbers) -> dict[str, Any]:
     values = coefficients(x)
     if x.values["adaptive_epsilon"]:
         values["epsilon"] = x.type(values["epsilon"]) * np.sqrt(1 - values["beta2_power"])
@@ -65,7 +65,7 @@ LEGACY = Description(
 CURRENT = replace(
     LEGACY,
     parameters=(LEARNING_RATE, *_EXACT_BETAS, EPSILON, _ADAPTIVE_EPSILON, _AMSGRAD),
-    coefficients=_adaptive_coefficients,
+    coefficients=adaptive_coefficients,
     config=("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad"),
     interleaved=("m", "v"),
 )

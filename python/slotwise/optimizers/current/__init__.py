@@ -1,8 +1,9 @@
-"""The optimizers of ``tf_keras.optimizers``, TensorFlow's since 2.11, and two more.
+"""The optimizers of ``tf_keras.optimizers``, TensorFlow's since 2.11, and more.
 
 Use them as `slotwise.optimizers.Adam` and so on.
 """
 
+# Written by scripts/make_stub.py.
 from slotwise.optimizers.current.adabelief import AdaBelief
 from slotwise.optimizers.current.adadelta import Adadelta
 from slotwise.optimizers.current.adafactor import Adafactor
@@ -15,6 +16,7 @@ from slotwise.optimizers.current.lamb import Lamb
 from slotwise.optimizers.current.lion import Lion
 from slotwise.optimizers.current.nadam import Nadam
 from slotwise.optimizers.current.optimizer import Optimizer
+from slotwise.optimizers.current.rectifiedadam import RAdam, RectifiedAdam
 from slotwise.optimizers.current.rmsprop import RMSprop
 from slotwise.optimizers.current.sgd import SGD
 
@@ -32,5 +34,7 @@ __all__ = [
     "Lion",
     "Nadam",
     "Optimizer",
+    "RAdam",
     "RMSprop",
+    "RectifiedAdam",
 ]

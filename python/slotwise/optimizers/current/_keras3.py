@@ -14,7 +14,6 @@ from slotwise.optimizers._kinds import Hyper, Number
 
 _OWN = ("jit_compile", "is_legacy_optimizer")  # what Keras 3's configs do not have
 _LIMITS = ("clipnorm", "global_clipnorm", "clipvalue")
-_NOT_THERE = ("AdaBelief",)
 
 
 def is_config(config: Mapping[str, Any]) -> bool:
@@ -45,7 +44,8 @@ def config_of(optimizer: Any) -> dict[str, Any]:
             f"serialize: {name}: {argument}: expected {expected}, as Keras 3 has it, got {got!r}"
         )
 
-    if name in _NOT_THERE:
+    own = vars(type(optimizer)).get("description")  # none of a class derived from ours
+    if own is not None and not own.is_in_keras3:
         raise ValueError(f"serialize: optimizer: expected one that Keras 3 has, got {name}")
     if optimizer.use_ema and config.pop("ema_variant", "keras2") == "keras2":
         refuse("ema_variant", "'keras3'")

@@ -1,0 +1,75 @@
+// ApplyRAdam (Liu et al., "On the variance of the adaptive learning rate and beyond", 2019). `sma`
+// is the length of the average that v is: rho_inf - 2 * t * beta2^t / (1 - beta2^t) at step t, with
+// rho_inf = 2 / (1 - beta2) - 1; `r` is the paper's, with that put in.
+//
+//   m   += (g - m) * (1 - beta1)
+//   v   += (g^2 - v) * (1 - beta2)
+//   r    = sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * (1 - beta2)
+//               / ((5 * beta2 - 3) * (3 * beta2 - 1)))
+//   var -= m * (lr * r * sqrt(1 - beta2_power) / (1 - beta1_power)) / (sqrt(v) + epsilon)
+//                                          if sma >= sma_threshold, and r has a value; otherwise
+//   var -= m * (lr / (1 - beta1_power))
+#include <cmath>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "rules/radam.cc"
+#include "hwy/foreach_target.h"
+#include "rules/moments-inl.h"
+#include "drivers/rule-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace slotwise {
+namespace HWY_NAMESPACE {
+
+struct RAdam : Rule<RAdam> {
+  static constexpr bool kSlotsAlone = true;
+  static constexpr RuleSpec kSpec = {"RAdam",
+                                     {"m", "v"},
+                                     "grad",
+                                     {{"beta1_power"},
+                                      {"beta2_power", Range::kAtMostOne},
+                                      {"lr"},
+                                      {"beta1"},
+                                      {"beta2"},
+                                      {"epsilon"},
+                                      {"sma"},
+                                      {"sma_threshold", Range::kPositive}},
+                                     {}};
+
+  template <class T>
+  struct Coefficients {
+    explicit Coefficients(const Arguments<RAdam, T>& args)
+        : moments(args, args.hypers[2] * Rectification(args)) {
+      const T beta2 = args.hypers[4], sma = args.hypers[6];
+      is_adaptive = sma >= args.hypers[7] && sma > 4 && 5 * beta2 > 3;
+      if (!is_adaptive) moments.alpha = ScalarQuotient(args.hypers[2], 1 - args.hypers[0]);
+    }
+
+    // r, which may have no value where a step is not adaptive.
+    static T Rectification(const Arguments<RAdam, T>& args) {
+      const T beta2 = args.hypers[4], sma = args.hypers[6];
+      return std::sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * args.complements[4] /
+                       ((5 * beta2 - 3) * (3 * beta2 - 1)));
+    }
+
+    CorrectedMoments<T> moments;
+    bool is_adaptive;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
+    UpdateMoments(c.moments, g, m, v);
+    const V step = m * c.moments.alpha;
+    var = var - (c.is_adaptive ? QuotientOfRoot(step, Sqrt(v), c.moments.epsilon) : step);
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+SLOTWISE_DEFINE_RULE(RAdam);
+}  // namespace slotwise
+#endif
