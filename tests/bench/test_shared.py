@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[2]
 def _runs(process: int) -> bool:
     """Whether it runs; a dead one that nobody has waited for does not."""
     try:
-        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
 

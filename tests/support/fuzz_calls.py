@@ -835,6 +835,8 @@ SENTENCES = (
     r"^load_state_dict: (missing|unexpected): ",
     r"^load: .*: (missing|unexpected): ",
     r"^.*: there is no '.*', but ",  # load_array
+    r"^Missing value of `weight_decay` which is required",
+    r"^.*: '.*' ends at byte \d+, but the file has \d+: it is cut off",
     r"^.*: a header of \d+ bytes does not fit \d+: damaged",
 )
 

@@ -277,7 +277,7 @@ class _Content:
         report.config, report.fresh = differing, [*prepared.fresh]
         for name, array in targets.items():
             if not array.flags.writeable:
-                raise ValueError(f"load: '{name}': expected a writable array")
+                raise ValueError(f"load: '{name}': expected a writable array, got a read-only one")
         return targets, prepared, report
 
     def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from slotwise._arguments import refused, takes
+from slotwise._arguments import refused, shown, takes
 from slotwise._variable import Variable
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
 from slotwise.state import _atomic
@@ -202,9 +202,12 @@ def _integer(method: str, step: Any) -> int:
         if not value.is_integer():
             raise ValueError(f"{what} {value!r}")
         value = int(value)
-    if isinstance(value, (bool, np.ndarray)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{what} {type(step).__name__} {step!r}")
-    number = operator.index(value)
+    try:
+        if isinstance(value, (bool, np.ndarray)):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} {type(step).__name__} {shown(step)}") from None
     if number < 0:
         raise ValueError(f"{what} {number}")
     return number
