@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <exception>
@@ -75,6 +76,19 @@ int CoresOfAffinity() {
   return std::numeric_limits<int>::max();  // or more cores than the set has room for
 }
 
+// Asking takes as long as a small update: a call goes by what was true a millisecond ago.
+int RecentCoresOfAffinity() {
+  using Clock = std::chrono::steady_clock;
+  thread_local Clock::time_point asked;
+  thread_local int cores = 0;
+  const Clock::time_point now = Clock::now();
+  if (cores == 0 || now - asked > std::chrono::milliseconds(1)) {
+    cores = CoresOfAffinity();
+    asked = now;
+  }
+  return cores;
+}
+
 // What OpenMP said when this was loaded. It counted the cores itself, unless it was told a number.
 const int openmps_first = omp_get_max_threads();
 const bool is_told = std::getenv("OMP_NUM_THREADS") != nullptr;
@@ -102,22 +116,28 @@ struct Parts {
   }
 };
 
-}  // namespace
-
-int NumThreads() {
+int Threads(int (*cores_of_affinity)()) {
   if (forked.load(std::memory_order_relaxed)) return 1;
   if (const int n = requested.load(std::memory_order_relaxed); n > 0) return n;
   const int n = omp_get_max_threads();
   if (is_told || n != openmps_first) return n;
   static const int allowed = CoresOfControlGroups();
-  return std::min({n, allowed, CoresOfAffinity()});
+  return std::min({n, allowed, cores_of_affinity()});
 }
+
+}  // namespace
+
+int NumThreads() { return Threads(&CoresOfAffinity); }
 
 void SetNumThreads(int threads) { requested.store(threads); }
 
+size_t PartsFor(size_t useful) {
+  if (useful < 2) return 1;
+  return std::min({useful, kMaxTasks, static_cast<size_t>(Threads(&RecentCoresOfAffinity))});
+}
+
 void ParallelFor(const Partition& p, RangeFunction function, const void* context) {
-  const size_t useful = std::min(p.count / p.min_per_thread, kMaxTasks);
-  const size_t count = useful < 2 ? 1 : std::min(useful, static_cast<size_t>(NumThreads()));
+  const size_t count = PartsFor(p.count / p.min_per_thread);
   if (count < 2) {
     const FlushDenormals flush;
     function(context, 0, p.count);

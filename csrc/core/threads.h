@@ -14,6 +14,10 @@ namespace slotwise {
 int NumThreads();
 void SetNumThreads(int threads);  // 0 returns the choice to OpenMP
 
+// Into how many parts work is split, of which no more than `useful` are worth a thread each. Work
+// for one thread asks nobody.
+size_t PartsFor(size_t useful);
+
 // Less memory than this per thread is done sooner by one (measured, see bench/).
 inline constexpr size_t kMinBytesPerThread = 64 << 10;
 

@@ -544,6 +544,8 @@ def settled(x: Any) -> Any:
 def plain(x: Any) -> Any:
     """A value, or a nested list of them, with the arrays of variables and recorded values."""
     kind = type(x)
+    if kind is np.ndarray:  # as most are: nothing more to ask
+        return x
     if kind in _NESTS:
         return kind(map(plain, x))
     if isinstance(x, Variable):
