@@ -59,8 +59,8 @@ def tables() -> str:
         *_table(theirs, "Apply"),
         "\nOps that TensorFlow does not have (defined by Keras, papers or optax):\n",
         *_table(ours, "Apply"),
-        "\nA sparse op takes the arguments of the dense one. Its gradient is called `grad`, followed "
-        "by `indices`:\n",
+        "\nA sparse op takes the arguments of the dense one. Its gradient is called `grad`, "
+        "followed by `indices`:\n",
         *_sparse([*theirs, *ours], others),
         "\nThe scatter ops change rows of any numeric dtype; `ScatterUpdate` sets them:\n",
         *_scatter(),
