@@ -17,6 +17,7 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 WHEEL := build/wheel/.stamp
 PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
+CMAKE_CODE := CMakeLists.txt cmake
 
 .PHONY: help demo test crash fuzz mutate lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
@@ -25,8 +26,8 @@ help:
 	@echo 'make demo      build, install into .venv, train on digits and on words'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
-	@echo 'make lint      ruff, mypy --strict, clang-format, the order of the rooms'
-	@echo 'make format    let ruff and clang-format rewrite the sources'
+	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
+	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
 	@echo 'make crash     kill a process that saves, a few hundred times'
 	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads,'
@@ -66,17 +67,13 @@ bench-peers: $(PARITY)/.project
 	$(PARITY)/bin/python -m bench --install-peers --environment $(PEERS)
 
 lint: $(VENV)/.tools-lint
-	$(VENV)/bin/ruff check $(PY_CODE)
-	$(VENV)/bin/ruff format --check $(PY_CODE)
-	$(VENV)/bin/mypy python/slotwise tests scripts examples
-	$(VENV)/bin/mypy bench
-	$(VENV)/bin/python scripts/check_arrows.py
-	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
+	$(VENV)/bin/pre-commit run --all-files
 
 format: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check --fix $(PY_CODE)
 	$(VENV)/bin/ruff format $(PY_CODE)
 	$(VENV)/bin/clang-format -i $(CXX_CODE)
+	$(VENV)/bin/gersemi -i $(CMAKE_CODE)
 
 sanitize: sanitize-asan-ubsan
 	$(MAKE) sanitize-tsan
