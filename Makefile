@@ -17,16 +17,18 @@ SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 WHEEL := build/wheel/.stamp
 PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
+CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo test crash fuzz mutate lint format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo test crash fuzz mutate lint tidy format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      build, install into .venv, train on digits and on words'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
-	@echo 'make lint      ruff, mypy --strict, clang-format, the order of the rooms'
-	@echo 'make format    let ruff and clang-format rewrite the sources'
+	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
+	@echo 'make tidy      clang-tidy on the parts that are not vector code'
+	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
 	@echo 'make sanitize  the tests under ASan+UBSan, then under TSan'
 	@echo 'make crash     kill a process that saves, a few hundred times'
 	@echo 'make fuzz      forge a few thousand checkpoints, interrupt a few hundred saves and loads,'
@@ -66,17 +68,24 @@ bench-peers: $(PARITY)/.project
 	$(PARITY)/bin/python -m bench --install-peers --environment $(PEERS)
 
 lint: $(VENV)/.tools-lint
-	$(VENV)/bin/ruff check $(PY_CODE)
-	$(VENV)/bin/ruff format --check $(PY_CODE)
-	$(VENV)/bin/mypy python/slotwise tests scripts examples
-	$(VENV)/bin/mypy bench
-	$(VENV)/bin/python scripts/check_arrows.py
-	$(VENV)/bin/clang-format --dry-run -Werror $(CXX_CODE)
+	PRE_COMMIT_HOME=build/pre-commit $(VENV)/bin/pre-commit run --all-files
+
+# GCC's headers come last: clang-tidy brings its own, except for OpenMP's.
+tidy: $(VENV)/.tools-tidy
+	$(VENV)/bin/cmake -S . -B build/tidy -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug \
+		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON \
+		-DPython_EXECUTABLE=$(abspath $(VENV))/bin/python \
+		-Dpybind11_DIR="$$($(VENV)/bin/python -m pybind11 --cmakedir)"
+	$(VENV)/bin/python $(VENV)/bin/run-clang-tidy.py -quiet -p build/tidy \
+		-clang-tidy-binary $(VENV)/bin/clang-tidy \
+		-extra-arg=-idirafter"$$($${CXX:-g++} -print-file-name=include)" \
+		'csrc/(core|bindings)/.*[.]cc$$'
 
 format: $(VENV)/.tools-lint
 	$(VENV)/bin/ruff check --fix $(PY_CODE)
 	$(VENV)/bin/ruff format $(PY_CODE)
 	$(VENV)/bin/clang-format -i $(CXX_CODE)
+	$(VENV)/bin/gersemi -i $(CMAKE_CODE)
 
 sanitize: sanitize-asan-ubsan
 	$(MAKE) sanitize-tsan
@@ -109,6 +118,7 @@ $(VENV)/.project: $(WHEEL)
 # The tests run the benchmark too, and types are checked beside what has them.
 $(VENV)/.tools-test: EXTRAS := bench
 $(VENV)/.tools-lint: EXTRAS := test bench demo
+$(VENV)/.tools-tidy: EXTRAS := build
 $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
 	$(VENV)/bin/python scripts/requirements.py $* $(EXTRAS) >$@.txt
 	$(VENV)/bin/python $(PIP) install -r $@.txt

@@ -20,12 +20,13 @@ else()
   set(HWY_ENABLE_INSTALL OFF CACHE INTERNAL "")
   set(HWY_FORCE_STATIC_LIBS ON CACHE INTERNAL "")
   set(BUILD_TESTING OFF CACHE INTERNAL "")
-  fetchcontent_declare(
+  FetchContent_Declare(
     highway
     GIT_REPOSITORY https://github.com/google/highway.git
     GIT_TAG 2607d3b5b0113992fe84d3848859eae13b3b52c1 # 1.4.0
-    EXCLUDE_FROM_ALL)
-  fetchcontent_makeavailable(highway)
+    EXCLUDE_FROM_ALL
+  )
+  FetchContent_MakeAvailable(highway)
   add_library(hwy::hwy ALIAS hwy)
   set_target_properties(hwy PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
   set(hwy_VERSION 1.4.0)
@@ -34,8 +35,16 @@ endif()
 
 # SVE vectors have no operators; x86 targets beyond AVX-512 add nothing that rules use; SSSE3 would
 # serve processors from before 2008, for which the fallback does.
-set(SLOTWISE_DISABLED_TARGETS HWY_SVE HWY_SVE2 HWY_SVE_256 HWY_SVE2_128 HWY_RVV HWY_AVX3_DL
-    HWY_SSSE3)
+set(
+  SLOTWISE_DISABLED_TARGETS
+  HWY_SVE
+  HWY_SVE2
+  HWY_SVE_256
+  HWY_SVE2_128
+  HWY_RVV
+  HWY_AVX3_DL
+  HWY_SSSE3
+)
 if(hwy_VERSION VERSION_GREATER_EQUAL 1.0.6)
   list(APPEND SLOTWISE_DISABLED_TARGETS HWY_AVX3_ZEN4 HWY_AVX3_SPR)
 endif()

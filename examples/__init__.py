@@ -1,0 +1,1 @@
+"""Programs that show slotwise at work; ``make demo`` runs them."""

@@ -312,8 +312,8 @@ def circles(arrows: list[Arrow]) -> Iterator[str]:
     for arrow in arrows:
         ways.setdefault(arrow.source, {}).setdefault(arrow.target, arrow)
     done: set[str] = set()
-    for first in ways:
-        path: list[tuple[str, Iterator[str]]] = [(first, iter(ways[first]))]
+    for first, ahead in ways.items():
+        path: list[tuple[str, Iterator[str]]] = [(first, iter(ahead))]
         while path:
             name, targets = path[-1]
             target = next((each for each in targets if each not in done), None)

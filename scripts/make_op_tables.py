@@ -55,14 +55,14 @@ def tables() -> str:
     theirs = [rule for rule in dense if _is_tensorflows(rule)]
     others = [rule for rule in _core.RULES if not rule["has_dense"]]
     parts = [
-        "Ops of TensorFlow's:\n",
+        "TensorFlow's ops:\n",
         *_table(theirs, "Apply"),
-        "\nOps that TensorFlow does not have (Keras, the papers, or optax define them):\n",
+        "\nOps that TensorFlow does not have (defined by Keras, papers or optax):\n",
         *_table(ours, "Apply"),
-        "\nA sparse op takes the arguments of the dense one, with `grad` for its gradient, and "
-        "`indices` after it:\n",
+        "\nA sparse op takes the arguments of the dense one. Its gradient is called `grad`, "
+        "followed by `indices`:\n",
         *_sparse([*theirs, *ours], others),
-        "\nThe scatter ops change rows of any dtype of numbers; `ScatterUpdate` sets them:\n",
+        "\nThe scatter ops change rows of any numeric dtype; `ScatterUpdate` sets them:\n",
         *_scatter(),
     ]
     return "\n" + "\n".join(parts) + "\n\n"
@@ -97,7 +97,7 @@ def _sparse(rules: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[s
     return [
         ", ".join(sorted(names)) + ".",
         f"\n{' and '.join(sorted(without))} measure the whole of `var` before they change any of "
-        "it, so they have no sparse op. Of one rule there is a sparse op only:\n",
+        "it, so they have no sparse op. One rule has only a sparse op:\n",
         *_table(others, "SparseApply"),
     ]
 

@@ -409,7 +409,13 @@ def passes(tests: str) -> tuple[bool, str]:
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests.split()]
     try:
         done = subprocess.run(
-            command, cwd=TREE, env=environment, capture_output=True, text=True, timeout=SECONDS
+            command,
+            check=False,
+            cwd=TREE,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
         )
     except subprocess.TimeoutExpired:
         return False, f"it took longer than {SECONDS} s"

@@ -1,3 +1,5 @@
+"""What all tests have: the profile of hypothesis, fixtures for targets and threads."""
+
 from __future__ import annotations
 
 import gc

@@ -47,7 +47,10 @@ def _library() -> ctypes.CDLL:
     if not target.exists():
         partial = target.with_suffix(f".{os.getpid()}.tmp")
         done = subprocess.run(
-            [*cc.split(), *FLAGS, str(SOURCE), "-o", str(partial)], capture_output=True, text=True
+            [*cc.split(), *FLAGS, str(SOURCE), "-o", str(partial)],
+            check=False,
+            capture_output=True,
+            text=True,
         )
         if done.returncode:
             raise Unsupported(f"{cc} cannot compile the stream loop: {done.stderr.strip()[:300]}")

@@ -37,7 +37,7 @@ def library() -> Path | None:
         return None
     target = limit.cache_folder() / "callgrind.so"
     command = [*cc.split(), "-O2", "-shared", "-fPIC", "-x", "c", "-", "-o", str(target)]
-    done = subprocess.run(command, input=_SOURCE, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, input=_SOURCE, capture_output=True, text=True)
     return None if done.returncode else target
 
 

@@ -28,14 +28,14 @@ def install(peers: Sequence[Peer], folder: Path, console: Console) -> int:
     console.print("slotwise, from this checkout")
     # Twice: the version alone does not tell pip that the checkout has changed.
     for arguments in ([f"{CHECKOUT}[bench]"], ["--force-reinstall", "--no-deps", str(CHECKOUT)]):
-        if subprocess.run([*pip, "--quiet", *arguments]).returncode:
+        if subprocess.run([*pip, "--quiet", *arguments], check=False).returncode:
             console.print("[red]slotwise itself could not be installed[/]")
             return 1
     failed = []
     for peer in peers:
         if peer.packages:
             console.print(f"{peer.name}: {', '.join(peer.packages)}")
-            if subprocess.run([*pip, "--quiet", *peer.packages]).returncode:
+            if subprocess.run([*pip, "--quiet", *peer.packages], check=False).returncode:
                 failed.append(peer.name)
     if failed:
         console.print(f"[yellow]not installed[/]: {', '.join(failed)}")

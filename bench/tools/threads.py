@@ -41,7 +41,8 @@ def measure(results: store.Results, path: Path, arguments: list[str], console: C
             what = ["--suite", "dense", "sparse", "--op", *OPS, "--size", *SIZES]
             what += ["--threads", str(count)]
             done = subprocess.run(
-                [sys.executable, "-m", "bench", *what, "--out", folder, "--plain", *arguments]
+                [sys.executable, "-m", "bench", *what, "--out", folder, "--plain", *arguments],
+                check=False,
             )
             if done.returncode == 130:
                 return False

@@ -29,7 +29,8 @@ void RequireInside(const IntegerArray& ids, int64_t rows) {
   if (const auto at = FirstOutside(ids.ids(), rows)) ids.FailOutside(*at, rows);
 }
 
-py::object GatherRows(py::handle table_object, py::handle ids_object, py::object out_object) {
+py::object GatherRows(py::handle table_object, py::handle ids_object,
+                      const py::object& out_object) {
   constexpr const char* kOp = "gather";
   const TableArray table(kOp, "table", table_object);
   table.RequireContiguous();
@@ -48,7 +49,7 @@ py::object GatherRows(py::handle table_object, py::handle ids_object, py::object
 }
 
 py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle offsets_object,
-                    py::object weights, int mode) {
+                    const py::object& weights, int mode) {
   constexpr const char* kOp = "gather_pooled";
   const ArrayArgument table(kOp, "table", table_object);
   if (table.rank() == 0) Fail(PyExc_ValueError, kOp, "table", "rank >= 1", "rank 0");

@@ -53,7 +53,7 @@ py::object Allocate(const py::int_& wanted) {
       const std::unique_ptr<Mapping> mapping(static_cast<Mapping*>(pointer));
       munmap(mapping->memory, mapping->size);
     });
-    owned.release();
+    static_cast<void>(owned.release());  // it is the capsule's
     npy_intp count = static_cast<npy_intp>(bytes);
     auto array = py::reinterpret_steal<py::object>(
         PyArray_SimpleNewFromData(1, &count, NPY_UINT8, reinterpret_cast<void*>(aligned)));

@@ -28,7 +28,7 @@ py::object NewLike(const NamedArray& table, std::vector<npy_intp> shape) {
     auto memory = std::make_unique<Scratch>(bytes);
     data = memory->Take<char>(bytes);
     owner = py::capsule(memory.get(), [](void* scratch) { delete static_cast<Scratch*>(scratch); });
-    memory.release();
+    static_cast<void>(memory.release());  // it is the capsule's
   }
   Py_INCREF(descr);
   auto array = py::reinterpret_steal<py::object>(

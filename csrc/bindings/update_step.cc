@@ -159,6 +159,7 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
 void UpdateStep::PrepareClipping(const Clipping& clipping) {
   if (!clipping.any()) return;
   std::vector<Measured> gradients;
+  gradients.reserve(dense_.size() + sparse_.size());
   for (const DenseItem& item : dense_) gradients.push_back(Measure(item.grad));
   for (const SparseItem& item : sparse_) gradients.push_back(Measure(item.values));
   transforms_ = Clip(plan_.op(), clipping, std::move(gradients));

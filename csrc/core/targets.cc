@@ -15,7 +15,7 @@ std::vector<int64_t> Split(int64_t mask) {
 
 std::vector<std::string> Names(int64_t mask) {
   std::vector<std::string> names;
-  for (int64_t bit : Split(mask)) names.push_back(hwy::TargetName(bit));
+  for (int64_t bit : Split(mask)) names.emplace_back(hwy::TargetName(bit));
   return names;
 }
 

@@ -140,13 +140,23 @@ def show_config() -> None:
     rows = {
         "compiler": f"{config['compiler']}, {config['build_type']}, OpenMP {config['openmp']}",
         "Highway": f"{config['highway']} {linkage}",
-        "targets built": " ".join(config["targets_built"]),
-        "targets here": " ".join(config["targets"]),
-        "active target": config["active_target"],
+        "targets built": _explained(config["targets_built"]),
+        "targets here": _explained(config["targets"]),
+        "active target": _explained([config["active_target"]]),
         "threads": config["num_threads"],
     }
     for name, value in rows.items():
         print(f"  {name + ':':15}{value}")
+
+
+def _explained(names: list[str]) -> str:
+    """Instruction sets as `show_config` prints them.
+
+    Example:
+        >>> _explained(["AVX3", "AVX2"])
+        'AVX3 (AVX-512) AVX2'
+    """
+    return " ".join(f"{name} (AVX-512)" if name == "AVX3" else name for name in names)
 
 
 def _read_environment() -> None:

@@ -31,7 +31,7 @@ def command(*arguments: object) -> list[str]:
 
 def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*arguments), cwd=CHECKOUT, capture_output=True, text=True, timeout=300
+        command(*arguments), check=False, cwd=CHECKOUT, capture_output=True, text=True, timeout=300
     )
 
 

@@ -1,5 +1,6 @@
-"""Writes keras_legacy.npz and keras_current.npz: what Keras's own optimizers do, for
-test_keras_golden.py.
+"""Writes keras_legacy.npz and keras_current.npz: what Keras's own optimizers do.
+
+They are for test_keras_golden.py.
 
     python tests/golden/make_keras_golden.py
 

@@ -197,8 +197,10 @@ def test_gradient_strides_through_other_arrays(tag: str) -> None:
 
 @pytest.mark.parametrize("tag", ["f16", "bf16", "f32", "f64"])
 def test_torch_tensors(tag: str) -> None:
-    """The real library where it is installed (it is large, and no dependency of ours); the tests
-    above do the same with tensors made by hand."""
+    """The real library where it is installed: it is large, and no dependency of ours.
+
+    The tests above do the same with tensors made by hand.
+    """
     torch = pytest.importorskip("torch")
     dtype = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64"}[tag]
     arrays = MOMENTUM.draw(DTYPES[tag], (6, 7), seed=10)

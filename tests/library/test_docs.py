@@ -22,6 +22,9 @@ MODULES = [slotwise] + [
 ]
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FOR_DEVELOPERS = [
+    ROOT / name for name in ("HACKING.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
+]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMON = ("use_locking", "duplicates", "bounds", "name")  # of all ops, or all sparse ones
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -61,6 +64,37 @@ def test_pages_run(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pages_have_no_merge_markers(page: Any) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})", page.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FOR_DEVELOPERS], ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Any) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
+    for target, heading in re.findall(r"\]\(([^):]*)#([^)]*)\)", text):
+        assert heading in headings(page.parent / target if target else page), heading
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that GitHub makes of them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs" / "index.md").read_text()
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
+    assert [name for name in pages if f"({name})" not in index] == []
+
+
+def test_figures_of_the_readme_are_those_of_the_benchmark() -> None:
+    measured = (ROOT / "docs" / "performance.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert re.findall(r"\b\d[\d.]*x\b", readme)
+    for ratio in re.findall(r"\b\d[\d.]*x\b", readme):
+        assert re.search(rf"(?<![\d.]){re.escape(ratio)}", measured), ratio
+    assert "<!-- bench:short -->\n|" in readme  # the table that `bench show --write` fills
 
 
 def test_every_op_is_on_a_page() -> None:

@@ -1,5 +1,7 @@
-"""What the optimizers of the current API promise besides the numbers (those:
-test_keras_golden.py)."""
+"""What the optimizers of the current API promise besides the numbers.
+
+Those are in test_keras_golden.py.
+"""
 
 from __future__ import annotations
 

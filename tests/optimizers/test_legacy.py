@@ -154,7 +154,7 @@ def test_amsgrad_may_be_switched_on_later() -> None:
 def test_lr_keyword() -> None:
     with pytest.warns(UserWarning, match="`lr` argument is deprecated"):
         assert float(legacy.SGD(0.5, lr=0.25).lr) == 0.25
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="`lr`") as caught:
         assert float(legacy.Ftrl(0.5, lr=0.25).lr) == 0.5
     assert "Ftrl ignores `lr`" in str(caught[-1].message)
 

@@ -20,7 +20,7 @@ BUILT_IN = [param for param in CLASSES if hasattr(param.values[0], "description"
 
 def documented(doc: str) -> list[str]:
     """The arguments that a docstring has, several of them before one colon too."""
-    section = doc.split("Args:\n")[1].split("\n\n")[0]
+    section = doc.split("Args:\n")[1].split("\n\n", maxsplit=1)[0]
     entries = re.findall(r"(?m)^    (\w[\w, ]*(?:\n        [\w, ]+)*):", section)
     return [name for entry in entries for name in re.split(r",\s*", entry)]
 

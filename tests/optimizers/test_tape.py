@@ -192,14 +192,14 @@ def test_random_expressions(tree: Any, seed: int) -> None:
         if not all(np.isfinite(x).all() for x in got):
             return
         tolerance = 1e-5 * (1 + abs(value))
-        for a, *differences in zip(
+        for ours, *differences in zip(
             got,
             by_differences(function, arrays),
             by_differences(function, arrays, 3e-6),
             strict=True,
         ):
             is_smooth = np.isclose(*differences, rtol=1e-3, atol=tolerance)
-            a, b = (np.where(is_smooth, x, 0.0) for x in (a, differences[0]))
+            a, b = (np.where(is_smooth, x, 0.0) for x in (ours, differences[0]))
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=tolerance)
 
 

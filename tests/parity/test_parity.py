@@ -127,19 +127,20 @@ def representable(hyper: Mapping[str, float], dtype: np.dtype[Any]) -> dict[str,
 
 @pytest.mark.parametrize(("op", "tag"), COMPARED)
 def test_error_is_at_most_that_of_tensorflow(op: Op, tag: str) -> None:
-    """Against a run in float64 (float64: in extended precision), ours is off by at most 2 ulp more
-    than TensorFlow's, measured at the larger of old and new value.
+    """Against a run in a wider type, ours is off by at most 2 ulp more than TensorFlow's.
 
-    That holds for every element, but where both sides approximate (rsqrt, exp, pow in float32 and
-    float64): there one or the other is lucky, and it is the worst of all elements that count.
+    The type is float64 (for float64: extended precision); an ulp is that of the larger of old and
+    new value. That holds for every element, but where both sides approximate (rsqrt, exp, pow in
+    float32 and float64): there one or the other is lucky, and it is the worst of all elements that
+    count.
     All sides are given the same hyperparameters: numbers of the op's dtype.
     """
     dtype = DTYPES[tag]
     wide = np.longdouble if tag == "f64" else np.float64
     worst = {name: [0.0, 0.0] for name in op.outputs}  # of ours, of theirs
     ran = 0
-    for case, rng in random_cases(op, seed=2, pow_too=True):
-        case = case.but(**representable(case.hyper, dtype))
+    for drawn, rng in random_cases(op, seed=2, pow_too=True):
+        case = drawn.but(**representable(drawn.hyper, dtype))
         arrays = random_arrays(case, tag, rng)
         before = {name: x.copy() for name, x in arrays.items()}
         exact = case.expected(arrays, compute=wide)

@@ -133,7 +133,7 @@ def test_first_outside(threads: int) -> None:
     for at in (0, 1, COUNT // 2, COUNT - 1):
         ids = np.random.default_rng(3).integers(0, 1000, COUNT)
         ids[at:] += 1000
-        with pytest.raises(ValueError) as caught:
+        with pytest.raises(ValueError, match="is not in") as caught:
             slotwise.RowPlan(ids, 1000)
         assert str(caught.value) == f"RowPlan: ids[{at}] = {ids[at]} is not in [0, 1000)"
 

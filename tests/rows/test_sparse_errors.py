@@ -367,4 +367,4 @@ def test_bounds_of_ranges_are_allowed(op: str) -> None:
     case = SPARSE_BY_NAME[op]
     zero = {name: 0.0 for name in case.op.hyper if name != "lr"}
     case.function(**{**valid(case), **zero})
-    case.function(**{**valid(case), **{name: -0.0 for name in zero}})
+    case.function(**{**valid(case), **dict.fromkeys(zero, -0.0)})

@@ -64,7 +64,7 @@ def entry(**changes: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "entries, match",
+    ("entries", "match"),
     [
         (entry(shape=[2] + [1] * 64), "'x': expected a rank of at most"),
         (entry(shape=[1] * 1_000_000), "'x': expected a rank of at most"),
@@ -114,7 +114,7 @@ def test_depth(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change, match",
+    ("change", "match"),
     [
         ({"version": 0}, "version: expected a number from 1 on"),
         ({"version": True}, "version: expected a number from 1 on"),
@@ -180,7 +180,7 @@ FIRST = _index.shard(1, 2)
 
 
 @pytest.mark.parametrize(
-    "change, match",
+    ("change", "match"),
     [
         (lambda index: index.update(weight_map=["a", "b"]), "metadata and weight_map"),
         (lambda index: index.update(metadata=[]), "metadata and weight_map"),

@@ -45,12 +45,12 @@ def saved(path: Path, name: str, **arguments: Any) -> Path:
 def test_every_dtype_and_shape_comes_back(tmp_path: Path, name: Any) -> None:
     given = arrays()
     path = saved(tmp_path, name, variables=given, max_shard_size=3000)
-    into = {name: np.ones_like(x) for name, x in given.items()}
+    into = {key: np.ones_like(x) for key, x in given.items()}
     slotwise.load(path, variables=into)
     alone = slotwise.load(path).arrays
     mapped = slotwise.load(path, mmap=True).arrays
-    for name, x in given.items():
-        for got in (into[name], alone[name], mapped[name]):
+    for key, x in given.items():
+        for got in (into[key], alone[key], mapped[key]):
             assert got.dtype == x.dtype and got.shape == x.shape
             assert got.tobytes() == x.tobytes()
 

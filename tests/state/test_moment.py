@@ -272,7 +272,7 @@ def test_rows_of_a_save_that_fails_stay_touched(tmp_path: Path) -> None:
     base = slotwise.save(tmp_path / "base", variables=[emb])
     touched.mark([3])
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError):
+    with pytest.raises(FileExistsError):
         slotwise.save(tmp_path / "file" / "x", variables=[emb])
     with pytest.raises(FileExistsError):
         slotwise.save_delta(tmp_path / "file", since=base, variables=[emb])

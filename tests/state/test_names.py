@@ -137,10 +137,9 @@ def mismatched(tmp_path: Path) -> Any:
 
 def test_strict_names_all_that_does_not_fit_and_writes_nothing(tmp_path: Path) -> None:
     path, new = mismatched(tmp_path)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="missing: new") as error:
         slotwise.load(path, optimizer=legacy.Adam(), variables=new)
     for part in (
-        "missing: new",
         r"emb: expected shape (5, 3) of float32, got (4, 3) of float32",
         r"w: expected shape (4, 3) of float64, got (4, 3) of float32",
         r"emb/m: expected shape (5, 3)",

@@ -69,7 +69,7 @@ print(int(status.split("RssAnon:")[1].split()[0]) >> 10)
 
 def test_a_table_larger_than_memory(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 160
 

@@ -185,7 +185,7 @@ def _rows(states: list[Array]) -> Array:
 
 
 def weight_name(weight: Any) -> str:
-    """ "SGD/emb/momentum:0" or "emb/momentum" as "emb/momentum"."""
+    """`SGD/emb/momentum:0` or `emb/momentum` as `emb/momentum`."""
     parts = weight.name.split(":")[0].split("/")
     is_alone = parts[-1] in ("iter", "iteration", "momentum_cache")
     return parts[-1] if is_alone else "/".join(parts[-2:])

@@ -86,8 +86,10 @@ class Op:
                 yield Case(self, self.hyper, attrs, {}).but(**variant)
 
     def may_deviate(self, arrays: Mapping[str, Array], theirs: Mapping[str, Array]) -> Array:
-        """Where TensorFlow made NaN although all that a gradient's contribution is computed of is
-        finite. (To var and mom it is only added; RMSProp's ms may have overflowed.)"""
+        """Where TensorFlow made NaN, though what a gradient's contribution is made of is finite.
+
+        (To var and mom it is only added; RMSProp's ms may have overflowed.)
+        """
         inputs = [x for name, x in arrays.items() if name not in ("var", "mom")]
         finite = np.all([np.isfinite(x) for x in inputs], axis=0)
         if "ms" in arrays:

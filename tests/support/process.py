@@ -16,11 +16,11 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if name not in _OURS}
     command = [sys.executable, "-c", code]
     return subprocess.run(
-        command, env={**env, **environment}, capture_output=True, text=True, timeout=60
+        command, check=False, env={**env, **environment}, capture_output=True, text=True, timeout=60
     )
 
 
 def program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run ``support/<name>.py``."""
     command = [sys.executable, "-m", f"support.{name}", *map(str, arguments)]
-    return subprocess.run(command, cwd=TESTS, capture_output=True, text=True)
+    return subprocess.run(command, check=False, cwd=TESTS, capture_output=True, text=True)

@@ -93,7 +93,7 @@ def power(x: Vec, exponent: Vec) -> Vec:
 
 
 def exp(x: Vec) -> Vec:
-    """exp() of a scalar, for float32 evaluated in float64."""
+    """The exponential of a scalar, for float32 evaluated in float64."""
     if x.data.dtype == np.longdouble:
         return np.exp(x)
     try:

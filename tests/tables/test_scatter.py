@@ -239,7 +239,7 @@ def test_bad_input(op: str) -> None:
     ):
         with pytest.raises(error, match=rf"^Scatter{op}: ({next(iter(changed))}|updates): expect"):
             getattr(raw_ops, f"Scatter{op}")(
-                **{**dict(ref=ref, indices=ids, updates=updates), **changed}
+                **{"ref": ref, "indices": ids, "updates": updates, **changed}
             )
         assert (ref == 1).all()
 

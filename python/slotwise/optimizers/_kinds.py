@@ -173,11 +173,10 @@ class Flag(Kind):
     expected = "True or False"
 
     def __call__(self, owner: str, name: str, value: Any) -> bool:
-        if isinstance(value, (bool, np.bool_)):
-            return bool(value)
-        if isinstance(value, (int, np.integer)) and value in (0, 1):
-            return bool(value)
-        self._refuse(owner, name, value)
+        is_number = isinstance(value, (int, np.integer)) and value in (0, 1)
+        if not (isinstance(value, (bool, np.bool_)) or is_number):
+            self._refuse(owner, name, value)
+        return bool(value)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """TensorFlow's training ops for arrays in place.
 
 Every function has the name, the arguments and the defaults of its TensorFlow op, under both of
-the op's names (`ApplyAdam` is `ResourceApplyAdam`). It updates ``var`` and the slots in place and
-returns ``var``.
+the op's names (`ApplyAdam` is `ResourceApplyAdam`), hence the capital letters. It updates ``var``
+and the slots in place and returns ``var``.
 
 Arrays:
     ``var``, the slots and the gradient have one shape, of any rank, and one dtype: float16,

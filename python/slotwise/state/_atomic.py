@@ -54,8 +54,11 @@ def _left(folder: Path, names: str) -> list[_Left]:
 
 
 def current(path: Path) -> Path:
-    """Where the path's content is: a process that was killed while it replaced a folder, on a file
-    system that cannot exchange two, leaves it beside."""
+    """Where the path's content is.
+
+    A process that was killed while it replaced a folder leaves it beside, on a file system that
+    cannot exchange two.
+    """
     if not path.exists():
         for left in _left(path.parent, re.escape(path.name)):
             if left.ending == OLD and left.place.is_dir():

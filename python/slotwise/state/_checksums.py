@@ -13,7 +13,7 @@ _BLANK = b"0" * DIGITS
 
 
 def checksum(data: Any) -> str:
-    """Of a buffer, in hexadecimal digits."""
+    """The checksum of a buffer, in hexadecimal digits."""
     return xxhash.xxh3_64_hexdigest(data)
 
 

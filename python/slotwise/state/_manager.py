@@ -86,7 +86,7 @@ class CheckpointManager:
         return [step for _, step in sorted((key, step) for step, key in self._keys().items())]
 
     def _keys(self) -> dict[int, tuple[float, int]]:
-        """Of each step the number of the checkpoint, and when it was written.
+        """For each step, the number of its checkpoint and when that was written.
 
         Two that were begun at once have one number; the times count then, and between those without
         a number, the steps. One that cannot be read comes last, so that nobody takes another for
@@ -99,7 +99,7 @@ class CheckpointManager:
         return {}
 
     def _keys_of(self, steps: list[int]) -> dict[int, tuple[float, int]]:
-        """Of those steps that are still there."""
+        """The keys of those steps that are still there."""
         before, self._known = self._known, {}
         found: dict[int, tuple[float, int]] = {}
         for step in steps:
@@ -176,7 +176,7 @@ class CheckpointManager:
 
 
 def _number(place: Path) -> int:
-    """Of a checkpoint in a folder; those that older versions wrote have 0.
+    """The number of a checkpoint in a folder; 0 if an older version wrote it.
 
     Raises:
         StateError: it cannot be read.

@@ -357,7 +357,7 @@ def _buffer(size: int) -> NDArray[np.uint8]:
 
 
 def _bounds(tensor: Tensor, chunk: int) -> tuple[int, int]:
-    """Of a chunk, within the tensor."""
+    """Where a chunk begins and ends within the tensor."""
     begin = chunk * _checksums.CHUNK
     return begin, min(begin + _checksums.CHUNK, tensor.size)
 

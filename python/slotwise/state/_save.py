@@ -182,7 +182,7 @@ class _Saving:
                     by_rows[name] = touched
 
             def check() -> None:
-                """Of other rows, the writer does not see whether they change."""
+                """The writer does not see whether rows change that it does not write."""
                 for name, touched in by_rows.items():
                     if touched.rows.size:
                         raise changed(name)

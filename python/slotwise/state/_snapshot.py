@@ -58,7 +58,7 @@ def count_from(touched: TouchedRows, identity: str, own: Mapping[str, Array]) ->
 
 
 def grouped(op: str, optimizer: Any) -> Group:
-    """One optimizer, or several by name, or None for none.
+    """Optimizers by name: one or several, or nothing for None.
 
     Raises:
         TypeError: something else.

@@ -31,7 +31,8 @@ def open_table(
     """A table in a file, as a memory map: the system keeps in memory what is in use.
 
     It is updated in place as any array. Its slots are as large: put them in files, too, by
-    ``opt.add_slot(table, "m", initializer)`` before the first step, see docs/state.md.
+    ``add_slot(table, "m", initializer)`` of an optimizer of the legacy API, before the first step;
+    see docs/state.md.
 
     Args:
         path: a file of plain numbers, without a header.
