@@ -50,9 +50,9 @@ FROM_ABOVE = {
         "from slotwise.optimizers._kinds import PATH\n",
         "_names imports optimizers._kinds, which lies above",
     ),
-    "optimizers/_plan.py": (
+    "optimizers/_step.py": (
         "import slotwise.interop\n",
-        "optimizers._plan imports interop, which lies above",
+        "optimizers._step imports interop, which lies above",
     ),
     "optimizers/current/adam.py": (
         "from slotwise.optimizers import legacy\n",

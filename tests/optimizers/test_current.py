@@ -696,3 +696,17 @@ def test_a_spike_in_float16_does_not_destroy_weights(centered: bool) -> None:
         opt.apply_gradients([(np.array([g, 1.0, -g], np.float16), var)])
     assert np.isfinite(var.value).all()
     assert np.isposinf(opt.variables[1].value).tolist() == [True, False, True]
+
+
+def test_averages_that_were_made_later_are_seen() -> None:
+    """By the steps of variables that were known without them."""
+    opt = optimizers.SGD(0.5, ema_momentum=0.5)
+    a, b = (Variable(np.ones(2, np.float32), name=name) for name in "ab")
+    grad = np.ones(2, np.float32)
+    opt.apply_gradients([(grad, a)])
+    opt.use_ema = True
+    opt.build([a, b])
+    opt.apply_gradients([(grad, a)])
+    averages = {x.name: x.numpy() for x in opt.variables if x.name.startswith("average")}
+    np.testing.assert_array_equal(averages["average/a"], [0.25, 0.25])
+    np.testing.assert_array_equal(a.numpy(), [0.0, 0.0])

@@ -507,3 +507,30 @@ def test_overridden_updates_may_call_the_built_in_ones(name: str) -> None:
     assert log == ["a", [3, 1]] * 3
     for mine, its in zip(*tables, strict=True):
         np.testing.assert_allclose(mine, its, rtol=1e-12)
+
+
+def test_the_pace_of_nadam_may_be_assigned() -> None:
+    changed, made = legacy.Nadam(0.125), legacy.Nadam(0.125, schedule_decay=0.5)
+    changed.schedule_decay = 0.5
+    assert changed.get_config() == made.get_config()
+    variables = [Variable(np.ones(3, np.float32)) for _ in range(2)]
+    for opt, var in zip((changed, made), variables, strict=True):
+        for _ in range(3):
+            opt.apply_gradients([(np.ones(3, np.float32), var)])
+    np.testing.assert_array_equal(*(var.numpy() for var in variables))
+    with pytest.raises(ValueError, match="Nadam: schedule_decay: expected a number of at least 0"):
+        changed.schedule_decay = -1.0
+
+
+def test_functions_are_asked_once_a_step() -> None:
+    asked = []
+
+    def beta() -> float:
+        asked.append(0.5)
+        return 0.5
+
+    opt, var = legacy.Adam(0.125, beta_1=beta), Variable(np.ones(3, np.float32))
+    opt.apply_gradients([(np.ones(3, np.float32), var)])
+    asked.clear()
+    opt.apply_gradients([(np.ones(3, np.float32), var)])
+    assert len(asked) == 1

@@ -103,7 +103,7 @@ class Description:
 
     @cached_property
     def slot_names(self) -> dict[str, str]:
-        """By role."""
+        """Their names, by their roles."""
         return {slot.role: slot.name for slot in self.slots}
 
     def slots_of(

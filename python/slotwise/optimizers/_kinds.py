@@ -32,7 +32,7 @@ class Kind:
 
     @property
     def expected(self) -> str:
-        """As errors say it."""
+        """What errors say was expected."""
         raise NotImplementedError
 
     def __call__(self, owner: str, name: str, value: Any) -> Any:

@@ -63,6 +63,6 @@ def sparse_modes(description: Description) -> tuple[str, ...]:
 
 
 def kinds_of(description: Description) -> dict[str, Kind]:
-    """Of the attributes that a description's own parameters become, and of `sparse`."""
+    """The kinds of the attributes that own parameters become, and of `sparse`."""
     own = {parameter.name: parameter.kind for parameter in description.parameters}
     return {**own, SPARSE.name: OneOf(sparse_modes(description))}

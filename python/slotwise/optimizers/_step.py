@@ -26,7 +26,7 @@ from slotwise.optimizers._state import Entry, has_another_constraint
 _HYPERS = {rule["name"]: tuple(rule["hypers"]) for rule in _core.RULES}
 
 Call: TypeAlias = tuple[Any, ...]  # of one step, as `_core.apply_all` takes it
-Clips: TypeAlias = Mapping[str, Any]  # the limits of gradients; None for none
+Clips: TypeAlias = Mapping[str, Any]  # the limits of gradients; None: no limit
 
 NO_CLIPS: Clips = dict.fromkeys(("clipnorm", "clipvalue", "global_clipnorm"))
 

@@ -21,7 +21,7 @@ from slotwise.optimizers._numbers import Numbers
 
 
 def length(beta_2: float, step: int) -> float:
-    """Of the average that v is: rho_inf - 2 * step * beta_2^step / (1 - beta_2^step)."""
+    """The length of the average that v is: rho_inf - 2 * step * beta_2^step / (1 - beta_2^step)."""
     power = beta_2**step
     seen = 1.0
     if 0 < power < 1:

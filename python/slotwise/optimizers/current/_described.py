@@ -1,4 +1,4 @@
-"""The current API's classes, made from descriptions."""
+"""The steps of the current API's optimizers with a description."""
 
 from __future__ import annotations
 
@@ -7,32 +7,20 @@ from typing import Any
 
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
-from slotwise.optimizers import _docs, _gradients, _step
-from slotwise.optimizers._description import Parameter
+from slotwise.optimizers import _gradients, _step
 from slotwise.optimizers._gradients import Pair
-from slotwise.optimizers._kinds import Hyper, OneOf
-from slotwise.optimizers._signature import SPARSE, kinds_of
 from slotwise.optimizers._state import Entry, constrain
-from slotwise.optimizers.current._settings import PARAMETERS
-from slotwise.optimizers.current._slots import DECAYS, WithSlots
-from slotwise.optimizers.current.optimizer import Optimizer
-
-_SPARSE_DECAY = Parameter(
-    "sparse_decay", None, OneOf(("touched", "whole", None)), keyword_only=True
-)
-
-COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY)  # parameters of all constructors
+from slotwise.optimizers.current._made import Made
 
 # Whoever overrides one of these has something of their own done in each step.
 _HOOKS = ("aggregate_gradients", "update_step")
 
 
-class Described(WithSlots):
+class Described(Made):
     """An optimizer with a description, whose step is one call into the extension."""
 
     _takes_constrained_rows = True
     _updates_repeats = False
-    _frames_to_caller = 4
     _does_more = False  # a hook is overridden
     _updates_itself = False  # it is update_step
 
@@ -41,45 +29,6 @@ class Described(WithSlots):
         changed = [name for name in _HOOKS if getattr(cls, name) is not getattr(Described, name)]
         cls._does_more = bool(changed)
         cls._updates_itself = "update_step" in changed
-        if "description" in vars(cls):
-            beyond = {_SPARSE_DECAY.name: _SPARSE_DECAY.kind}
-            kinds = {**Optimizer._kinds, **beyond, **kinds_of(cls.description)}
-            del kinds["learning_rate"]  # a property, which checks it
-            cls._kinds = {
-                name: kind.number if isinstance(kind, Hyper) else kind
-                for name, kind in kinds.items()
-            }
-            _docs.fill(cls, "current", cls.description, [p.name for p in PARAMETERS])
-
-    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        owner, own = type(self).__name__, _SPARSE_DECAY.name
-        sparse_decay = _SPARSE_DECAY.kind(owner, own, arguments.pop(own))
-        settings = {p.name: arguments.pop(p.name) for p in PARAMETERS}
-        super().__init__(arguments.pop("name"), **settings, **kwargs)
-        self._learning_rate = self._build_learning_rate(arguments.pop("learning_rate"))
-        for name, value in arguments.items():
-            setattr(self, name, value)
-        decays = DECAYS[self.sparse]
-        if sparse_decay not in (None, *decays):
-            raise ValueError(
-                f"{owner}: sparse_decay: expected {OneOf(decays).expected} with "
-                f"sparse={self.sparse!r}, got {sparse_decay!r}"
-            )
-        self.sparse_decay = sparse_decay or decays[0]
-        self._check_accumulation()
-        self._prepared_steps = _step.Steps()
-        self._slots = {}
-
-    def _check_accumulation(self) -> None:
-        if self._accumulation is not None and self.sparse == "lazy":
-            raise ValueError(
-                f"{type(self).__name__}: gradient_accumulation_steps: expected None with "
-                f"sparse='lazy', got {self._accumulation}: the mean of gradients has all rows"
-            )
-
-    @property
-    def _op(self) -> str:
-        return f"{self.name}.apply_gradients"
 
     # ----- a step --------------------------------------------------------------------------------
 

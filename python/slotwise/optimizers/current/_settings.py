@@ -234,7 +234,7 @@ class Settings(LearningRate):
         return NO_CLIPS
 
     def _decay_before(self) -> Any:
-        """The weight decay that comes before the update; None for none."""
+        """The weight decay that comes before the update; None: no decay."""
         return self.weight_decay
 
     def _momentum_of_average(self) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adagrad
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._described import Described
+from slotwise.optimizers.current._made import COMMON
 
 
 @_registry.register("current")

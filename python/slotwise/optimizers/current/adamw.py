@@ -7,7 +7,8 @@ from typing import Any
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import adam
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._described import Described
+from slotwise.optimizers.current._made import COMMON
 
 
 @_registry.register("current")

@@ -13,8 +13,9 @@ from slotwise.optimizers._numbers import Part, Reading, compute_type
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import Step
-from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._described import Described
 from slotwise.optimizers.current._keras3 import Weight, weight
+from slotwise.optimizers.current._made import COMMON
 
 
 @_registry.register("current")
@@ -74,7 +75,7 @@ class Nadam(Described):
         return {**super()._own_state(), **{x.name: x for x in hidden if x is not None}}
 
     def _reading(self, step: Step) -> Reading:
-        """With a part for each U, and what U and its count become."""
+        """The reading, with a part for each U, and with what U and its count become."""
         reading = super()._reading(step)
         assert self._u_product is not None
         assert self._u_product_counter is not None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import rmsprop
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._described import Described
+from slotwise.optimizers.current._made import COMMON
 
 
 @_registry.register("current")
@@ -24,7 +25,7 @@ class RMSprop(Described):
     Args:
         {{learning_rate}}
         rho: decay of the running means.
-        momentum: 0 for none; not to be switched on once the optimizer is built.
+        momentum: 0: no momentum; not to be switched on once the optimizer is built.
         epsilon: added under the root.
         centered: whether to scale by the variance of gradients.
         {{common}}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.current._described import COMMON, Described
+from slotwise.optimizers.current._described import Described
 from slotwise.optimizers.current._keras3 import Weight
+from slotwise.optimizers.current._made import COMMON
 
 
 @_registry.register("current")

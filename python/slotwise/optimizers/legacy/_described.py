@@ -1,25 +1,18 @@
-"""The legacy API's classes, made from descriptions."""
+"""The steps of the legacy API's optimizers with a description."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from slotwise._tables import IndexedSlices
 from slotwise._variable import Variable
-from slotwise.optimizers import _docs, _gradients, _step
+from slotwise.optimizers import _gradients, _step
 from slotwise.optimizers._gradients import Pair, Places
-from slotwise.optimizers._kinds import Hyper, is_function
-from slotwise.optimizers._signature import SPARSE, kinds_of
 from slotwise.optimizers._state import constrain
 from slotwise.optimizers._step import NOTHING, Around
-from slotwise.optimizers.legacy._slots import WithSlots
-from slotwise.optimizers.legacy.optimizer import ApplyState, Optimizer
-
-COMMON = (SPARSE,)  # parameters of all constructors
-_BACKEND_EPSILON = 1e-7
+from slotwise.optimizers.legacy._made import Made
+from slotwise.optimizers.legacy.optimizer import ApplyState
 
 # Whoever overrides one of these has something of their own done in each step.
 _HOOKS = (
@@ -37,12 +30,11 @@ _HOOKS = (
 _APPLY_HOOKS = tuple(name for name in _HOOKS if name.startswith("_resource"))
 
 
-class Described(WithSlots):
+class Described(Made):
     """An optimizer with a description, whose step is one call into the extension."""
 
     _takes_constrained_rows = False
     _updates_repeats = True
-    _frames_to_caller = 4
     _applies_itself = False  # a hook that updates a variable is overridden
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -50,34 +42,6 @@ class Described(WithSlots):
         changed = {name for name in _HOOKS if getattr(cls, name) is not getattr(Described, name)}
         cls._does_more = bool(changed)
         cls._applies_itself = not changed.isdisjoint(_APPLY_HOOKS)
-        if "description" in vars(cls):
-            cls._kinds = {**Optimizer._kinds, **kinds_of(cls.description)}
-            _docs.fill(cls, "legacy", cls.description)
-
-    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
-        super().__init__(arguments.pop("name"), **kwargs)
-        self.sparse = arguments.pop("sparse")
-        self._prepared_steps = _step.Steps()
-        arguments["learning_rate"] = self._chosen_rate(arguments["learning_rate"], kwargs)
-        for parameter in self.description.parameters:
-            value = arguments[parameter.name]
-            if isinstance(parameter.kind, Hyper):
-                self._set_hyper(parameter.name, value)
-            elif parameter.name == "epsilon":
-                self.epsilon = _BACKEND_EPSILON if value is None else value
-                self.epsilon = self.epsilon or _BACKEND_EPSILON
-            else:
-                setattr(self, parameter.name, value)
-        self._set_hyper("decay", self._initial_decay)
-        own = [name for name in self.description.options if name in self._hyper]
-        self._settled = {name: _is_on(self._hyper[name]) for name in own}
-
-    def _chosen_rate(self, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
-        return kwargs.get("lr", learning_rate)
-
-    @property
-    def _op(self) -> str:
-        return f"{self._name}.apply_gradients"
 
     # ----- a step --------------------------------------------------------------------------------
 
@@ -137,10 +101,3 @@ class Described(WithSlots):
     def _update_one(self, grad: Any, var: Variable) -> None:
         pairs = [(grad, var)]
         _step.run(self, _step.prepared(self, pairs, (0,)), pairs)
-
-
-def _is_on(momentum: Any) -> bool:
-    """Whether there is momentum for good; a callable or an array may be nonzero later."""
-    return bool(
-        is_function(momentum) or isinstance(momentum, (Variable, np.ndarray)) or momentum > 0
-    )

@@ -56,7 +56,8 @@ class Hyperparameters(Locked, Checked):
 
         With a dtype, as a number of the type that such arrays are computed in.
         """
-        self._create_hypers()
+        if not self._hypers_created:
+            self._create_hypers()
         value = self._hyper[name]
         if not isinstance(value, Variable) and is_function(value):
             value = self._asked(name, value)

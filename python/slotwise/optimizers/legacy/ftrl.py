@@ -8,7 +8,8 @@ from typing import Any
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import ftrl
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.legacy._described import COMMON, Described
+from slotwise.optimizers.legacy._described import Described
+from slotwise.optimizers.legacy._made import COMMON
 
 
 @_registry.register("legacy")

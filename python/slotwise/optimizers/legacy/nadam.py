@@ -16,7 +16,8 @@ from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._numbers import Float, Part, Reading, compute_type
 from slotwise.optimizers._signature import constructor
 from slotwise.optimizers._step import Step
-from slotwise.optimizers.legacy._described import COMMON, Described
+from slotwise.optimizers.legacy._described import Described
+from slotwise.optimizers.legacy._made import COMMON
 
 _log = logging.getLogger("slotwise")
 
@@ -109,7 +110,7 @@ class Nadam(Described):
         return self._of_step[1]
 
     def _reading(self, step: Step) -> Reading:
-        """With momentum_cache, and what it becomes."""
+        """The reading, with momentum_cache, and with what it becomes."""
         reading, before = super()._reading(step), self._product_before()
         parts = [Part(range(len(step.variables)), before)]
         assert self._cache is not None

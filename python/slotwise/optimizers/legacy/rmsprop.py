@@ -5,7 +5,8 @@ from __future__ import annotations
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import rmsprop
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.legacy._described import COMMON, Described
+from slotwise.optimizers.legacy._described import Described
+from slotwise.optimizers.legacy._made import COMMON
 
 
 @_registry.register("legacy")
@@ -24,7 +25,7 @@ class RMSprop(Described):
     Args:
         {{learning_rate}}
         rho: decay of the running means.
-        momentum: in [0, 1]; 0 for none. Whether there is momentum is settled by the constructor.
+        momentum: in [0, 1]; 0: no momentum. Whether there is any is settled by the constructor.
         epsilon: keeps the denominator from 0; 0 and None mean 1e-7.
         centered: whether to scale by the variance of gradients.
         {{common}}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import sgd
 from slotwise.optimizers._signature import constructor
-from slotwise.optimizers.legacy._described import COMMON, Described
+from slotwise.optimizers.legacy._described import Described
+from slotwise.optimizers.legacy._made import COMMON
 
 
 @_registry.register("legacy")
@@ -20,7 +21,7 @@ class SGD(Described):
 
     Args:
         {{learning_rate}}
-        momentum: in [0, 1]; 0 for none. Whether there is momentum is settled by the constructor.
+        momentum: in [0, 1]; 0: no momentum. Whether there is any is settled by the constructor.
         nesterov: whether to look ahead.
         {{common}}
 

@@ -1,4 +1,4 @@
-"""The slots and the config of the legacy API's optimizers with a description."""
+"""What the legacy API makes of a description: the constructor, slots and config."""
 
 from __future__ import annotations
 
@@ -8,17 +8,56 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
+from slotwise.optimizers import _docs
 from slotwise.optimizers._gradients import Places
-from slotwise.optimizers._signature import SPARSE_MODES
+from slotwise.optimizers._kinds import Hyper, is_function
+from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry
+from slotwise.optimizers._step import Steps
 from slotwise.optimizers.legacy.optimizer import Optimizer
 
+COMMON = (SPARSE,)  # parameters of all constructors
+_BACKEND_EPSILON = 1e-7
 
-class WithSlots(Optimizer):
-    """Makes slots as a description has them; `Described` makes the steps."""
+
+class Made(Optimizer):
+    """An optimizer with a description; `Described` makes its steps."""
 
     sparse: str
+    _prepared_steps: Steps
+    _frames_to_caller = 4
     _does_more = False  # a hook is overridden
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "description" in vars(cls):
+            cls._kinds = {**Optimizer._kinds, **kinds_of(cls.description)}
+            _docs.fill(cls, "legacy", cls.description)
+
+    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        super().__init__(arguments.pop("name"), **kwargs)
+        self.sparse = arguments.pop("sparse")
+        self._prepared_steps = Steps()
+        arguments["learning_rate"] = self._chosen_rate(arguments["learning_rate"], kwargs)
+        for parameter in self.description.parameters:
+            value = arguments[parameter.name]
+            if isinstance(parameter.kind, Hyper):
+                self._set_hyper(parameter.name, value)
+            elif parameter.name == "epsilon":
+                self.epsilon = _BACKEND_EPSILON if value is None else value
+                self.epsilon = self.epsilon or _BACKEND_EPSILON
+            else:
+                setattr(self, parameter.name, value)
+        self._set_hyper("decay", self._initial_decay)
+        own = [name for name in self.description.options if name in self._hyper]
+        self._settled = {name: _is_on(self._hyper[name]) for name in own}
+
+    def _chosen_rate(self, learning_rate: Any, kwargs: dict[str, Any]) -> Any:
+        return kwargs.get("lr", learning_rate)
+
+    @property
+    def _op(self) -> str:
+        return f"{self._name}.apply_gradients"
 
     # ----- state ---------------------------------------------------------------------------------
 
@@ -42,7 +81,7 @@ class WithSlots(Optimizer):
     # ----- for a step ----------------------------------------------------------------------------
 
     def _known(self, given: Sequence[Any], places: Places) -> list[Entry]:
-        entries = self._met(given, f"{self._name}.apply_gradients", places)
+        entries = self._met(given, self._op, places)
         _ = self.iterations  # which a hook may not have made
         self._create_all_weights([entry.variable for entry in entries])
         if not self._does_more:  # hooks may keep something of their own
@@ -74,3 +113,10 @@ class WithSlots(Optimizer):
         config, common = self.description.config, super()._settings()
         own = {name: common.pop(name) if name in common else getattr(self, name) for name in config}
         return {**own, **common}
+
+
+def _is_on(momentum: Any) -> bool:
+    """Whether there is momentum for good; a callable or an array may be nonzero later."""
+    return bool(
+        is_function(momentum) or isinstance(momentum, (Variable, np.ndarray)) or momentum > 0
+    )

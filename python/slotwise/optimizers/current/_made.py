@@ -1,4 +1,4 @@
-"""The slots and the config of the current API's optimizers with a description."""
+"""What the current API makes of a description: the constructor, slots and config."""
 
 from __future__ import annotations
 
@@ -8,26 +8,78 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
+from slotwise.optimizers import _docs
+from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Places
-from slotwise.optimizers._kinds import Hyper
+from slotwise.optimizers._kinds import Hyper, OneOf
 from slotwise.optimizers._numbers import rounded
-from slotwise.optimizers._signature import SPARSE_MODES
+from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import Steps
 from slotwise.optimizers.current._keras3 import Weight, weight
+from slotwise.optimizers.current._settings import PARAMETERS
 from slotwise.optimizers.current.optimizer import Optimizer
 
-DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # by `sparse`; the default first
+_DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # by `sparse`; the default first
+
+_SPARSE_DECAY = Parameter(
+    "sparse_decay", None, OneOf(("touched", "whole", None)), keyword_only=True
+)
+
+COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY)  # parameters of all constructors
 
 
-class WithSlots(Optimizer):
-    """Makes slots as a description has them; `Described` makes the steps."""
+class Made(Optimizer):
+    """An optimizer with a description; `Described` makes its steps."""
 
     _growing = (*Optimizer._growing, "_slots")
     _extends = True
+    _frames_to_caller = 4
     sparse: str
     _slots: dict[Entry, dict[str, Variable]]  # by their roles
     _prepared_steps: Steps
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "description" in vars(cls):
+            beyond = {_SPARSE_DECAY.name: _SPARSE_DECAY.kind}
+            kinds = {**Optimizer._kinds, **beyond, **kinds_of(cls.description)}
+            del kinds["learning_rate"]  # a property, which checks it
+            cls._kinds = {
+                name: kind.number if isinstance(kind, Hyper) else kind
+                for name, kind in kinds.items()
+            }
+            _docs.fill(cls, "current", cls.description, [p.name for p in PARAMETERS])
+
+    def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
+        owner, own = type(self).__name__, _SPARSE_DECAY.name
+        sparse_decay = _SPARSE_DECAY.kind(owner, own, arguments.pop(own))
+        settings = {p.name: arguments.pop(p.name) for p in PARAMETERS}
+        super().__init__(arguments.pop("name"), **settings, **kwargs)
+        self._learning_rate = self._build_learning_rate(arguments.pop("learning_rate"))
+        for name, value in arguments.items():
+            setattr(self, name, value)
+        decays = _DECAYS[self.sparse]
+        if sparse_decay not in (None, *decays):
+            raise ValueError(
+                f"{owner}: sparse_decay: expected {OneOf(decays).expected} with "
+                f"sparse={self.sparse!r}, got {sparse_decay!r}"
+            )
+        self.sparse_decay = sparse_decay or decays[0]
+        self._check_accumulation()
+        self._prepared_steps = Steps()
+        self._slots = {}
+
+    def _check_accumulation(self) -> None:
+        if self._accumulation is not None and self.sparse == "lazy":
+            raise ValueError(
+                f"{type(self).__name__}: gradient_accumulation_steps: expected None with "
+                f"sparse='lazy', got {self._accumulation}: the mean of gradients has all rows"
+            )
+
+    @property
+    def _op(self) -> str:
+        return f"{self.name}.apply_gradients"
 
     # ----- state ---------------------------------------------------------------------------------
 
@@ -68,8 +120,7 @@ class WithSlots(Optimizer):
     # ----- for a step ----------------------------------------------------------------------------
 
     def _known(self, given: Sequence[Any], places: Places) -> list[Entry]:
-        op = f"{self.name}.apply_gradients"
-        return [self._entry_of(var, op, at) for var, at in zip(given, places, strict=True)]
+        return [self._entry_of(var, self._op, at) for var, at in zip(given, places, strict=True)]
 
     def _slot_beside(self, entry: Entry, role: str) -> Variable:
         slot = self._slots[entry].get(role)
@@ -98,7 +149,7 @@ class WithSlots(Optimizer):
             config[key] = self._serialize_hyperparameter(value)
         if self.sparse != SPARSE_MODES[0]:
             config["sparse"] = self.sparse
-            if self.sparse_decay != DECAYS[self.sparse][0]:
+            if self.sparse_decay != _DECAYS[self.sparse][0]:
                 config["sparse_decay"] = self.sparse_decay
         return config
 
