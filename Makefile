@@ -91,7 +91,6 @@ sanitize: sanitize-asan-ubsan
 	$(MAKE) sanitize-tsan
 
 sanitize-asan-ubsan sanitize-tsan: sanitize-%: $(VENV)/.created
-	scripts/setup.sh sanitize
 	scripts/sanitize.sh $* $(ARGS)
 
 clean:

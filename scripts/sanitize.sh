@@ -4,10 +4,9 @@
 # The project is installed, built by the CMake preset of that name, into .venv-<preset>, which also
 # gets a python with the sanitizer's runtime linked in.
 #
-# TSan needs to know OpenMP's own synchronisation, which happens inside the uninstrumented libomp:
-# LLVM's Archer tool reports it. And it watches memory accesses of up to 16 bytes only, so kernels run
-# on a target with vectors no wider. What counts as proven is shown first: that correct programs get
-# no report, that OpenMP's would without Archer, and that wrong ones do.
+# TSan watches memory accesses of up to 16 bytes only, so kernels run there on a target with vectors no
+# wider. What counts as proven is shown first: that correct programs get no report, and that wrong ones
+# do.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,16 +20,14 @@ mkdir -p "$build"
 
 case $preset in
 asan-ubsan)
-    cc=${CC:-gcc}
     flags=(-fsanitize=address,undefined)
     # CPython keeps memory until the process ends; leaks of ours would drown in that.
     export ASAN_OPTIONS=detect_leaks=0:strict_init_order=1:allocator_may_return_null=1:exitcode=66
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
     ;;
 tsan)
-    cc=clang
     flags=(-fsanitize=thread)
-    # libpython, NumPy and libomp are not instrumented: what they do to memory is not judged.
+    # libpython and NumPy are not instrumented: what they do to memory is not judged.
     # A forked child has one thread, and slotwise starts no other there.
     # Halting at the first race: a racy loop would take minutes to report each element.
     export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:exitcode=66:die_after_fork=0
@@ -39,10 +36,6 @@ tsan)
     if setarch -R true 2>/dev/null; then run=(setarch -R); fi
 
     if [ "$(uname -m)" = x86_64 ]; then export SLOTWISE_TARGET=SSE4; fi
-
-    clang++ -std=c++17 -g -O1 "${flags[@]}" -fopenmp scripts/openmp_proof.cpp -o "$build/proof"
-    libomp=$(ldd "$build/proof" | sed -n 's/.*libomp[^ ]* => \([^ ]*\).*/\1/p')
-    export OMP_TOOL_LIBRARIES=$(dirname "$(readlink -f "$libomp")")/libarcher.so
     ;;
 *)
     echo "no such preset: $preset" >&2
@@ -54,7 +47,7 @@ esac
 config() { "$venv/bin/python" -c "import sysconfig; print(sysconfig.get_$1)"; }
 
 libdir=$(config 'config_var("LIBDIR")')
-"$cc" -g -O1 "${flags[@]}" -I"$(config 'path("include")')" scripts/sanitized_python.c -rdynamic \
+"${CC:-gcc}" -g -O1 "${flags[@]}" -I"$(config 'path("include")')" scripts/sanitized_python.c -rdynamic \
     -L"$libdir" -L"$(config 'config_var("LIBPL")')" -Wl,-rpath,"$libdir" \
     -lpython"$(config 'config_var("LDVERSION")')" -o "$python"
 
@@ -85,11 +78,8 @@ asan-ubsan)
     expect 66 "one past it is reported" "$python" scripts/sanitizer_proof.py outside
     ;;
 tsan)
-    expect 0 "a correct OpenMP program gets no report" "$build/proof" correct
-    expect 66 "it would get one without Archer" env OMP_TOOL=disabled "$build/proof" correct
-    expect 66 "a race between OpenMP threads is reported" "$build/proof" racy
     expect 0 "calls that lock get no report" "$python" scripts/sanitizer_proof.py locked
-    expect 66 "calls that do not are reported" "$python" scripts/sanitizer_proof.py unlocked
+    expect 66 "those that do not are reported" "$python" scripts/sanitizer_proof.py unlocked
     ;;
 esac
 
@@ -101,7 +91,7 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-}:log_path=$PWD/$build/report
 
 echo "Testing with $preset"
 status=0
-"${run[@]}" "$python" -m pytest "$@" || status=$?
+"${run[@]}" "$python" -m pytest -n auto --dist worksteal "$@" || status=$?
 for report in "$build"/report.*; do
     [ -e "$report" ] || continue
     status=1

@@ -1,6 +1,6 @@
 /* Python with a sanitizer's runtime linked into the program itself.
  *
- * Preloading the runtime into the ordinary python is the usual way, but clang's TSan runtime
+ * Preloading the runtime into the ordinary python is the usual way, but TSan's
  * crashes when preloaded: libstdc++'s initializers run before it is ready. */
 #include <Python.h>
 

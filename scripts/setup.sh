@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # Checks what a build needs from the system and installs what is missing with apt.
 #
-#   scripts/setup.sh             the build: Python >= 3.10 with venv and headers, g++, Highway
-#   scripts/setup.sh sanitize    also clang, its sanitizer runtimes and LLVM's OpenMP, for TSan
+# It needs Python >= 3.10 with venv and headers, g++ and Highway.
 #
 # CMake is not in the list: pip brings it into the build if the system has none that is new enough.
 set -euo pipefail
@@ -36,12 +35,6 @@ check() {
     fi
     have "${CXX:-g++}" || missing+=(g++)
     has_highway || missing+=(libhwy-dev)
-    if [ "$what" = sanitize ]; then
-        # Debian's clang package brings the sanitizer runtimes, libomp-dev the Archer tool.
-        have clang++ || missing+=(clang)
-        have llvm-symbolizer || missing+=(llvm)
-        compiles clang++ -fopenmp <<<'#include <omp.h>' || missing+=(libomp-dev)
-    fi
 }
 
 install() {
