@@ -1,36 +1,113 @@
-# Google Highway as hwy::hwy: an installed 1.0.3 or newer, else a pinned release.
+# Google Highway as hwy::hwy, the first of these that there is:
 #
-# Wheels set SLOTWISE_BUNDLE_HIGHWAY to link the pinned release statically. To build it without a
-# network, point FETCHCONTENT_SOURCE_DIR_HIGHWAY at a copy of its sources.
+#   third_party/highway                its pinned release, which source distributions bring along
+#   FETCHCONTENT_SOURCE_DIR_HIGHWAY    a folder with its sources
+#   an installed 1.0.3 or newer        except with SLOTWISE_BUNDLE_HIGHWAY
+#   the pinned release                 downloaded
+#
+# Sources are linked statically. A shared library that is installed goes into the wheel, so that this
+# works where none is.
 option(SLOTWISE_BUNDLE_HIGHWAY "Build the pinned Highway even if one is installed" OFF)
+set(SLOTWISE_HIGHWAY_VERSION 1.4.0)
+set(highway_url https://github.com/google/highway.git)
+set(highway_folder "${CMAKE_CURRENT_SOURCE_DIR}/third_party/highway")
 
-if(NOT SLOTWISE_BUNDLE_HIGHWAY)
+if(EXISTS "${highway_folder}/hwy" AND NOT FETCHCONTENT_SOURCE_DIR_HIGHWAY)
+  set(FETCHCONTENT_SOURCE_DIR_HIGHWAY "${highway_folder}")
+endif()
+if(
+  NOT SLOTWISE_BUNDLE_HIGHWAY
+  AND NOT FETCHCONTENT_SOURCE_DIR_HIGHWAY
+  AND NOT SKBUILD_STATE STREQUAL "sdist"
+)
   find_package(hwy 1.0.3 CONFIG QUIET)
 endif()
 
-if(hwy_FOUND)
-  set(SLOTWISE_HIGHWAY_LINKAGE "installed")
-  message(STATUS "Highway ${hwy_VERSION}: installed")
-else()
-  message(STATUS "Highway: building the pinned release")
-  include(FetchContent)
-  set(HWY_ENABLE_TESTS OFF CACHE INTERNAL "")
-  set(HWY_ENABLE_EXAMPLES OFF CACHE INTERNAL "")
-  set(HWY_ENABLE_CONTRIB OFF CACHE INTERNAL "")
-  set(HWY_ENABLE_INSTALL OFF CACHE INTERNAL "")
+include(FetchContent)
+FetchContent_Declare(
+  highway
+  GIT_REPOSITORY ${highway_url}
+  GIT_TAG 2607d3b5b0113992fe84d3848859eae13b3b52c1 # SLOTWISE_HIGHWAY_VERSION
+  EXCLUDE_FROM_ALL
+)
+
+# Downloads the pinned release, unless its sources are there: then highway_SOURCE_DIR has them.
+macro(slotwise_fetch_highway)
+  if(NOT FETCHCONTENT_SOURCE_DIR_HIGHWAY AND NOT EXISTS "${FETCHCONTENT_BASE_DIR}/highway-src/hwy")
+    find_program(SLOTWISE_GIT git)
+    if(SLOTWISE_GIT)
+      execute_process(
+        COMMAND
+          "${CMAKE_COMMAND}" -E env GIT_TERMINAL_PROMPT=0 "${SLOTWISE_GIT}" ls-remote --exit-code
+          ${highway_url} HEAD
+        TIMEOUT 60
+        RESULT_VARIABLE highway_unreachable
+        OUTPUT_QUIET
+        ERROR_VARIABLE highway_error
+      )
+    else()
+      set(highway_unreachable TRUE)
+      set(highway_error "There is no git.")
+    endif()
+    if(highway_unreachable)
+      message(
+        FATAL_ERROR
+        "Found no Google Highway, and cannot download it from ${highway_url}: "
+        "${highway_error}\n"
+        "There are three ways out:\n"
+        "1. Install it (Debian and Ubuntu: apt-get install libhwy-dev).\n"
+        "2. Build from slotwise's source distribution, which brings it along.\n"
+        "3. Say where release ${SLOTWISE_HIGHWAY_VERSION} lies:\n"
+        "     pip install . -C cmake.define.FETCHCONTENT_SOURCE_DIR_HIGHWAY=/path/to/highway"
+      )
+    endif()
+  endif()
+  foreach(part TESTS EXAMPLES CONTRIB INSTALL)
+    set(HWY_ENABLE_${part} OFF CACHE INTERNAL "")
+  endforeach()
   set(HWY_FORCE_STATIC_LIBS ON CACHE INTERNAL "")
   set(BUILD_TESTING OFF CACHE INTERNAL "")
-  FetchContent_Declare(
-    highway
-    GIT_REPOSITORY https://github.com/google/highway.git
-    GIT_TAG 2607d3b5b0113992fe84d3848859eae13b3b52c1 # 1.4.0
-    EXCLUDE_FROM_ALL
-  )
   FetchContent_MakeAvailable(highway)
+endmacro()
+
+if(SKBUILD_STATE STREQUAL "sdist")
+  slotwise_fetch_highway()
+  if(NOT highway_SOURCE_DIR STREQUAL highway_folder)
+    file(
+      COPY
+        "${highway_SOURCE_DIR}/CMakeLists.txt"
+        "${highway_SOURCE_DIR}/LICENSE"
+        "${highway_SOURCE_DIR}/cmake"
+        "${highway_SOURCE_DIR}/hwy"
+      DESTINATION "${highway_folder}"
+      REGEX "/contrib$|_test[.]cc$"
+      EXCLUDE
+    )
+  endif()
+elseif(hwy_FOUND)
+  set(SLOTWISE_HIGHWAY_LINKAGE "installed")
+  get_target_property(highway_kind hwy::hwy TYPE)
+  if(NOT highway_kind STREQUAL "STATIC_LIBRARY")
+    install(
+      FILES $<TARGET_FILE:hwy::hwy>
+      DESTINATION slotwise
+      RENAME $<TARGET_SONAME_FILE_NAME:hwy::hwy>
+    )
+    set(CMAKE_INSTALL_RPATH "$ORIGIN")
+  endif()
+  message(STATUS "Highway ${hwy_VERSION}: installed")
+else()
+  slotwise_fetch_highway()
   add_library(hwy::hwy ALIAS hwy)
   set_target_properties(hwy PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
-  set(hwy_VERSION 1.4.0)
+  # Who passes the wheel on passes Highway on.
+  install(
+    FILES "${highway_SOURCE_DIR}/LICENSE"
+    DESTINATION "${SKBUILD_METADATA_DIR}/licenses/highway"
+  )
+  set(hwy_VERSION ${SLOTWISE_HIGHWAY_VERSION})
   set(SLOTWISE_HIGHWAY_LINKAGE "bundled")
+  message(STATUS "Highway ${hwy_VERSION}: ${highway_SOURCE_DIR}, linked statically")
 endif()
 
 # SVE vectors have no operators; x86 targets beyond AVX-512 add nothing that rules use; SSSE3 would

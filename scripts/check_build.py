@@ -1,4 +1,6 @@
-"""Check what a build costs: the size of the module, and how long its slowest file compiles.
+"""Check what a build costs, and that its wheel brings along what it needs.
+
+The costs are the size of the module and the time that its slowest file compiles.
 
 python scripts/check_build.py [build folder]
 
@@ -7,21 +9,36 @@ Times are shares of the whole build, which machines have in common.
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
 LARGEST = 6_000_000  # bytes of _core, with all instruction sets
 LONGEST = 0.12  # of the time that all files take together
+SYSTEMS = ("ld-linux", "libc.", "libgcc_s.", "libgomp.", "libm.", "libstdc++.")
 
 
-def module_size(wheel: Path) -> int:
-    """Bytes of the extension module in a wheel, where it is stripped."""
-    with zipfile.ZipFile(wheel) as file:
-        (found,) = [
-            x.file_size for x in file.infolist() if "/_core." in x.filename and ".so" in x.filename
-        ]
+def module(wheel: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """The extension module in a wheel, where it is stripped."""
+    (found,) = (x for x in wheel.infolist() if re.search(r"/_core\..*so$", x.filename))
     return found
+
+
+def missing_libraries(wheel: zipfile.ZipFile) -> set[str]:
+    """What the module links to that is neither the system's nor beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = wheel.extract(module(wheel), folder)
+        headers = subprocess.run(
+            ["readelf", "-d", path], check=True, capture_output=True, text=True
+        ).stdout
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", headers)
+    if not needed:
+        raise ValueError("expected libraries in readelf's output, got none")
+    beside = {Path(name).name for name in wheel.namelist()}
+    return {x for x in needed if not x.startswith(SYSTEMS) and x not in beside}
 
 
 def compile_times(log: Path) -> dict[str, float]:
@@ -36,9 +53,11 @@ def compile_times(log: Path) -> dict[str, float]:
 
 def main() -> int:
     build = Path(sys.argv[1] if len(sys.argv) > 1 else "build")
-    (wheel,) = build.glob("wheel/*.whl")
+    (path,) = build.glob("wheel/*.whl")
     logs = sorted(build.glob("cp*/.ninja_log"), key=lambda path: path.stat().st_mtime)
-    size, times = module_size(wheel), compile_times(logs[-1])
+    with zipfile.ZipFile(path) as wheel:
+        size, missing = module(wheel).file_size, missing_libraries(wheel)
+    times = compile_times(logs[-1])
     slowest = max(times, key=lambda name: times[name])
     share = times[slowest] / sum(times.values())
     print(f"_core: {size / 1e6:.1f} MB, at most {LARGEST / 1e6:.1f}")
@@ -46,7 +65,9 @@ def main() -> int:
         f"{len(times)} files compiled in {sum(times.values()):.0f} s of a core; the slowest is "
         f"{slowest.split('.dir/')[-1]}, {times[slowest]:.0f} s: {share:.0%}, at most {LONGEST:.0%}"
     )
-    return int(size > LARGEST or share > LONGEST)
+    if missing:
+        print(f"The wheel fails where these are not installed: {', '.join(sorted(missing))}")
+    return int(size > LARGEST or share > LONGEST or bool(missing))
 
 
 if __name__ == "__main__":

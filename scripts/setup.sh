@@ -1,24 +1,19 @@
 #!/usr/bin/env bash
 # Checks what a build needs from the system and installs what is missing with apt.
-#
-# It needs Python >= 3.10 with venv and headers, g++ and Highway.
+# That is Python >= 3.10 with venv and headers, g++ and Highway.
 #
 # CMake is not in the list: pip brings it into the build if the system has none that is new enough.
 set -euo pipefail
 
 python=${PYTHON:-python3}
-what=${1:-build}
 missing=()  # apt packages
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
-compiles() {  # compiles <compiler> <flag...>: does the program on stdin compile?
-    local compiler=$1
-    shift
-    "$compiler" "$@" -std=c++17 -x c++ -fsyntax-only - >/dev/null 2>&1
+has_highway() {  # a source distribution brings it along
+    [ -d third_party/highway ] || "${CXX:-g++}" -std=c++17 -x c++ -fsyntax-only - \
+        <<<'#include <hwy/highway.h>' >/dev/null 2>&1
 }
-
-has_highway() { compiles "${CXX:-g++}" <<<'#include <hwy/highway.h>'; }
 
 check() {
     missing=()
