@@ -70,8 +70,8 @@ PYTHON = (
     # numbers of a step
     Mutation(
         "the first step is number 0",
-        "self.step = optimizer._step_count() + 1",
-        "self.step = optimizer._step_count()",
+        "rate, self.steps + 1, part)",
+        "rate, self.steps, part)",
         f"{OPTIMIZERS}/test_keras_golden.py",
     ),
     Mutation(
@@ -88,8 +88,8 @@ PYTHON = (
     ),
     Mutation(
         "Nadam's next momentum is that of this step",
-        '"momentum_next": scheduled_beta_1(x, x.step + 1)',
-        '"momentum_next": scheduled_beta_1(x, x.step)',
+        '"momentum_next": beta_1(x, x.step + 1)',
+        '"momentum_next": beta_1(x, x.step)',
         f"{OPTIMIZERS}/test_keras_golden.py",
     ),
     Mutation(
