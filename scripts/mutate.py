@@ -181,20 +181,20 @@ PYTHON = (
         "a file is not on the disk before it takes its place",
         "    handle = os.open(path, os.O_RDONLY)\n    try:\n        os.fsync(handle)\n",
         "    handle = os.open(path, os.O_RDONLY)\n    try:\n        pass\n",
-        f"{STATE}/test_crash.py {STATE}/test_leftovers.py",
+        f"{STATE}/test_durable.py",
     ),
     Mutation(
         "what is written is not on the disk before the index is",
         "_write_at(handle, memoryview(_format.encode(self._header())), 0)\n"
         "            os.fsync(handle)\n",
         "_write_at(handle, memoryview(_format.encode(self._header())), 0)\n",
-        f"{STATE}/test_crash.py {STATE}/test_leftovers.py",
+        f"{STATE}/test_durable.py",
     ),
     Mutation(
         "the new name is not on the disk when save returns",
         "            sync(path.parent)\n        finally:",
         "            pass\n        finally:",
-        f"{STATE}/test_crash.py {STATE}/test_leftovers.py",
+        f"{STATE}/test_durable.py",
     ),
     Mutation(
         "what a living process writes is taken for a leftover",

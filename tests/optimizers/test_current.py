@@ -710,3 +710,29 @@ def test_averages_that_were_made_later_are_seen() -> None:
     averages = {x.name: x.numpy() for x in opt.variables if x.name.startswith("average")}
     np.testing.assert_array_equal(averages["average/a"], [0.25, 0.25])
     np.testing.assert_array_equal(a.numpy(), [0.0, 0.0])
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_an_adaptive_epsilon_is_added_where_the_paper_adds_it(amsgrad: bool) -> None:
+    """To the root of v / (1 - beta_2^t), not to the root of v."""
+    rate, beta_1, beta_2, epsilon = 0.125, 0.8, 0.9, 0.5
+    opt = optimizers.Adam(
+        np.float64(rate),
+        np.float64(beta_1),
+        np.float64(beta_2),
+        np.float64(epsilon),
+        amsgrad=amsgrad,
+        adaptive_epsilon=True,
+    )
+    rng = np.random.default_rng(0)
+    var = Variable(rng.standard_normal(9), name="var")
+    expected, m, v, most = var.numpy().copy(), np.zeros(9), np.zeros(9), np.zeros(9)
+    for t in range(1, 9):
+        grad = rng.standard_normal(9) / t
+        opt.apply_gradients([(grad, var)])
+        m = beta_1 * m + (1 - beta_1) * grad
+        v = beta_2 * v + (1 - beta_2) * grad**2
+        most = np.maximum(most, v)
+        second = (most if amsgrad else v) / (1 - beta_2**t)
+        expected -= rate * m / (1 - beta_1**t) / (np.sqrt(second) + epsilon)
+        np.testing.assert_allclose(var.value, expected, rtol=1e-12, atol=1e-14)

@@ -281,3 +281,11 @@ def test_rows_across_chunks(tmp_path: Path, width: Any) -> None:
     slotwise.load(tmp_path / "base", deltas=[tmp_path / "delta"], variables={"t": into})
     np.testing.assert_array_equal(into[3:], table[3:])
     np.testing.assert_array_equal(into[:3], table[:3] - 1)
+
+
+def test_rows_that_a_table_does_not_have_are_not_touched() -> None:
+    """As in a step with bounds="skip"; none counts from the end."""
+    table = Variable(np.ones((5, 2)), name="table")
+    touched = slotwise.track(table)
+    touched.mark(np.array([-1, -5, 3, 5, 2**62]))
+    np.testing.assert_array_equal(touched.rows, [3])
