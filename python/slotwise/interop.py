@@ -149,7 +149,7 @@ def _check(what: str, weights: Sequence[_keras3.Weight], arrays: Sequence[NDArra
 
 
 def _inner(op: str, optimizer: Any) -> Any:
-    """Without loss scaling, whose numbers other libraries do not have there."""
+    """The optimizer without loss scaling, whose numbers other libraries do not have there."""
     if not isinstance(optimizer, Stateful):
         raise _arguments.refused(op, "optimizer", "one of slotwise.optimizers", optimizer)
     return getattr(optimizer, "inner_optimizer", optimizer)
@@ -159,8 +159,8 @@ def _inner(op: str, optimizer: Any) -> Any:
 class _Form:
     """An optimizer's state in PyTorch."""
 
-    slots: Mapping[str, str]  # from our names, of either API, to PyTorch's
-    numbers: Mapping[str, str] = field(default_factory=dict)  # from ours to the group's
+    slots: Mapping[str, str]  # PyTorch's names, by ours of either API
+    numbers: Mapping[str, str] = field(default_factory=dict)  # the group's names, by ours
     rate: int = 0  # the sign of the learning rate that our momentum holds as a factor
     is_decoupled: bool = False  # whether PyTorch's weights decay beside the gradients
     is_counted: bool = False  # whether the count of steps matters, which PyTorch has by parameter
@@ -191,7 +191,7 @@ _UNKNOWN = (
     "dampening",
     "weight_decay",
     "lr_decay",
-)  # of a group, if not 0 here as well
+)  # options of a group that are refused, unless they are the same here
 
 
 def _form(optimizer: Any) -> _Form:
@@ -359,7 +359,7 @@ def load_torch_state_dict(
     own = _named(op, optimizer, given)
     with _stateful.written([optimizer]):
         _stateful.make_slots(optimizer, [each for each in own if each is not None])
-        planned: list[tuple[Variable, Any]] = []
+        writes: list[tuple[Variable, Any]] = []
         steps: set[int] = set()
         for number, (entry, state) in enumerate(zip(_entries(optimizer, own), states, strict=True)):
             if own[number] is None:
@@ -371,7 +371,7 @@ def load_torch_state_dict(
                 )
             elif form.is_counted:
                 steps.add(0)
-            planned += _planned(optimizer, number, entry, state, numbers["learning_rate"])
+            writes += _writes(optimizer, number, entry, state, numbers["learning_rate"])
         if len(steps) > 1:
             raise ValueError(
                 f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}; a "
@@ -380,7 +380,7 @@ def load_torch_state_dict(
         own_numbers = _stateful.numbers_of(optimizer)
         for name in numbers.keys() & own_numbers.keys():
             check(optimizer, name, numbers[name])
-        for slot, value in planned:
+        for slot, value in writes:
             slot.assign(value)
         for step in steps:
             _stateful.set_step_count(optimizer, step)
@@ -390,7 +390,7 @@ def load_torch_state_dict(
                 setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
 
 
-def _planned(
+def _writes(
     optimizer: Any, number: int, entry: Met | None, state: Mapping[str, Any], rate: float
 ) -> list[tuple[Variable, Any]]:
     """The slots of a parameter, and what to write into them."""
@@ -401,14 +401,14 @@ def _planned(
     theirs = {form.slots[ours]: slot for ours, slot in slots.items()}
     if theirs.keys() != state.keys():
         raise ValueError(f"{what}: expected {sorted(theirs)}, got {sorted(state)}")
-    planned = []
+    writes = []
     for key, slot in theirs.items():
         value = _array(f"parameter {number}, {key!r}", state[key])
         _check_fits(f"{what}, {key!r}", value, slot)
         if key == _RATED:
             value = _rescaled(f"{what}, {key!r}", value, rate, form.rate * rate)
-        planned.append((slot, value))
-    return planned
+        writes.append((slot, value))
+    return writes
 
 
 def _first_value(what: str, entry: Met | None, name: str) -> NDArray[Any]:

@@ -45,7 +45,7 @@ class Accumulation:
         self._accumulation = steps
 
     def _check_accumulation(self) -> None:
-        """Raise if the other settings do not go with it."""
+        """Raise if the other settings do not go with accumulation."""
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times ``loss_scale_factor``, if that is set: what to take the gradients of.

@@ -208,6 +208,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             (0.75, 1.0)
         """
         if self._built:
+            # "configued" is Keras's spelling; see `_kinds.py`.
             raise ValueError(
                 "`exclude_from_weight_decay()` can only be configued before the optimizer is built."
             )
@@ -311,7 +312,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         return {"learning_rate": self._learning_rate, **common, "name": self.name}
 
     def _settings_beyond_keras2(self) -> dict[str, Any]:
-        """Those that are not the default."""
+        """The settings beyond Keras 2 that are not the default."""
         found = {name: getattr(self, name) for name in BEYOND}
         return {name: value for name, value in found.items() if value != BEYOND[name]}
 
@@ -448,7 +449,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         with self._lock.step():
             self._compute_current_learning_rate()
             if pairs:
-                step = self._step_of if self._is_plain() else self._prepared_step_of
+                step = self._step_of if self._is_plain() else self._keras3_step_of
                 for var in step(pairs):
                     constrain(var)
         return self._iterations
@@ -469,8 +470,8 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         self._iterations.assign_add(1)
         return variables
 
-    def _prepared_step_of(self, pairs: list[Pair]) -> list[Variable]:
-        """The same with what Keras 3 does beside it."""
+    def _keras3_step_of(self, pairs: list[Pair]) -> list[Variable]:
+        """A step with what Keras 3 does beside it."""
         op = f"{self.name}.apply_gradients"
         with self._undone_if_refused():
             self._build_for(pairs)
