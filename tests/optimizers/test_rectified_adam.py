@@ -62,7 +62,7 @@ of_peers = pytest.mark.parametrize(
 
 
 def make(beta_2: float = 0.999, kind: Any = np.float64, **kwargs: Any) -> Any:
-    """By float64 hyperparameters, which are exact; a rate is kept as float32."""
+    """An optimizer with float64 hyperparameters, which are exact; a rate is kept as float32."""
     given = {"learning_rate": RATE, "beta_1": BETA_1, "beta_2": beta_2}
     exact = {name: kind(value) for name, value in given.items()}
     return optimizers.RectifiedAdam(**exact, **{"epsilon": EPSILON, **kwargs})
@@ -239,7 +239,7 @@ def test_sparse_gradients(sparse: str) -> None:
 
 
 def test_weights_decay_before_the_update() -> None:
-    """By the rate, as in Keras, and in PyTorch with `decoupled_weight_decay`."""
+    """They decay by the rate, as in Keras, and in PyTorch with `decoupled_weight_decay`."""
     opt, var = make(weight_decay=0.5), Variable(np.full(5, 2.0))
     plain, other = make(), Variable(np.full(5, 2.0) * (1 - RATE * 0.5))
     grad = gradients()[0]

@@ -432,7 +432,8 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             KeyError: a variable that the optimizer was not built with.
             ValueError: no variable has a gradient; an argument that does not fit.
             TypeError: no pairs; a dtype that does not fit.
-            Of the optimizers built in, whatever the error, nothing was updated.
+            Whatever the error, nothing was updated; of an optimizer of your own, unless its
+            `update_step` raised it.
 
         Example:
             >>> import numpy as np, slotwise
