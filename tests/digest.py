@@ -38,7 +38,7 @@ def dense() -> Iterator[tuple[str, bytes]]:
 
 
 def drawing_for(name: str) -> np.random.Generator:
-    """By the name, so that an op more changes no other's digest."""
+    """Draw by the name, so that an op more changes no other's digest."""
     return np.random.default_rng(zlib.crc32(name.encode()))
 
 

@@ -145,7 +145,7 @@ def mapping_of(op: str, name: str, value: Any) -> dict[Any, Any]:
 
 
 def named_of(op: str, name: str, value: Any) -> dict[str, Any]:
-    """The same, whose keys are names."""
+    """A copy of a dict, or of what is like one, whose keys are names."""
     found = mapping_of(op, name, value)
     for key in found:
         text_of(op, f"keys of {name}", key)

@@ -100,7 +100,7 @@ class GradientTape:
         self._persistent = persistent
         self._watches_all = watch_accessed_variables
         self._watched: dict[int, Variable] = {}
-        # By identity, with the variable, so that none is used again.
+        # Kept by identity, with the variable, so that none is used again.
         self._snapshots: dict[int, tuple[Variable, NDArray[Any], NDArray[Any]]] = {}
         self._roots: dict[int, tuple[Variable, list[Any]]] = {}
         self._boxes: dict[int, Any] = {}
@@ -337,7 +337,7 @@ class GradientTape:
 
 
 def _computed(array: NDArray[Any]) -> NDArray[Any]:
-    """In the type that is computed in: bfloat16 and its like are for storage."""
+    """An array in the type that is computed in: bfloat16 and its like are for storage."""
     return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 

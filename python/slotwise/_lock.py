@@ -61,7 +61,7 @@ def _existing(references: dict[int, weakref.ref[Any]]) -> list[Any]:
 
 
 def _owns_any() -> bool:
-    """Whether this thread does."""
+    """Whether this thread owns a lock."""
     return any(lock._owned._is_owned() for lock in _existing(_locks))
 
 

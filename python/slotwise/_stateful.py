@@ -123,7 +123,7 @@ def compatible_weights(optimizer: Stateful, weights: list[Any]) -> list[Any]:
 
 @contextmanager
 def undone_if_refused(optimizers: Iterable[Stateful]) -> Iterator[None]:
-    """What they meet and make for this is forgotten if an exception comes."""
+    """Forget what optimizers meet and make meanwhile if an exception comes."""
     with ExitStack() as undone:
         for each in optimizers:
             undone.enter_context(each._undone_if_refused())
@@ -132,7 +132,7 @@ def undone_if_refused(optimizers: Iterable[Stateful]) -> Iterator[None]:
 
 @contextmanager
 def written(optimizers: Iterable[Stateful]) -> Iterator[None]:
-    """Their state is written meanwhile, and no step comes between.
+    """Write the state of optimizers meanwhile; no step comes between.
 
     If that is refused, what they met and made for it is forgotten; else, what follows from state is
     made anew at the end.

@@ -268,7 +268,7 @@ def zeros(shape: Shape, dtype: DTypeLike = np.float32) -> NDArray[Any]:
 
 
 def zeroed(op: str, shape: Any, dtype: Any) -> NDArray[Any]:
-    """The same, for whatever it is that errors begin with."""
+    """An array as `zeros` makes it; errors begin with the op."""
     kind = _arguments.dtype_of(op, dtype)
     sizes = _arguments.sizes_of(op, shape, kind.itemsize)
     count = kind.itemsize

@@ -59,11 +59,11 @@ class TouchedRows:
         self._touched |= touched
 
     def count_from(self, since: str, names: Iterable[str]) -> None:
-        """From a checkpoint that holds these names; what was set aside is in it."""
+        """Count from a checkpoint that holds these names; what was set aside is in it."""
         self.since, self.names = since, frozenset(names)
 
 
-# By the memory of arrays: those that are tracked, and their slots; for as long as it is there.
+# The arrays that are tracked, and their slots, by their memory; for as long as it is there.
 _tracked: dict[Memory, tuple[weakref.ref[NDArray[Any]], TouchedRows]] = {}
 _version = object()  # another one after each change of these
 _spans: tuple[object, Spans, list[TouchedRows]] | None = None  # of a version
@@ -128,7 +128,7 @@ _NOTHING = nullcontext()
 
 
 def changing(*arrays: NDArray[Any]) -> AbstractContextManager[None]:
-    """For the ``with`` statement that changes arrays as a whole."""
+    """The context manager of a ``with`` statement that changes arrays as a whole."""
     return _Changing(arrays) if _tracked else _NOTHING
 
 

@@ -184,7 +184,7 @@ class Variable(NDArrayOperatorsMixin):
 
     @property
     def initializer(self) -> None:
-        """None: a variable has its value from the start."""
+        """Always None: a variable has its value from the start."""
         return None
 
     @property
@@ -448,7 +448,7 @@ def _held(value: Any, dtype: DTypeLike | None) -> NDArray[Any]:
             )
     if isinstance(array, np.ma.MaskedArray):
         _refuse("an array without a mask, got a masked array")
-    # Of bfloat16 and its like, which are not NumPy's, the kind is that of bytes.
+    # The kind of bfloat16 and its like, which are not NumPy's, is that of bytes.
     if array.dtype.kind not in "biufcV" or array.dtype.type is np.void:
         _refuse(f"numbers, got dtype {array.dtype} of {type(value).__name__}")
     return array

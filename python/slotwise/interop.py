@@ -149,7 +149,7 @@ def _check(what: str, weights: Sequence[_keras3.Weight], arrays: Sequence[NDArra
 
 
 def _inner(op: str, optimizer: Any) -> Any:
-    """Without loss scaling, whose numbers other libraries do not have there."""
+    """The optimizer without loss scaling, whose numbers other libraries do not have there."""
     if not isinstance(optimizer, Stateful):
         raise _arguments.refused(op, "optimizer", "one of slotwise.optimizers", optimizer)
     return getattr(optimizer, "inner_optimizer", optimizer)
@@ -159,8 +159,8 @@ def _inner(op: str, optimizer: Any) -> Any:
 class _Form:
     """An optimizer's state in PyTorch."""
 
-    slots: Mapping[str, str]  # from our names, of either API, to PyTorch's
-    numbers: Mapping[str, str] = field(default_factory=dict)  # from ours to the group's
+    slots: Mapping[str, str]  # PyTorch's names, by ours of either API
+    numbers: Mapping[str, str] = field(default_factory=dict)  # the group's names, by ours
     rate: int = 0  # the sign of the learning rate that our momentum holds as a factor
     is_decoupled: bool = False  # whether PyTorch's weights decay beside the gradients
     is_counted: bool = False  # whether the count of steps matters, which PyTorch has by parameter
@@ -171,6 +171,7 @@ _MOMENTUM = {"momentum": "momentum"}
 _FORMS = {
     "Adam": _ADAM,
     "AdamW": replace(_ADAM, is_decoupled=True),
+    "RectifiedAdam": _ADAM,
     "SGD": _Form(dict.fromkeys(("momentum", "m"), "momentum_buffer"), _MOMENTUM, -1),
     "RMSprop": _Form(
         {
@@ -190,7 +191,7 @@ _UNKNOWN = (
     "dampening",
     "weight_decay",
     "lr_decay",
-)  # of a group, if not 0 here as well
+)  # options of a group that are refused, unless they are the same here
 
 
 def _form(optimizer: Any) -> _Form:
@@ -307,21 +308,23 @@ def _takes_names(function: Callable[P, T]) -> Callable[P, T]:
 def load_torch_state_dict(
     optimizer: Any, state_dict: Mapping[str, Any], variables: Sequence[Any]
 ) -> None:
-    """Take over the state of a PyTorch optimizer: Adam, AdamW, SGD, RMSprop or Adagrad.
+    """Take over the state of a PyTorch optimizer: Adam, AdamW, RAdam, SGD, RMSprop or Adagrad.
 
     Slots, the count of steps, the learning rate (unless it is a schedule or a callable here) and
     the rates of decay are taken over. PyTorch's momentum has no learning rate in it, ours has: it
-    is multiplied by the present one. Averages stay as they are: PyTorch has none. PyTorch adds
-    epsilon at other places: in Adam, in RMSprop with momentum and, beside the current API, in
-    RMSprop and Adagrad; ``epsilon`` stays as it is here. Weights decay alike in AdamW only.
+    is multiplied by the present one. If that is 0, a momentum other than 0 would be lost, and is
+    refused. Averages stay as they are: PyTorch has none. PyTorch adds epsilon at other places: in
+    Adam, in RMSprop with momentum and, beside the current API, in RMSprop and Adagrad; ``epsilon``
+    stays as it is here. RAdam is PyTorch's with ``adaptive_epsilon=False`` and its own
+    ``sma_threshold``. Weights decay alike in AdamW, and in RAdam with ``decoupled_weight_decay``.
 
     Args:
         optimizer: the optimizer of the same name.
         state_dict: what ``state_dict()`` of PyTorch's returned; all groups have the same options.
         variables: in the order of PyTorch's parameters: Variables, arrays, or names of Variables
             that the optimizer has met; None for a parameter that is left out. Those that have no
-            state in PyTorch begin anew; of Adam and AdamW, where each parameter has its own count
-            of steps there and all have one here, they must be left out.
+            state in PyTorch begin anew; of Adam, AdamW and RAdam, where each parameter has its own
+            count of steps there and all have one here, they must be left out.
 
     Raises:
         TypeError: another optimizer, another dtype.
@@ -356,7 +359,7 @@ def load_torch_state_dict(
     own = _named(op, optimizer, given)
     with _stateful.written([optimizer]):
         _stateful.make_slots(optimizer, [each for each in own if each is not None])
-        planned: list[tuple[Variable, Any]] = []
+        writes: list[tuple[Variable, Any]] = []
         steps: set[int] = set()
         for number, (entry, state) in enumerate(zip(_entries(optimizer, own), states, strict=True)):
             if own[number] is None:
@@ -368,7 +371,7 @@ def load_torch_state_dict(
                 )
             elif form.is_counted:
                 steps.add(0)
-            planned += _planned(optimizer, number, entry, state, numbers["learning_rate"])
+            writes += _writes(optimizer, number, entry, state, numbers["learning_rate"])
         if len(steps) > 1:
             raise ValueError(
                 f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}; a "
@@ -377,7 +380,7 @@ def load_torch_state_dict(
         own_numbers = _stateful.numbers_of(optimizer)
         for name in numbers.keys() & own_numbers.keys():
             check(optimizer, name, numbers[name])
-        for slot, value in planned:
+        for slot, value in writes:
             slot.assign(value)
         for step in steps:
             _stateful.set_step_count(optimizer, step)
@@ -387,7 +390,7 @@ def load_torch_state_dict(
                 setattr(optimizer, name, np.float64(rate) if isinstance(own, np.float64) else rate)
 
 
-def _planned(
+def _writes(
     optimizer: Any, number: int, entry: Met | None, state: Mapping[str, Any], rate: float
 ) -> list[tuple[Variable, Any]]:
     """The slots of a parameter, and what to write into them."""
@@ -398,12 +401,14 @@ def _planned(
     theirs = {form.slots[ours]: slot for ours, slot in slots.items()}
     if theirs.keys() != state.keys():
         raise ValueError(f"{what}: expected {sorted(theirs)}, got {sorted(state)}")
-    planned = []
+    writes = []
     for key, slot in theirs.items():
         value = _array(f"parameter {number}, {key!r}", state[key])
         _check_fits(f"{what}, {key!r}", value, slot)
-        planned.append((slot, _scaled(value, form.rate * rate if key == _RATED else 1)))
-    return planned
+        if key == _RATED:
+            value = _rescaled(f"{what}, {key!r}", value, rate, form.rate * rate)
+        writes.append((slot, value))
+    return writes
 
 
 def _first_value(what: str, entry: Met | None, name: str) -> NDArray[Any]:
@@ -425,7 +430,11 @@ def torch_state_dict(
         optimizer: one that `load_torch_state_dict` takes.
         variables: as there.
         template: ``state_dict()`` of the PyTorch optimizer that is to have the state; its options
-            stay, but for the learning rate and the rates of decay.
+            stay, except for the learning rate and the rates of decay.
+
+    Raises:
+        ValueError: a momentum that PyTorch's cannot be computed from, since the learning rate, by
+            which ours is divided, is 0; or that is too large for its dtype then.
 
     Example:
         >>> import slotwise
@@ -461,9 +470,11 @@ def _state(optimizer: Any, slots: Mapping[str, Variable], rate: float) -> dict[s
     if form.rate >= 0:  # gradient descent does not count
         state[_COUNT] = _tensor(np.float32(optimizer.iterations))
     for ours, slot in slots.items():
-        theirs = form.slots[ours]
-        factor = form.rate / rate if theirs == _RATED else 1
-        state[theirs] = _tensor(_scaled(slot.value, factor))
+        theirs, value = form.slots[ours], slot.value
+        if theirs == _RATED:
+            factor = form.rate / rate if rate else 0.0
+            value = _rescaled(f"torch_state_dict: '{slot.name}'", value, rate, factor)
+        state[theirs] = _tensor(value)
     return state
 
 
@@ -474,10 +485,24 @@ def _check_fits(what: str, value: NDArray[Any], slot: Variable) -> None:
         raise ValueError(f"{what}: expected shape {slot.shape}, got {value.shape}")
 
 
-def _scaled(value: NDArray[Any], factor: float) -> NDArray[Any]:
-    """A new array; rounded once."""
-    wide = value.astype(np.float64)
-    return (wide * factor).astype(value.dtype) if factor != 1 else value.copy()
+def _rescaled(where: str, momentum: NDArray[Any], rate: float, factor: float) -> NDArray[Any]:
+    """A momentum times a factor that is of the learning rate; rounded once."""
+    if rate == 0:  # what is lost in 0 cannot be had back
+        if momentum.any():
+            raise ValueError(
+                f"{where}: expected zeros with a learning rate of 0, which is a factor of momentum "
+                "here and not in PyTorch, got other numbers"
+            )
+        return momentum
+    wide: NDArray[Any] = momentum.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: NDArray[Any] = (wide * factor).astype(momentum.dtype)
+    if (bad := np.isfinite(momentum) & ~np.isfinite(scaled)).any():
+        raise ValueError(
+            f"{where}: expected numbers that {momentum.dtype} can hold once they are multiplied by "
+            f"{factor}, got {wide[bad].flat[0]}"
+        )
+    return scaled
 
 
 def _array(name: str, tensor: Any) -> NDArray[Any]:

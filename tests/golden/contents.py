@@ -22,7 +22,7 @@ PATH = Path(__file__).parent / "tensorflow.npz"
 CASES = tuple(case for case in ALL_CASES if case.op.tf_dtypes)
 SIZE = 35  # four of TensorFlow's vectors of eight, and a remainder
 
-# Of tables: TensorFlow computes rows of one element apart; 11 is a vector and a remainder.
+# For tables: TensorFlow computes rows of one element apart; 11 is a vector and a remainder.
 WIDTHS = (1, 3, 11)
 ROWS = 3
 REPEATED, DISTINCT = (2, 0, 2, 2), (2, 0)  # row 1 never

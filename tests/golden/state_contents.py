@@ -21,7 +21,7 @@ def _nadam() -> Any:
     return Nadam(0.5, sparse="lazy", weight_decay=0.25, use_ema=True, ema_overwrite_frequency=3)
 
 
-# By API: the folder, after the version of the format; the name of the files; the optimizer.
+# For each API: the folder, after the version of the format; the name of the files; the optimizer.
 KINDS = {"legacy": ("state-1", "adam", _adam), "current": ("state-1-current", "nadam", _nadam)}
 
 

@@ -87,7 +87,7 @@ def test_affinity_of_today() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 9])
 def test_a_call_waits_for_no_core(count: int) -> None:
-    """With more threads than cores, and others that are busy, each part is done once."""
+    """Each part is done once, with more threads than cores and others that are busy."""
     slotwise.set_num_threads(count)
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:

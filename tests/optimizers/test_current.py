@@ -415,7 +415,7 @@ def test_bare_arrays(name: str) -> None:
 
 
 def changed_rows(opt: Any, table: Variable) -> Any:
-    """Of the table and its slots, which rows a sparse gradient of rows 0 and 2 changes."""
+    """The rows of the table and its slots that a sparse gradient of rows 0 and 2 changes."""
     opt.apply_gradients([(np.ones((4, 2)), table)])
     if isinstance(opt, legacy.Optimizer):
         slots = [opt.get_slot(table, name) for name in opt.get_slot_names()]
@@ -699,7 +699,7 @@ def test_a_spike_in_float16_does_not_destroy_weights(centered: bool) -> None:
 
 
 def test_averages_that_were_made_later_are_seen() -> None:
-    """By the steps of variables that were known without them."""
+    """Steps of variables that were known without them see them."""
     opt = optimizers.SGD(0.5, ema_momentum=0.5)
     a, b = (Variable(np.ones(2, np.float32), name=name) for name in "ab")
     grad = np.ones(2, np.float32)

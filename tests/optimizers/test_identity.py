@@ -20,7 +20,7 @@ from support.reference import Array
 
 
 class Tensor(dlpack.Tensor):
-    """Of another library, whose `numpy` makes a new array of the same memory."""
+    """A tensor of another library, whose `numpy` makes a new array of the same memory."""
 
     def numpy(self) -> Array:
         return np.asarray(memoryview(self.array))
@@ -121,7 +121,7 @@ def test_tracked_rows_go_by_memory() -> None:
 
 @both
 def test_views_of_other_memory_are_other_variables(api: Any) -> None:
-    """Of another shape, of a part, overlapping: as if each were alone."""
+    """A view of another shape or of a part, or one that overlaps: each is as if alone."""
     p, q = np.zeros(6), np.zeros(6)
     opt = api.SGD(1.0, momentum=0.5)
     makers = (lambda p: p, lambda p: p.reshape(2, 3), lambda p: p[:3], lambda p: p[1:4])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from slotwise import IndexedSlices, Variable, optimizers, raw_ops
+from slotwise import IndexedSlices, Variable, interop, optimizers, raw_ops
 from slotwise.optimizers._descriptions.rectifiedadam import length
 
 Array = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ of_peers = pytest.mark.parametrize(
 
 
 def make(beta_2: float = 0.999, kind: Any = np.float64, **kwargs: Any) -> Any:
-    """By float64 hyperparameters, which are exact; a rate is kept as float32."""
+    """An optimizer with float64 hyperparameters, which are exact; a rate is kept as float32."""
     given = {"learning_rate": RATE, "beta_1": BETA_1, "beta_2": beta_2}
     exact = {name: kind(value) for name, value in given.items()}
     return optimizers.RectifiedAdam(**exact, **{"epsilon": EPSILON, **kwargs})
@@ -239,10 +239,29 @@ def test_sparse_gradients(sparse: str) -> None:
 
 
 def test_weights_decay_before_the_update() -> None:
-    """By the rate, as in Keras, and in PyTorch with `decoupled_weight_decay`."""
+    """They decay by the rate, as in Keras, and in PyTorch with `decoupled_weight_decay`."""
     opt, var = make(weight_decay=0.5), Variable(np.full(5, 2.0))
     plain, other = make(), Variable(np.full(5, 2.0) * (1 - RATE * 0.5))
     grad = gradients()[0]
     opt.apply_gradients([(grad, var)])
     plain.apply_gradients([(grad, other)])
     np.testing.assert_allclose(var, other, rtol=1e-15)
+
+
+def test_it_goes_on_where_torch_stopped() -> None:
+    """State of PyTorch, taken over before the first adaptive step, and after it."""
+    steps = gradients()
+    for taken in (3, 8):
+        expected = np.ones(5)
+        m, v = zeros(expected)
+        for number in range(taken):
+            expected = torch(expected, m, v, steps[number], number + 1, 0.999)
+        opt, var = make(adaptive_epsilon=False), Variable(expected.copy(), name="w")
+        state = {"step": np.float32(taken), "exp_avg": m.copy(), "exp_avg_sq": v.copy()}
+        group = {"lr": RATE, "betas": (BETA_1, 0.999), "eps": EPSILON, "params": [0]}
+        theirs = {"state": {0: state}, "param_groups": [group]}
+        interop.load_torch_state_dict(opt, theirs, [var])
+        for number in range(taken, STEPS):
+            opt.apply_gradients([(steps[number], var)])
+            expected = torch(expected, m, v, steps[number], number + 1, 0.999)
+            np.testing.assert_allclose(var, expected, rtol=1e-14, atol=0)

@@ -44,7 +44,7 @@ def by_tape(function: Callable[..., Any], arrays: list[Array]) -> tuple[float, l
 
 
 def by_boxes(function: Callable[..., Any], arrays: list[Array]) -> list[Array]:
-    """Of autograd alone, all of whose arguments are boxes."""
+    """The gradients of autograd alone, all of whose arguments are boxes."""
     places = tuple(range(len(arrays)))
     return list(autograd.grad(lambda *x: weighted(function(*x)), places)(*arrays))
 
@@ -486,7 +486,7 @@ def test_second_derivatives() -> None:
 
 
 def test_two_tapes_of_one_forward_pass() -> None:
-    """As of a generator and a discriminator."""
+    """This is the case of a generator and a discriminator."""
     a, b = Variable(np.array([2.0]), name="a"), Variable(np.array([3.0]), name="b")
     with GradientTape() as first, GradientTape() as second:
         common = a * b
@@ -558,7 +558,7 @@ def test_boxes_of_autograd_are_what_they_were() -> None:
 
 
 def test_tapes_in_threads() -> None:
-    """None sees what another one records."""
+    """No tape sees what another one records."""
 
     def work(seed: int) -> bool:
         arrays = values((4, 3), (3,), seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import slotwise
 from slotwise import Variable, optimizers
 
-# Of a step whose variables are known, in order, as HACKING.md has it.
+# The rooms of a step whose variables are known, in order, as HACKING.md has it.
 ROOMS = {
     "current": [
         "slotwise.optimizers.current._described",
@@ -47,11 +48,13 @@ def calls_between_modules(function: Any) -> list[tuple[str, str]]:
             caller = caller.f_back
         found.append(("" if caller is None else module(caller), callee))
 
+    gc.disable()  # or what it does for dead optimizers of other tests comes between
     sys.setprofile(record)
     try:
         function()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return [(caller, callee) for caller, callee in found if caller != callee]
 
 

@@ -196,7 +196,7 @@ def draw_config(rng: Random, name: str) -> dict[str, Any]:
 
 
 def deserialize(data: dict[str, Any]) -> Any:
-    """By Keras. Its `keras.optimizers.deserialize` does not know its own Lamb."""
+    """Have Keras do it. Its `keras.optimizers.deserialize` does not know its own Lamb."""
     if data["class_name"] == "Lamb":
         return keras.saving.deserialize_keras_object(data)
     return keras.optimizers.deserialize(data)

@@ -34,6 +34,13 @@ TORCH_KINDS = [
         {"weight_decay": 0.25, "amsgrad": True},
     ),
 ]
+TORCH_KINDS += [
+    (optimizers, "RAdam", {**kwargs, "adaptive_epsilon": False}, theirs)
+    for kwargs, theirs in (
+        ({}, {}),
+        ({"weight_decay": 0.25}, {"weight_decay": 0.25, "decoupled_weight_decay": True}),
+    )
+]
 EMA = {"use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 3}
 KERAS_KINDS = [
     *((legacy, name, kwargs) for name, kwargs, _ in KINDS),
@@ -79,7 +86,11 @@ class Ours:
     def __init__(self, api: Any, name: Any, kwargs: Any, dtype: Any, lr: Any = LR) -> None:
         self.variables = [Variable(np.ones(s, dtype), name=f"v{i}") for i, s in enumerate(SHAPES)]
         options = {**kwargs, **({"epsilon": TINY} if name != "SGD" else {})}
-        if name in ("Adam", "AdamW"):  # in double precision, not float32's as Keras has them
+        if name in (
+            "Adam",
+            "AdamW",
+            "RAdam",
+        ):  # in double precision, unlike Keras's
             options |= {"beta_1": np.float64(0.9), "beta_2": np.float64(0.999)}
         self.opt = getattr(api, name)(lr, **options)
 
@@ -109,7 +120,7 @@ def test_torch_there_and_back(
 
     ours = Ours(api, name, kwargs, dtype, lr=0.5)  # the rate comes with the state
     for variable, value in zip(ours.variables, theirs.params, strict=True):
-        variable.assign(interop._array(value))
+        variable.assign(interop._array("value", value))
     interop.load_torch_state_dict(ours.opt, theirs.opt.state_dict(), ours.variables)
     kept = theirs.opt.state_dict()
 

@@ -115,7 +115,7 @@ def test_is_the_dense_op_on_each_row(case: SparseCase, tag: str, width: int, tar
         case.case.call({**rows, case.op.gradient: arrays["grad"][i]})
     check(case, ours, dense, "sequential")
 
-    # Of 16-bit gradients the sum has more bits than the dense op takes.
+    # The sum of 16-bit gradients has more bits than the dense op takes.
     if tag in ("f32", "f64"):
         ours, dense = copies(arrays), copies(arrays)
         case.call(ours, IDS, duplicates=SUM)

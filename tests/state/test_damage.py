@@ -209,7 +209,7 @@ GOOD = {
     ],
 )
 def test_forged_metadata_is_refused(tmp_path: Path, change: Any) -> None:
-    """With checksums that are right."""
+    """Its checksums are right."""
 
     def made(metadata: Any) -> Any:
         own = {"xxh3_64": "0" * 16, "slotwise": json.dumps(metadata)}

@@ -214,7 +214,7 @@ def test_indexes(tmp_path: Path, change: Any, match: Any) -> None:
 
 
 def test_files_that_contradict_each_other(tmp_path: Path) -> None:
-    """Of one checkpoint by their ids, but not by the rest."""
+    """They are of one checkpoint by their ids, but not by the rest."""
     path = folder(tmp_path)
     with Reader(path) as reader:
         identity = reader.metadata["id"]
@@ -250,7 +250,7 @@ def test_something_else_in_the_place_of_a_file(tmp_path: Path, place: Any, kind:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_links_to_files_are_followed(tmp_path: Path, place: Any) -> None:
-    """As in the caches of hubs."""
+    """Caches of hubs have such links."""
     folder(tmp_path)
     slotwise.save(tmp_path / "one.safetensors", variables={"a": np.ones(3)})
     path = tmp_path / place

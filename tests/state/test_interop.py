@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor, wait
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -135,6 +137,93 @@ def test_torch_adam() -> None:
     assert opt.get_slot(own[1], "m").value.tolist() == [2] * 4
     assert opt.get_slot(own[0], "v").value.tolist() == [[3] * 3] * 2
     assert [float(opt.learning_rate), float(opt.beta_1), float(opt.beta_2)] == [0.5, 0.5, 0.25]
+
+
+@pytest.fixture
+def arrays_for_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stands in for PyTorch, as far as state is given to it."""
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(from_numpy=lambda array: array))
+
+
+@pytest.mark.usefixtures("arrays_for_tensors")
+def test_torch_radam() -> None:
+    own = variables()
+    opt = optimizers.RAdam(weight_decay=0.25, adaptive_epsilon=False)
+    options = {"weight_decay": 0.25, "decoupled_weight_decay": True}
+    state = {"state": adam_state(), "param_groups": [group(betas=(0.5, 0.25), **options)]}
+    interop.load_torch_state_dict(opt, state, own)
+    assert int(opt.iterations) == 7
+    found = opt.state_dict()
+    assert found["v0/m"].tolist() == [[2] * 3] * 2 and found["v1/v"].tolist() == [3] * 4
+    assert [float(opt.learning_rate), opt.beta_1, opt.beta_2] == [0.5, 0.5, 0.25]
+    template = {"state": {}, "param_groups": [group(betas=(0.9, 0.999), **options)]}
+    back = interop.torch_state_dict(opt, own, template)
+    assert back["param_groups"] == state["param_groups"]
+    for number, theirs in adam_state().items():
+        assert back["state"][number].keys() == theirs.keys()
+        for key, value in theirs.items():
+            np.testing.assert_array_equal(back["state"][number][key], value)
+            assert back["state"][number][key].dtype == np.float32
+    options["decoupled_weight_decay"] = False  # by which it is added to gradients
+    with pytest.raises(ValueError, match="added to gradients"):
+        interop.load_torch_state_dict(opt, {**state, "param_groups": [group(**options)]}, own)
+
+
+def with_momentum(api: Any, name: str, rate: float, momentum: float) -> Any:
+    """An optimizer with a momentum of its own, and its variables."""
+    own, opt = variables(), getattr(api, name)(rate, momentum=0.5)
+    opt.apply_gradients([(np.ones_like(v.value), v) for v in own])
+    state = {n: x for n, x in opt.state_dict().items() if n.endswith(("/m", "/momentum"))}
+    assert len(state) == 2
+    opt.load_state_dict({**opt.state_dict(), **{n: x * 0 + momentum for n, x in state.items()}})
+    return opt, own
+
+
+@pytest.mark.usefixtures("arrays_for_tensors")
+@pytest.mark.parametrize("name", ["SGD", "RMSprop"])
+@pytest.mark.parametrize("api", [optimizers, legacy])
+def test_momentum_without_a_rate(api: Any, name: str) -> None:
+    """It has the rate as a factor here: where that is 0, only zeros are the same in PyTorch."""
+    template = {"state": {}, "param_groups": [group(momentum=0.5)]}
+    opt, own = with_momentum(api, name, 0.0, 0.0)
+    state = interop.torch_state_dict(opt, own, template)
+    assert state["param_groups"][0]["lr"] == 0
+    for number, v in enumerate(own):
+        buffer = state["state"][number]["momentum_buffer"]
+        np.testing.assert_array_equal(buffer, np.zeros_like(v.value))
+    other, new = with_momentum(api, name, 0.5, 2.0)
+    interop.load_torch_state_dict(other, state, new)
+    assert float(other.learning_rate) == 0
+    before = opt.state_dict()
+    for key, value in other.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+    opt, own = with_momentum(api, name, 0.0, 2.0)
+    with pytest.raises(
+        ValueError, match=r"^torch_state_dict: '.*': expected zeros with a learning rate of 0"
+    ):
+        interop.torch_state_dict(opt, own, template)
+
+    state["state"][1]["momentum_buffer"] = np.full(4, 2, np.float32)
+    opt, own = with_momentum(api, name, 0.5, 2.0)
+    before = {key: np.array(value) for key, value in opt.state_dict().items()}
+    with pytest.raises(
+        ValueError, match="parameter 1, 'momentum_buffer': expected zeros with a learning rate of 0"
+    ):
+        interop.load_torch_state_dict(opt, state, own)
+    for key, value in opt.state_dict().items():
+        np.testing.assert_array_equal(value, before[key])
+
+
+@pytest.mark.usefixtures("arrays_for_tensors")
+def test_momentum_that_is_too_large_without_its_rate() -> None:
+    opt, own = with_momentum(optimizers, "SGD", 1e-30, 1e30)
+    template = {"state": {}, "param_groups": [group(momentum=0.5)]}
+    with pytest.raises(ValueError, match=r"'m/v0': expected numbers that float32 can hold once"):
+        interop.torch_state_dict(opt, own, template)
+    opt, own = with_momentum(optimizers, "SGD", 0.5, np.inf)  # which is what it was
+    state = interop.torch_state_dict(opt, own, template)["state"]
+    np.testing.assert_array_equal(state[1]["momentum_buffer"], np.full(4, -np.inf))
 
 
 def test_torch_parameters_by_name_and_in_groups() -> None:

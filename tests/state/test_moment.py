@@ -370,7 +370,7 @@ def test_a_step_within_a_step_beside_saves(tmp_path: Path) -> None:
 
 
 def test_a_save_within_a_step(tmp_path: Path) -> None:
-    """Of a hook, say: it holds what it needs."""
+    """A hook may save, say: it holds what it needs."""
 
     class Saving(legacy.SGD):
         def _transform_gradients(self, grads_and_vars: Any) -> Any:

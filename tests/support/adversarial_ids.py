@@ -25,7 +25,7 @@ def colliding(count: int, num_rows: int, shift: int = 0) -> Array:
 
 @lru_cache(maxsize=8)
 def families(count: int, num_rows: int) -> dict[str, Array]:
-    """By name; all in [0, num_rows), and int64."""
+    """The ids by name; all in [0, num_rows), and int64."""
     rng = np.random.default_rng(1)
     spread = num_rows // count or 1
     distinct = np.arange(count) * spread % num_rows

@@ -449,7 +449,7 @@ def like(x: Vec, other: Vec) -> Vec:
 
 
 def mean_of_squares(grad: Vec) -> Vec:
-    """Of each row, in the type of the gradient."""
+    """The mean of each row, in the type of the gradient."""
     squares = grad * grad
     width = int(np.prod(squares.data.shape[1:]))
     return interleaved_sum(Vec(squares.data.reshape(-1, width))) / width
@@ -513,7 +513,7 @@ def r_adam(
 
 
 def norm(x: Vec) -> Vec:
-    """In float64, of blocks of 1024 elements."""
+    """The norm, summed in float64 over blocks of 1024 elements."""
     flat = wide(Vec(x.data.reshape(-1)))
     sums = [interleaved_sum(part) for part in in_parts(flat * flat, 1024, 0)]
     return np.sqrt(running_sum(stacked(sums, 0), 0))
@@ -559,7 +559,7 @@ def sums_of_columns(matrices: Vec) -> Vec:
 
 
 def root_mean_square(matrices: Vec) -> Vec:
-    """Of all, by tiles."""
+    """The root of the mean of all, by tiles."""
     height, width = tiles(matrices)
     squares = wide(matrices) * wide(matrices)
     sums = [

@@ -34,7 +34,7 @@ def _config_of(optimizer: Any) -> Any:
 
 
 def prefixes(config: Any) -> list[str]:
-    """Those of a group that had this config."""
+    """The prefixes of a group that had this config."""
     several = _several(config)
     return [""] if several is None else [f"{name}/" for name in several]
 
@@ -85,7 +85,7 @@ def _are_equal(saved: Any, own: Any) -> bool:
 
 
 def differences(saved: Any, own: Any, live: Iterable[str], where: str = "") -> dict[str, str]:
-    """What differs between configs, but for keys that state itself restores."""
+    """What differs between configs, except for keys that state itself restores."""
     if not (isinstance(saved, Mapping) and isinstance(own, Mapping)):
         difference = f"the state has {saved!r}, the optimizer {own!r}"
         return {} if _are_equal(saved, own) else {where: difference}

@@ -39,7 +39,8 @@ class Slot:
     name: str = ""  # as users see it; by default as the role
     initial: str | None = None  # the parameter that holds its initial value; None: 0
     needs: str | None = None  # the option that it is there with; None: always
-    shape: Callable[[Shape], Shape | None] | None = None  # None: the variable's; of None: no slot
+    # None: the variable's shape. Where a function returns None, there is no slot.
+    shape: Callable[[Shape], Shape | None] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.role)
@@ -54,11 +55,11 @@ class Update:
 
     rule: str  # a row of the registry
     slots: tuple[str, ...]  # their roles, in the order of the rule's
-    scope: Scope  # of a sparse gradient, in the meaning that is Keras's
+    scope: Scope  # what a sparse gradient updates, as Keras means it
     attrs: tuple[bool, ...] = ()
 
 
-Options: TypeAlias = Mapping[str, bool]  # by name, whether they are on
+Options: TypeAlias = Mapping[str, bool]  # whether they are on, by name
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Description:
     parameters: tuple[Parameter, ...]
     slots: tuple[Slot, ...]
     update: Callable[[Options], Update]
-    coefficients: Callable[[Numbers], Mapping[str, Any]]  # of the kernel, by their names
+    coefficients: Callable[[Numbers], Mapping[str, Any]]  # the kernel's, by their names
     config: tuple[str, ...]  # keys, in order, after those that all optimizers have
     # Parameters that choose among kernels and slots: flags, and numbers that are on above 0.
     options: tuple[str, ...] = ()
@@ -77,9 +78,9 @@ class Description:
     # Slots that a variable has all before the next variable has any; the others come after them,
     # each for all variables.
     interleaved: tuple[str, ...] = ()
-    # Of parameters that all optimizers of the API have, those with another default here.
+    # The parameters of all optimizers of the API that have another default here.
     defaults: tuple[tuple[str, Any], ...] = ()
-    needs_dense_shape: bool = False  # of sparse gradients, which are made dense
+    needs_dense_shape: bool = False  # sparse gradients are made dense, and need one
     is_in_keras3: bool = True
     is_whole: bool = False  # an element's update depends on the whole variable
     optional_iterations: bool = False  # a list of weights may lack the count of iterations
@@ -98,12 +99,12 @@ class Description:
 
     @cached_property
     def exact(self) -> frozenset[str]:
-        """Those that are not rounded to float32."""
+        """The parameters that are not rounded to float32."""
         return frozenset(p.name for p in self.parameters if not p.through_float32)
 
     @cached_property
     def slot_names(self) -> dict[str, str]:
-        """Their names, by their roles."""
+        """The names of slots, by their roles."""
         return {slot.role: slot.name for slot in self.slots}
 
     def slots_of(
@@ -121,7 +122,7 @@ class Description:
 
 
 def exact(parameter: Parameter) -> Parameter:
-    """The same parameter, not rounded to float32."""
+    """The parameter, except that it is not rounded to float32."""
     return replace(parameter, through_float32=False)
 
 

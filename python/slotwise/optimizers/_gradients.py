@@ -16,7 +16,7 @@ from slotwise._variable import Variable, described
 from slotwise.optimizers._state import array_of, listed
 
 Pair: TypeAlias = tuple[Any, Any]
-Places: TypeAlias = Sequence[int]  # of pairs in the list that the user passed
+Places: TypeAlias = Sequence[int]  # where pairs are in the list that the user passed
 
 _FLOATS = tuple(map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)))
 

@@ -3,6 +3,9 @@
 Every argument of every constructor has one, and so has what is assigned to its attribute later.
 A value that does not fit raises ``Class: argument: expected X, got Y``: a TypeError if it is of
 another type, a ValueError if it is out of range. Where Keras has words of its own, they are used.
+
+Keras's messages are kept as Keras spells them, here and everywhere in `optimizers`, with
+"configued" and two spaces in a row: code that looks for them goes on working. Do not mend them.
 """
 
 from __future__ import annotations

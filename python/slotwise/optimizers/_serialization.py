@@ -19,7 +19,7 @@ _log = logging.getLogger("slotwise")
 
 _scope: ContextVar[dict[str, type[Any]] | None] = ContextVar("custom_objects", default=None)
 
-MODULES: dict[type[Any], str] = {}  # of the classes built in, as Keras spells them
+MODULES: dict[type[Any], str] = {}  # Keras's modules of the classes built in
 SCHEDULES: dict[str, type[Any]] = {}  # those built in, which may stand in other configs
 
 # Beside a config: its arguments that were NumPy's float64, which are not rounded to float32. JSON
@@ -49,7 +49,7 @@ def custom_object_scope(custom_objects: dict[str, type[Any]]) -> Iterator[None]:
 
 
 def plain(value: Any, use_legacy_format: bool = False) -> Any:
-    """The same as data for JSON.
+    """A value as data for JSON.
 
     NumPy's scalars and arrays become Python's numbers and lists, objects that have a config become
     what `part` makes of them.
@@ -81,7 +81,7 @@ def serialize(
 
 
 def part(obj: Any, use_legacy_format: bool = False) -> dict[str, Any]:
-    """The same of an object in the config of another one.
+    """What `serialize` writes, for an object in the config of another one.
 
     Where there is no config, or none for JSON, it is None, so that the whole can be written; that
     is logged, and reading it is an error.
@@ -110,7 +110,7 @@ def _serialized(obj: Any, config: Any, use_legacy_format: bool) -> dict[str, Any
     if use_legacy_format:
         return {"class_name": name, "config": config}
     return {
-        "module": module,  # None for a class of the user's own
+        "module": module,  # None: a class of the user's own
         "class_name": name,
         "config": config,
         "registered_name": name if module is None else None,

@@ -178,7 +178,7 @@ class Variables:
         self._by_array[id(entry.variable.value)] = entry
 
     def located(self) -> Iterator[Entry]:
-        """All, with the memory that they are known by."""
+        """All entries, with the memory that they are known by."""
         if self._is_restored:
             for entry in self._entries:
                 entry.locate()
@@ -338,7 +338,7 @@ class Belongings(Copied):
     """What an optimizer keeps for the variables that it has met."""
 
     _variables: Variables
-    _prepared_steps: Any = None  # of those with a description
+    _prepared_steps: Any = None  # `Steps`, if it has a description
     _loss_scale_optimizer: Any  # what wraps it
     _growing: ClassVar[tuple[str, ...]]  # lists and dicts that get longer when variables are met
 

@@ -294,7 +294,7 @@ def run(
 
 
 def _with_plain_gradients(optimizer: Optimizer, calls: list[Call]) -> list[Call] | None:
-    """The same calls with gradients as arrays and IndexedSlices; None if they are already."""
+    """These calls with gradients as arrays and IndexedSlices; None if they are already."""
     op, lists = optimizer._op, optimizer._takes_lists
     plain = [_gradients.accepted(op, call[1], lists) for call in calls]
     if all(_gradients.are_same(new, call[1]) for new, call in zip(plain, calls, strict=True)):

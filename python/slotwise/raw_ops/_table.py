@@ -32,7 +32,7 @@ class Rule:
     tensorflow: tuple[str, ...] = ()
 
 
-# Of an argument that several rules have.
+# What is said of an argument that several rules have.
 SENTENCES = {
     "var": "parameters, updated.",
     "delta": "the gradient.",
@@ -66,7 +66,7 @@ SENTENCES = {
     "epsilon_in_root": "where epsilon stands.",
 }
 
-# Of the arguments of every sparse op.
+# What is said of the arguments of every sparse op.
 ROW_SENTENCES = {
     "var": "table, updated.",
     "grad": "the gradients of rows.",

@@ -196,7 +196,7 @@ _ACCESS_LISTS = ("system.posix_acl_access", "system.posix_acl_default")
 
 
 def _permit(old: Path, new: Path) -> None:
-    """The same to the same people, as far as this one may say so."""
+    """Permit the same to the same people, as far as this one may say so."""
     found = os.stat(old)
     for owner in ((found.st_uid, -1), (-1, found.st_gid)):
         with suppress(PermissionError):

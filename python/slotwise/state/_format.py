@@ -298,7 +298,7 @@ def _with_checksums(path: str, tensor: Tensor, digits: Any) -> Tensor:
 
 
 def _check_places(path: str, tensors: Iterable[Tensor], start: int, file_size: int) -> None:
-    """No gap, no overlap, nothing past the end."""
+    """Raise if there is a gap, an overlap, or anything past the end."""
     at = start
     for tensor in sorted(tensors, key=lambda t: (t.begin, t.end)):
         if tensor.begin != at:

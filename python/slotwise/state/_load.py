@@ -368,7 +368,7 @@ def _renamed(name: str, rename: Mapping[str, str]) -> str:
 
 
 def _renamed_state(name: str, prefixes: Iterable[str], rename: Mapping[str, str]) -> str:
-    """The same after the optimizer's name, if there is one."""
+    """The name that state has here, after the optimizer's prefix, if it has one."""
     if name in rename:
         return rename[name]
     prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")

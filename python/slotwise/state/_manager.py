@@ -86,7 +86,7 @@ class CheckpointManager:
         return [step for _, step in sorted((key, step) for step, key in self._keys().items())]
 
     def _keys(self) -> dict[int, tuple[float, int]]:
-        """For each step, the number of its checkpoint and when that was written.
+        """The number of each step's checkpoint, and when that was written.
 
         Two that were begun at once have one number; the times count then, and between those without
         a number, the steps. One that cannot be read comes last, so that nobody takes another for

@@ -75,7 +75,7 @@ class Source(Protocol):
     shape: tuple[int, ...]
 
     def piece(self, begin: int, end: int) -> Any:
-        """These bytes."""
+        """The bytes from one place to another."""
         ...
 
 

@@ -29,7 +29,7 @@ _TRIES = 10  # to open a folder that is replaced meanwhile
 
 
 class Part(NamedTuple):
-    """Bytes of a tensor, and where they go; None: nowhere, they are only verified."""
+    """Bytes of a tensor, and where they go; with None, they are only verified."""
 
     tensor: Tensor
     begin: int
@@ -349,7 +349,7 @@ def _agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def _buffer(size: int) -> NDArray[np.uint8]:
-    """This thread's own."""
+    """The buffer of this thread."""
     if not hasattr(_buffers, "memory"):
         _buffers.memory = np.empty(_checksums.CHUNK, np.uint8)
     memory: NDArray[np.uint8] = _buffers.memory[:size]

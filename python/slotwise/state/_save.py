@@ -86,7 +86,7 @@ def save(
 
 
 def save_numbered(path: AnyPath, sequence: int, **arguments: Any) -> str:
-    """The same, numbered among those in a folder."""
+    """Write as `save` does, numbered among the checkpoints in a folder."""
     given = signature(save).bind(path, **arguments)
     given.apply_defaults()
     return _Saving("save", **given.arguments).whole(sequence)

@@ -28,7 +28,7 @@ class Snapshot:
 
     variables: dict[str, Array]
     state: dict[str, Array]
-    owners: dict[str, Array]  # of slots, the variables beside which they are
+    owners: dict[str, Array]  # the variables beside which slots are
     config: Any
     touched: Touched  # which rows were, of what is tracked
 
@@ -42,7 +42,7 @@ class Snapshot:
         return found + [name for name, array in self.owners.items() if array is owner]
 
     def count_from(self, identity: str) -> None:
-        """Tracked rows count from this checkpoint on."""
+        """Count tracked rows from this checkpoint on."""
         for array in self.variables.values():
             touched = _tracking.find(array)
             if touched is not None and touched in self.touched:
@@ -51,7 +51,7 @@ class Snapshot:
 
 
 def count_from(touched: TouchedRows, identity: str, own: Mapping[str, Array]) -> None:
-    """Rows count from a checkpoint on, that has these arrays of a variable."""
+    """Count rows from a checkpoint on that has these arrays of a variable."""
     touched.count_from(identity, own)
     for array in own.values():  # whoever assigns to a slot changes rows, too
         _tracking.follow(array, touched)
@@ -88,7 +88,7 @@ def _refuse_others(what: str, optimizer: Any) -> None:
 
 @contextmanager
 def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
-    """No step changes these optimizers and variables meanwhile.
+    """Let no step change these optimizers and variables meanwhile.
 
     Yields which rows were touched of what is tracked. They do so no longer, unless an exception
     comes; those that are marked from now on (by an assignment in another thread, say) do.

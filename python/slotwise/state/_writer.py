@@ -121,7 +121,7 @@ _buffers = threading.local()
 
 
 def _buffer() -> NDArray[np.uint8]:
-    """This thread's own."""
+    """The buffer of this thread."""
     if not hasattr(_buffers, "memory"):
         _buffers.memory = np.empty(_BLOCK, np.uint8)
     memory: NDArray[np.uint8] = _buffers.memory
@@ -181,7 +181,7 @@ def write(
 
 
 def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]:
-    """In order; a tensor is never split."""
+    """The sources of each file, in order; a tensor is never split."""
     shards: list[dict[str, Source]] = [{}]
     filled = 0
     for name, source in sources.items():
@@ -195,7 +195,7 @@ def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]
 
 
 def _refuse_others(path: Path, is_folder: bool) -> None:
-    """What is there must be a checkpoint: its files will be gone."""
+    """Raise unless what is there is a checkpoint: its files will be gone."""
     if is_folder and path.exists() and not (path / INDEX).is_file():
         got = "other files" if path.is_dir() else "a file"
         raise FileExistsError(f"save: {path}: expected a checkpoint or nothing, got {got}")

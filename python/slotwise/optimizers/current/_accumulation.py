@@ -45,7 +45,7 @@ class Accumulation:
         self._accumulation = steps
 
     def _check_accumulation(self) -> None:
-        """Raise if the other settings do not go with it."""
+        """Raise if the other settings do not go with accumulation."""
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times ``loss_scale_factor``, if that is set: what to take the gradients of.
@@ -59,6 +59,11 @@ class Accumulation:
             4.0
         """
         return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def _is_due(self) -> bool:
+        """Whether this call is an update, or just adds to the gradients of others."""
+        steps = self._accumulation
+        return steps is None or (int(self._iterations.value) + 1) % steps == 0
 
     def _due(
         self, gradients: list[Any], entries: list[Entry], places: Places
@@ -79,11 +84,10 @@ class Accumulation:
         self._check_accumulation()
         self._refuse_repeated(entries)
         calls = int(self._iterations.value)
-        position = calls % self._accumulation
-        if position == 0:  # an update may have been interrupted before it did so
+        if calls % self._accumulation == 0:  # an update may have been interrupted before it did so
             self._reset_accumulators()
         held = [self._accumulators[entry] for entry in entries]
-        if position < self._accumulation - 1:
+        if not self._is_due():
             self._add(gradients, held, places, ((self._iterations.value, calls + 1),))
             return []
         sums = [Variable(x.numpy(), name=x.name) for x in held]

@@ -64,7 +64,7 @@ class Described(Made):
         )
         if not step.is_at_once:  # which was checked
             known = zip(present, step.variables, strict=True)
-            self._update([(grad, var) for (grad, _), var in known])
+            self._update(*self._checked([(grad, var) for (grad, _), var in known]))
             self._iterations.assign_add(1)
         return step.constrained
 

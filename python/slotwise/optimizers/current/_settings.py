@@ -32,7 +32,7 @@ CLIPS = ("clipnorm", "global_clipnorm", "clipvalue")  # the first that is above 
 
 EMA_VARIANTS = ("keras2", "keras3")  # whose averages; see `Optimizer`
 
-# Of all constructors.
+# Parameters of all constructors.
 PARAMETERS = (
     Parameter("weight_decay", None, OPTIONAL_NUMBER),
     Parameter("clipnorm", None, OPTIONAL_NUMBER),
@@ -196,7 +196,7 @@ class LearningRate(Locked, Checked):
 class Settings(LearningRate):
     """Keeps the settings that all optimizers have, and reads them for a step."""
 
-    # Of all optimizers.
+    # All optimizers have these.
     weight_decay: Any
     clipnorm: Any
     clipvalue: Any
@@ -208,7 +208,7 @@ class Settings(LearningRate):
     loss_scale_factor: float | None
     _accumulation: int | None
     _averages: dict[Entry, Variable]
-    # Of those with a description.
+    # Optimizers with a description have these.
     description: Description
     sparse_decay: str
 

@@ -111,6 +111,6 @@ class Nadam(Described):
         return [*slots, weight(self._u_product, theirs, self._u_product.dtype)]
 
     def _after_keras3(self) -> None:
-        """There, U goes by `iterations`."""
+        """Let U go by `iterations`, as it does there."""
         if self._u_product_counter is not None:
             self._u_product_counter.assign(self._step_count() + 1)

@@ -19,6 +19,7 @@ from slotwise.optimizers._loss import gradients, recorded
 from slotwise.optimizers._state import Entry, Variables, constrain, listed
 from slotwise.optimizers.current import _decay_average, _keras3
 from slotwise.optimizers.current._accumulation import Accumulation
+from slotwise.optimizers.current._decay_average import Change
 from slotwise.optimizers.current._settings import (
     BEYOND,
     CLIPS,
@@ -207,6 +208,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             (0.75, 1.0)
         """
         if self._built:
+            # "configued" is Keras's spelling; see `_kinds.py`.
             raise ValueError(
                 "`exclude_from_weight_decay()` can only be configued before the optimizer is built."
             )
@@ -310,7 +312,7 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         return {"learning_rate": self._learning_rate, **common, "name": self.name}
 
     def _settings_beyond_keras2(self) -> dict[str, Any]:
-        """Those that are not the default."""
+        """The settings beyond Keras 2 that are not the default."""
         found = {name: getattr(self, name) for name in BEYOND}
         return {name: value for name, value in found.items() if value != BEYOND[name]}
 
@@ -430,7 +432,8 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             KeyError: a variable that the optimizer was not built with.
             ValueError: no variable has a gradient; an argument that does not fit.
             TypeError: no pairs; a dtype that does not fit.
-            Of the optimizers built in, whatever the error, nothing was updated.
+            Whatever the error, nothing was updated; of an optimizer of your own, unless its
+            `update_step` raised it.
 
         Example:
             >>> import numpy as np, slotwise
@@ -447,48 +450,47 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         with self._lock.step():
             self._compute_current_learning_rate()
             if pairs:
-                step = self._step_of if self._is_plain() else self._prepared_step_of
+                step = self._step_of if self._is_plain() else self._keras3_step_of
                 for var in step(pairs):
                     constrain(var)
         return self._iterations
 
     def _step_of(self, pairs: list[Pair]) -> list[Variable]:
         """One step of those that have a gradient; returns the variables that are constrained."""
+        op = f"{self.name}.apply_gradients"
         with self._undone_if_refused():
             self._build_for(pairs)
-        op = f"{self.name}.apply_gradients"
-        present, places = _gradients.present(pairs)
-        variables = [
-            self._entry_of(var, op, place).variable
-            for (_, var), place in zip(present, places, strict=True)
-        ]
-        known = zip(present, variables, strict=True)
-        self._update([(grad, var) for (grad, _), var in known])
+            present, places = _gradients.present(pairs)
+            variables = [
+                self._entry_of(var, op, place).variable
+                for (_, var), place in zip(present, places, strict=True)
+            ]
+            known = zip(present, variables, strict=True)
+            update = self._checked([(grad, var) for (grad, _), var in known])
+        self._update(*update)
         self._iterations.assign_add(1)
         return variables
 
-    def _prepared_step_of(self, pairs: list[Pair]) -> list[Variable]:
-        """The same with what Keras 3 does beside it."""
+    def _keras3_step_of(self, pairs: list[Pair]) -> list[Variable]:
+        """A step with what Keras 3 does beside it."""
         op = f"{self.name}.apply_gradients"
-        how = self._momentum_of_average(), self._overwrites()
         with self._undone_if_refused():
             self._build_for(pairs)
             present, places = _gradients.present(pairs)
             known = zip(present, places, strict=True)
             entries = [self._entry_of(var, op, place) for (_, var), place in known]
-            if self.use_ema:
-                self._average_of(entries[0])
-            due = self._due([grad for grad, _ in present], entries, places)
-            if due:
+            gradients = [grad for grad, _ in present]
+            if self._is_due():
+                due = self._due(gradients, entries, places)
+                following = self._following(self._others(entry for _, entry in due))
                 stepped = self._step_of([(grad, entry.variable) for grad, entry in due])
                 self._reset_accumulators()
-                following = self._others(entry for _, entry in due)
             else:
+                following = self._following([*entries, *self._others(entries)])
+                self._due(gradients, entries, places)
                 stepped = [entry.variable for entry in entries]
-                following = [*entries, *self._others(entries)]
-        if self.use_ema:
-            for entry in following:
-                self._follow(entry, None, *how)
+        for follow in following:
+            follow()
         return stepped
 
     def _build_for(self, pairs: list[Pair]) -> None:
@@ -501,28 +503,45 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             found = [self._expected.find(var, op, place) for place, var in enumerate(given)]
             self.build([entry.variable for entry in found if entry is not None])
 
-    def _update(self, pairs: list[Pair]) -> None:
-        """One step of these variables, each by `update_step`."""
+    def _checked(self, pairs: list[Pair]) -> tuple[list[Pair], list[Change], list[Change]]:
+        """The arguments of `_update`, which refuses nothing after that; `update_step` may."""
         pairs = _gradients.clip(pairs, **self._clips())
         pairs = [(_deduplicated(grad, var), var) for grad, var in pairs]
-        op, weight_decay = f"{self.name}.apply_gradients", self._decay_before()
+        op, weight_decay, decays = f"{self.name}.apply_gradients", self._decay_before(), []
         for grad, var in () if weight_decay is None else pairs:
             if self._use_weight_decay(var):
                 rate = self.learning_rate  # which is to be there without decay, too, as in Keras
                 if weight_decay != 0:  # by which infinite weights would become NaN
                     rows = self._rows_around(grad)
-                    _decay_average.decay(op, var, rows, weight_decay, rate)
+                    decays.append(_decay_average.decay(op, var, rows, weight_decay, rate))
+        entries = [self._entry_of(var, self.name) for _, var in pairs] if self.use_ema else []
+        return pairs, decays, self._following(entries, [self._rows_around(g) for g, _ in pairs])
+
+    def _update(
+        self, pairs: list[Pair], decays: Iterable[Change], averages: Iterable[Change]
+    ) -> None:
+        """One step of variables, each by `update_step`."""
+        for decay in decays:
+            decay()
         for grad, var in pairs:
             self.update_step(grad, var)
-        if self.use_ema:
-            how = self._momentum_of_average(), self._overwrites()
-            for grad, var in pairs:
-                self._follow(self._entry_of(var, self.name), self._rows_around(grad), *how)
+        for follow in averages:
+            follow()
 
-    def _follow(self, entry: Entry, rows: Any, momentum: float, overwrites: bool) -> None:
-        """Let the average of a variable follow."""
-        op, held = f"{self.name}.apply_gradients", self._average_of(entry)
-        _decay_average.average(op, held, entry.variable, rows, momentum, overwrites)
+    def _following(self, entries: Sequence[Entry], rows: Sequence[Any] = ()) -> list[Change]:
+        """How the averages of variables follow, if there are averages.
+
+        Args:
+            entries: the variables.
+            rows: of each, the rows that follow; by default, all.
+        """
+        if not self.use_ema:
+            return []
+        op, how = f"{self.name}.apply_gradients", (self._momentum_of_average(), self._overwrites())
+        return [
+            _decay_average.average(op, self._average_of(entry), entry.variable, own, *how)
+            for entry, own in zip(entries, rows or [None] * len(entries), strict=True)
+        ]
 
     def _rows_around(self, gradient: Any) -> Any:
         """The rows that decay, and whose average follows; None for all."""

@@ -165,6 +165,7 @@ class Weights(Belongings, StateDict):
         given = self._compatible_weights(values_of(f"{self._name}.set_weights", "weights", weights))
         if len(given) != len(self._weights):
             raise ValueError(
+                # Two spaces are Keras's spelling; see `_kinds.py`.
                 f"You called `set_weights(weights)` on optimizer {self._name} with a  weight list "
                 f"of length {len(given)}, but the optimizer was expecting {len(self._weights)} "
                 f"weights. Provided weights: {str(given)[:50]}..."

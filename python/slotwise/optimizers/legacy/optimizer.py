@@ -397,13 +397,13 @@ class Optimizer(Weights, Hyperparameters):
         return grads_and_vars
 
     def _aggregate_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
-        """Hook: aggregation."""
+        """Hook: aggregates gradients."""
         if self.gradient_aggregator is None:
             return grads_and_vars
         return list(self.gradient_aggregator(tuple(grads_and_vars)))
 
     def _transform_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
-        """Hook: clipping, then the transformers."""
+        """Hook: clips gradients, then calls the transformers."""
         grads_and_vars = _gradients.clip(grads_and_vars, **self._clips)
         for transformer in self.gradient_transformers:
             grads_and_vars = transformer(grads_and_vars)
@@ -425,7 +425,7 @@ class Optimizer(Weights, Hyperparameters):
             apply_state[var_device, var_dtype]["lr_t"] = self._decayed_lr(var_dtype)
 
     def _fallback_apply_state(self, var_device: str, var_dtype: np.dtype[Any]) -> dict[str, Any]:
-        """The same for a variable that was not prepared."""
+        """What `_prepare_local` fills in, for a variable that was not prepared."""
         apply_state: ApplyState = {(var_device, var_dtype): {}}
         self._prepare_local(var_device, var_dtype, apply_state)
         return apply_state[var_device, var_dtype]

@@ -52,7 +52,7 @@ class LossScaleOptimizerV3(LossScale):
     _INNER_NAME = "`slotwise.optimizers.Optimizer`"
 
     def minimize(self, loss: Any, var_list: Any, tape: GradientTape | None = None) -> None:
-        """As `Optimizer.minimize`, with the loss scaled and its gradients scaled back.
+        """Do what `Optimizer.minimize` does, with the loss scaled and its gradients scaled back.
 
         Args:
             loss, var_list, tape: see there.
@@ -62,7 +62,7 @@ class LossScaleOptimizerV3(LossScale):
     def compute_gradients(
         self, loss: Any, var_list: Any, tape: GradientTape | None = None
     ) -> list[Pair]:
-        """As `Optimizer.compute_gradients`, with the loss scaled and its gradients scaled back.
+        """Compute gradients as `Optimizer` does, with the loss scaled and them scaled back.
 
         Args:
             loss, var_list, tape: see there.
@@ -78,7 +78,7 @@ class LossScaleOptimizerV3(LossScale):
         skip_gradients_aggregation: bool = False,
         **kwargs: Any,
     ) -> None:
-        """As `Optimizer.apply_gradients`, unless the scale is dynamic and a gradient not finite.
+        """Apply gradients as `Optimizer` does, unless the scale is dynamic and one is not finite.
 
         Such a step updates nothing, but counts in `iterations`.
 

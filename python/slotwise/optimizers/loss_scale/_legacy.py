@@ -91,7 +91,7 @@ class LossScaleOptimizer(LossScale, metaclass=_ByInner):
     _INNER_NAME = "`slotwise.optimizers.Optimizer` or `slotwise.optimizers.legacy.Optimizer`"
 
     def get_gradients(self, loss: Any, params: Any) -> list[Any]:
-        """As legacy `Optimizer.get_gradients`, with the loss scaled and its gradients scaled back.
+        """Compute gradients as legacy `Optimizer` does, with the loss scaled and them scaled back.
 
         Args:
             loss, params: see there.
@@ -100,7 +100,7 @@ class LossScaleOptimizer(LossScale, metaclass=_ByInner):
         return self.get_unscaled_gradients(self.inner_optimizer.get_gradients(scaled, params))
 
     def get_updates(self, loss: Any, params: Any) -> list[Any]:
-        """As legacy `Optimizer.get_updates`, with the loss scaled and its gradients scaled back.
+        """Make a step as legacy `Optimizer` does, with the loss scaled and gradients scaled back.
 
         Args:
             loss, params: see there.
@@ -117,7 +117,7 @@ class LossScaleOptimizer(LossScale, metaclass=_ByInner):
         name: str | None = None,
         tape: GradientTape | None = None,
     ) -> None:
-        """As `Optimizer.minimize`, with the loss scaled and its gradients scaled back.
+        """Do what `Optimizer.minimize` does, with the loss scaled and its gradients scaled back.
 
         Args:
             loss, var_list, grad_loss, name, tape: see there.
@@ -136,7 +136,7 @@ class LossScaleOptimizer(LossScale, metaclass=_ByInner):
         name: str | None = None,
         experimental_aggregate_gradients: bool = True,
     ) -> None:
-        """As `Optimizer.apply_gradients`, unless the scale is dynamic and a gradient not finite.
+        """Apply gradients as `Optimizer` does, unless the scale is dynamic and one is not finite.
 
         Such a step updates nothing, but counts in `iterations`.
 

@@ -230,7 +230,7 @@ class LossScale(Copied, StateDict):
         self._warn_of_skipping(is_finite, scale)
 
     def _warn_of_skipping(self, is_finite: bool, scale: Any) -> None:
-        """Once the scale can fall no further, and again whenever there are twice as many steps."""
+        """Warn once the scale can fall no further, and again after twice as many steps."""
         if is_finite:
             self._skipped, self._warn_at = 0, _MANY_SKIPPED
             return
