@@ -189,24 +189,25 @@ _COUNT = "step"
 _UNKNOWN = (
     "maximize",
     "dampening",
+    "nesterov",
     "weight_decay",
     "lr_decay",
 )  # options of a group that are refused, unless they are the same here
 
 
-def _form(optimizer: Any) -> _Form:
+def _form(op: str, optimizer: Any) -> _Form:
     for cls in type(optimizer).__mro__:
         if cls.__name__ in _FORMS:
             return _FORMS[cls.__name__]
     got = type(optimizer).__name__
-    raise TypeError(f"load_torch_state_dict: optimizer: expected one of {[*_FORMS]}, got {got}")
+    raise TypeError(f"{op}: optimizer: expected one of {[*_FORMS]}, got {got}")
 
 
-def _slots(optimizer: Any, entry: Met | None) -> dict[str, Variable]:
+def _slots(form: _Form, optimizer: Any, entry: Met | None) -> dict[str, Variable]:
     """The slots of a variable that are in use and that PyTorch has, too, by our names."""
     if entry is None:
         return {}
-    theirs = _form(optimizer).slots
+    theirs = form.slots
     slots = {name: slot for name, slot in entry.slots.items() if name in theirs}
     # In the current API, there is one without momentum, too.
     is_idle = isinstance(optimizer, Optimizer) and not getattr(optimizer, "momentum", 0) > 0
@@ -231,65 +232,63 @@ def _named(op: str, optimizer: Any, variables: Sequence[Any]) -> list[Any]:
     return [met[each] if isinstance(each, str) else each for each in variables]
 
 
-def _group(optimizer: Any, state_dict: Mapping[str, Any], count: int) -> dict[str, Any]:
+def _group(
+    op: str, form: _Form, optimizer: Any, state_dict: Mapping[str, Any], count: int
+) -> dict[str, Any]:
     """The options, which must be the same for all, with the numbers of all parameters."""
-    state_dict = _mapping("state_dict", state_dict)
+    state_dict = _mapping(op, "state_dict", state_dict)
     for key in ("state", "param_groups"):
         if key not in state_dict:
-            raise ValueError(f"load_torch_state_dict: state_dict: expected {key!r} in it, got none")
-    groups = _arguments.items_of(
-        "load_torch_state_dict", "param_groups", "dicts", state_dict["param_groups"]
-    )
-    groups = [_mapping(f"param_groups[{i}]", group) for i, group in enumerate(groups)]
+            raise ValueError(f"{op}: state_dict: expected {key!r} in it, got none")
+    groups = _arguments.items_of(op, "param_groups", "dicts", state_dict["param_groups"])
+    groups = [_mapping(op, f"param_groups[{i}]", group) for i, group in enumerate(groups)]
     numbers = [
-        _arguments.index_of("load_torch_state_dict", f"params of group {i}", number)
+        _arguments.index_of(op, f"params of group {i}", number)
         for i, group in enumerate(groups)
         for number in _arguments.items_of(
-            "load_torch_state_dict",
+            op,
             f"param_groups[{i}]['params']",
             "numbers",
             group.pop("params", None),
         )
     ]
     if not groups:
-        raise ValueError("load_torch_state_dict: param_groups: expected one or more, got none")
+        raise ValueError(f"{op}: param_groups: expected one or more, got none")
     for group in groups:
         group.pop("param_names", None)
     if any(group != groups[0] for group in groups):
-        raise ValueError("load_torch_state_dict: expected the same options of all param_groups")
+        raise ValueError(f"{op}: expected the same options of all param_groups")
     if len(numbers) != count:
-        what = "load_torch_state_dict: variables: expected as many as parameters"
+        what = f"{op}: variables: expected as many as parameters"
         raise ValueError(f"{what}, {len(numbers)}, got {count}")
     for key in _UNKNOWN:
         own = getattr(optimizer, key, 0) or 0
         value = groups[0].get(key)
-        number = _arguments.converted(
-            "load_torch_state_dict", key, "a number", 0 if value is None else value, float
-        )
+        number = _arguments.converted(op, key, "a number", 0 if value is None else value, float)
         if number != own:
-            what = f"load_torch_state_dict: '{key}' of the state dict"
+            what = f"{op}: '{key}' of the state dict"
             raise ValueError(f"{what}: expected {own}, got {value}")
-    is_decoupled = _form(optimizer).is_decoupled or groups[0].get("decoupled_weight_decay")
+    is_decoupled = form.is_decoupled or groups[0].get("decoupled_weight_decay")
     if groups[0].get("weight_decay") and not is_decoupled:
-        what = "load_torch_state_dict: 'weight_decay' of the state dict: expected 0 or AdamW's"
+        what = f"{op}: 'weight_decay' of the state dict: expected 0 or AdamW's"
         raise ValueError(f"{what}, got one that is added to gradients")
     return {**groups[0], "params": numbers}
 
 
-def _numbers(form: _Form, group: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(op: str, form: _Form, group: Mapping[str, Any]) -> dict[str, float]:
     """Our hyperparameters, as a group has them."""
     found = {ours: group[theirs] for ours, theirs in form.numbers.items() if theirs in group}
     if "betas" in group:
-        betas = _arguments.items_of("load_torch_state_dict", "betas", "numbers", group["betas"])
+        betas = _arguments.items_of(op, "betas", "numbers", group["betas"])
         if len(betas) != 2:
-            raise ValueError(f"load_torch_state_dict: betas: expected two, got {len(betas)}")
+            raise ValueError(f"{op}: betas: expected two, got {len(betas)}")
         found["beta_1"], found["beta_2"] = betas
     found["learning_rate"] = group.get("lr")
-    return {name: float(NUMBER("load_torch_state_dict", name, x)) for name, x in found.items()}
+    return {name: float(NUMBER(op, name, x)) for name, x in found.items()}
 
 
-def _mapping(name: str, value: Any) -> dict[Any, Any]:
-    return _arguments.mapping_of("load_torch_state_dict", name, value)
+def _mapping(op: str, name: str, value: Any) -> dict[Any, Any]:
+    return _arguments.mapping_of(op, name, value)
 
 
 def _takes_names(function: Callable[P, T]) -> Callable[P, T]:
@@ -341,17 +340,19 @@ def load_torch_state_dict(
         >>> opt.state_dict()["w/m"].tolist(), float(opt.learning_rate)
         ([-0.5, -1.0], 0.5)
     """
-    optimizer = _inner("load_torch_state_dict", optimizer)
-    form = _form(optimizer)
     op = "load_torch_state_dict"
+    optimizer = _inner(op, optimizer)
+    form = _form(op, optimizer)
     given = _arguments.items_of(op, "variables", "variables or names", variables)
-    group = _group(optimizer, state_dict, len(given))
-    numbers = _numbers(form, group)
-    of_number = _mapping("state_dict['state']", state_dict["state"])
+    group = _group(op, form, optimizer, state_dict, len(given))
+    numbers = _numbers(op, form, group)
+    of_number = _mapping(op, "state_dict['state']", state_dict["state"])
     states = [
         {
             key: value
-            for key, value in _mapping(f"state_dict['state'][{n}]", of_number.get(n, {})).items()
+            for key, value in _mapping(
+                op, f"state_dict['state'][{n}]", of_number.get(n, {})
+            ).items()
             if value is not None
         }
         for n in group["params"]
@@ -366,15 +367,13 @@ def load_torch_state_dict(
                 continue
             if _COUNT in state:
                 name, count = f"parameter {number}, {_COUNT!r}", state.pop(_COUNT)
-                steps.add(
-                    _arguments.converted("load_torch_state_dict", name, "a number", count, int)
-                )
+                steps.add(_arguments.converted(op, name, "a number", count, int))
             elif form.is_counted:
                 steps.add(0)
-            writes += _writes(optimizer, number, entry, state, numbers["learning_rate"])
+            writes += _writes(form, optimizer, number, entry, state, numbers["learning_rate"])
         if len(steps) > 1:
             raise ValueError(
-                f"load_torch_state_dict: expected one count of steps, got {sorted(steps)}; a "
+                f"{op}: expected one count of steps, got {sorted(steps)}; a "
                 "parameter without state has made 0 (None in variables leaves a parameter out)"
             )
         own_numbers = _stateful.numbers_of(optimizer)
@@ -391,10 +390,15 @@ def load_torch_state_dict(
 
 
 def _writes(
-    optimizer: Any, number: int, entry: Met | None, state: Mapping[str, Any], rate: float
+    form: _Form,
+    optimizer: Any,
+    number: int,
+    entry: Met | None,
+    state: Mapping[str, Any],
+    rate: float,
 ) -> list[tuple[Variable, Any]]:
     """The slots of a parameter, and what to write into them."""
-    form, slots = _form(optimizer), _slots(optimizer, entry)
+    slots = _slots(form, optimizer, entry)
     what = f"load_torch_state_dict: parameter {number}"
     if not state:
         return [(slot, _first_value(what, entry, name)) for name, slot in slots.items()]
@@ -443,10 +447,11 @@ def torch_state_dict(
         >>> slotwise.interop.torch_state_dict(opt, [], template)["param_groups"][0]["lr"]
         0.5
     """
-    optimizer = _inner("torch_state_dict", optimizer)
-    form = _form(optimizer)
-    given = _arguments.items_of("torch_state_dict", "variables", "variables or names", variables)
-    group = _group(optimizer, template, len(given))
+    op = "torch_state_dict"
+    optimizer = _inner(op, optimizer)
+    form = _form(op, optimizer)
+    given = _arguments.items_of(op, "variables", "variables or names", variables)
+    group = _group(op, form, optimizer, template, len(given))
     with held(locks_of([optimizer])):
         rates = {name: float(array_of(x)) for name, x in _stateful.numbers_of(optimizer).items()}
         options: dict[str, Any] = {
@@ -456,17 +461,19 @@ def torch_state_dict(
             options["betas"] = (rates["beta_1"], rates["beta_2"])
         if "learning_rate" in rates:
             options["lr"] = rates["learning_rate"]
-        rate = float(options.get("lr", group["lr"]))
-        known = _entries(optimizer, _named("torch_state_dict", optimizer, given))
-        slots = {n: _slots(optimizer, x) for n, x in zip(group["params"], known, strict=True)}
-        states = {n: _state(optimizer, own, rate) for n, own in slots.items() if own}
+        rate = float(NUMBER(op, "lr", options.get("lr", group.get("lr"))))
+        known = _entries(optimizer, _named(op, optimizer, given))
+        slots = {n: _slots(form, optimizer, x) for n, x in zip(group["params"], known, strict=True)}
+        states = {n: _state(form, optimizer, own, rate) for n, own in slots.items() if own}
     groups = [{**found, **options} for found in template["param_groups"]]
     return {"state": states, "param_groups": groups}
 
 
-def _state(optimizer: Any, slots: Mapping[str, Variable], rate: float) -> dict[str, Any]:
+def _state(
+    form: _Form, optimizer: Any, slots: Mapping[str, Variable], rate: float
+) -> dict[str, Any]:
     """What PyTorch keeps for a parameter that has these slots here."""
-    form, state = _form(optimizer), dict[str, Any]()
+    state = dict[str, Any]()
     if form.rate >= 0:  # gradient descent does not count
         state[_COUNT] = _tensor(np.float32(optimizer.iterations))
     for ours, slot in slots.items():

@@ -339,3 +339,26 @@ def test_what_is_given_to_keras_is_of_one_moment(api: Any) -> None:
             assert not wait([found], timeout=0.1).done
             opt.apply_gradients(pairs)
         assert int(found.result()[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["load_torch_state_dict", "torch_state_dict"])
+def test_errors_name_the_call(name: str) -> None:
+    def call(optimizer: Any, own: Any, given: Any) -> None:
+        if name == "torch_state_dict":
+            interop.torch_state_dict(optimizer, own, given)
+        else:
+            interop.load_torch_state_dict(optimizer, given, own)
+
+    sgd = optimizers.SGD(schedules.ExponentialDecay(0.5, 10, 0.5))
+    empty = {"state": {}, "param_groups": [group(momentum=0, params=[])]}
+    without_rate = {"state": {}, "param_groups": [{"params": []}]}
+    nesterov = {"state": {}, "param_groups": [group(nesterov=True, params=[])]}
+    for optimizer, given, text in (
+        (optimizers.Ftrl(), empty, "optimizer: expected one of"),
+        (sgd, {"state": {}}, "state_dict: expected 'param_groups'"),
+        (sgd, without_rate, "(lr|learning_rate): expected a number"),
+        (sgd, nesterov, "'nesterov' of the state dict: expected 0, got True"),
+        (optimizers.SGD(momentum=0.5, nesterov=True), empty, "'nesterov' .* expected True, got"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=f"^{name}: {text}"):
+            call(optimizer, [], given)
