@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kMinIdsPerPart = 8192;  // measured: fewer are grouped sooner by one thread
 constexpr size_t kMaxParts = 64;         // enough threads for what memory can take
 constexpr size_t kMaxBuckets = 1024;     // of hashes, dealt out to parts so that these are even
-constexpr size_t kLookahead = 16;        // ids whose table entries are prefetched
+constexpr size_t kIdsAhead = 16;         // of the current one: their table entries are prefetched
 
 constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
 
@@ -189,7 +189,7 @@ class Grouping {
     uint32_t known = 0;
     RowTable<Row> table(end - begin);
     for (size_t i = begin; i < end; ++i) {
-      if (i + kLookahead < end) table.Prefetch(rows_[i + kLookahead]);
+      if (i + kIdsAhead < end) table.Prefetch(rows_[i + kIdsAhead]);
       const Row row = rows_[i];
       const uint32_t group = table.Find(row, known);
       if (group == known) {
@@ -244,9 +244,9 @@ std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows) {
     const auto is_outside = [&](auto row) {
       return static_cast<uint64_t>(static_cast<int64_t>(row)) >= static_cast<uint64_t>(num_rows);
     };
-    constexpr size_t kBlock = 256;  // looked at as a whole first
-    for (size_t begin = 0; begin < ids.count; begin += kBlock) {
-      const size_t end = std::min(begin + kBlock, ids.count);
+    constexpr size_t kChecked = 256;  // at a time, without a branch for each
+    for (size_t begin = 0; begin < ids.count; begin += kChecked) {
+      const size_t end = std::min(begin + kChecked, ids.count);
       bool any = false;
       for (size_t i = begin; i < end; ++i) any |= is_outside(id[i]);
       if (any) return static_cast<size_t>(std::find_if(id + begin, id + end, is_outside) - id);

@@ -23,24 +23,23 @@ template <class R, class Codec>
 class Dense {
  public:
   explicit Dense(const DenseCall& call)
-      : call_(call),
-        coefficients_(Arguments<R, typename Codec::Compute>(call.hypers, call.attrs)) {}
+      : call_(call), coefficients_(CoefficientsOf<R, typename Codec::Compute>(call)) {}
 
   // The threads share the elements of all tensors, as if these lay one behind the other.
   void Run() const {
-    constexpr size_t kBytesPerElement = sizeof(Stored) * (2 + S::kSlots);
+    constexpr size_t kBytesPerElement = sizeof(Stored) * (2 + RuleSpan::kSlots);
     const DenseTensor* const tensors = call_.tensors;
     const DenseTensor& last = tensors[call_.tensor_count - 1];
     const size_t phase =
-        call_.tensor_count == 1 ? S::LinePhase(static_cast<const Stored*>(tensors->var)) : 0;
+        call_.tensor_count == 1 ? RuleSpan::LinePhase(static_cast<const Stored*>(tensors->var)) : 0;
     const Partition partition{last.first + last.count, kMinBytesPerThread / kBytesPerElement, phase,
-                              S::kLine};
+                              RuleSpan::kLine};
     ParallelFor(partition, &Part, this);
   }
 
  private:
   using Stored = typename Codec::Stored;
-  using S = Span<R, Codec>;
+  using RuleSpan = Span<R, Codec>;
 
   static bool IsBefore(size_t element, const DenseTensor& tensor) { return element < tensor.first; }
 
@@ -64,23 +63,24 @@ class Dense {
     // (A variable that is its own gradient is read before it decays.)
     const bool is_plain = tensor.grad.contiguous && tensor.transform == nullptr &&
                           (tensor.decay_average == nullptr || tensor.grad.data != tensor.var);
-    const size_t step = is_plain && tensor.decay_average == nullptr ? end - begin : kBlock;
-    Stored block[kBlock];
+    const size_t step = is_plain && tensor.decay_average == nullptr ? end - begin : kStagedBlock;
+    Stored block[kStagedBlock];
     while (begin < end) {
       const size_t count = std::min(step, end - begin);
       if (!is_plain) {
         ReadGradient(call_.dtype, tensor.grad, tensor.transform, begin, count, block);
       }
       BeforeUpdate(call_.dtype, tensor.decay_average, begin, count, tensor.var);
-      S::Apply(coefficients_,
-               arrays.template From<S::kSlots>(begin, is_plain ? grad + begin : block), count);
+      RuleSpan::Apply(
+          coefficients_,
+          arrays.template From<RuleSpan::kSlots>(begin, is_plain ? grad + begin : block), count);
       AfterUpdate(call_.dtype, tensor.decay_average, begin, count, tensor.var);
       begin += count;
     }
   }
 
   const DenseCall& call_;
-  typename S::U::Coefficients coefficients_;
+  typename RuleSpan::RuleUpdate::Coefficients coefficients_;
 };
 
 }  // namespace HWY_NAMESPACE

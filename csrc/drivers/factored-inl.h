@@ -78,7 +78,7 @@ template <class R, class Codec>
 class Factored {
  public:
   explicit Factored(const DenseCall& call)
-      : call_(call), coefficients_(Arguments<R, Compute>(call.hypers, call.attrs)) {
+      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call)) {
     for (size_t i = 0; i < call.tensor_count; ++i) {
       const Tiling& tiling = tensors_.emplace_back(call.tensors[i]).tiling;
       const size_t count = call.tensors[i].count;
@@ -93,8 +93,8 @@ class Factored {
     std::vector<double> var(tiles_.count()), direction(tiles_.count());
     std::vector<Length> lengths;
     lengths.reserve(tensors_.size());  // all memory before the first write
-    factored_tiles_.ForEach(kMinElements, TakeSums{*this});
-    factored_.ForEach(kMinElements, TakeMeans{*this});
+    factored_tiles_.ForEach(kMinElements, SumSquares{*this});
+    factored_.ForEach(kMinElements, AverageSquares{*this});
     tiles_.ForEach(kMinElements, Measure{*this, var.data(), direction.data()});
     const std::vector<double> of_var = tiles_.Totals(var);
     const std::vector<double> of_direction = tiles_.Totals(direction);
@@ -103,7 +103,7 @@ class Factored {
       lengths.emplace_back(coefficients_, static_cast<Compute>(std::sqrt(of_var[i] / count)),
                            static_cast<Compute>(std::sqrt(of_direction[i] / count)));
     }
-    tiles_.ForEach(kMinElements, Take{*this, lengths.data()});
+    tiles_.ForEach(kMinElements, ApplySteps{*this, lengths.data()});
   }
 
  private:
@@ -202,8 +202,8 @@ class Factored {
     }
   };
 
-  // The passes. Each is called for a tile (TakeMeans: a matrix) of tensor i.
-  struct TakeSums {
+  // The passes. Each is called for a tile (AverageSquares: a matrix) of tensor i.
+  struct SumSquares {
     Factored& self;
 
     void operator()(size_t i, size_t number, size_t) const {
@@ -226,7 +226,7 @@ class Factored {
     }
   };
 
-  struct TakeMeans {
+  struct AverageSquares {
     Factored& self;
 
     void operator()(size_t i, size_t matrix, size_t) const {
@@ -280,7 +280,7 @@ class Factored {
     }
   };
 
-  struct Take {
+  struct ApplySteps {
     const Factored& self;
     const Length* lengths;
 

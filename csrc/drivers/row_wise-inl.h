@@ -23,7 +23,7 @@ class RowWise {
  public:
   explicit RowWise(const SparseCall& call)
       : call_(call),
-        coefficients_(Arguments<R, Compute>(call.hypers, call.attrs)),
+        coefficients_(CoefficientsOf<R, Compute>(call)),
         var_(static_cast<Stored*>(call.var)),
         slot_(static_cast<Stored*>(call.slots[0])) {}
 
@@ -51,7 +51,7 @@ class RowWise {
             SumOf<Compute>(Square{grad}, call_.width) / static_cast<Compute>(call_.width);
         const Compute scale = R::RowStep(c, mean, accum);
         Codec::Store(one, hn::Set(one, accum), slot);
-        WalkAll<Compute>(Scaled{scale, row, grad}, call_.width);
+        WalkAll<Compute>(Stepped{scale, row, grad}, call_.width);
       }
     }
   }
@@ -82,7 +82,7 @@ class RowWise {
     }
   };
 
-  struct Scaled {
+  struct Stepped {
     Compute scale;
     Stored* row;
     const Compute* grad;

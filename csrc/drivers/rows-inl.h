@@ -21,7 +21,7 @@ template <class R, class Codec>
 class Rows {
  public:
   explicit Rows(const SparseCall& call)
-      : call_(call), coefficients_(Arguments<R, typename Codec::Compute>(call.hypers, call.attrs)) {
+      : call_(call), coefficients_(CoefficientsOf<R, typename Codec::Compute>(call)) {
     arrays_.var = static_cast<Stored*>(call.var);
     for (size_t i = 0; i < kMaxSlots; ++i) arrays_.slots[i] = static_cast<Stored*>(call.slots[i]);
     arrays_.grad = static_cast<const Stored*>(call.grad);
@@ -33,7 +33,7 @@ class Rows {
 
   // All rows of groups [begin, end).
   void operator()(size_t begin, size_t end) const {
-    const typename U::Coefficients c = coefficients_;  // a copy that stores cannot alias
+    const typename RuleUpdate::Coefficients c = coefficients_;  // a copy that stores cannot alias
     const RowGroupsView& groups = call_.groups;
     for (size_t g = begin; g < end; ++g) {
       PrefetchRows(g + kRowsAhead, end);
@@ -53,18 +53,18 @@ class Rows {
  private:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
-  using U = Update<R, Codec>;
-  static constexpr size_t kSlots = U::kSlots;
+  using RuleUpdate = Update<R, Codec>;
+  static constexpr size_t kSlots = RuleUpdate::kSlots;
 
   // The body of a walk along one row. The sum of its gradients is never stored.
   struct Body {
-    const typename U::Coefficients& c;
+    const typename RuleUpdate::Coefficients& c;
     const Arrays<Stored>& row;
     const Occurrences<Codec>& occurrences;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
-      U::StepAt(d, c, row, i, occurrences.Sum(d, i));
+      RuleUpdate::StepAt(d, c, row, i, occurrences.Sum(d, i));
     }
   };
 
@@ -81,7 +81,7 @@ class Rows {
   }
 
   const SparseCall& call_;
-  typename U::Coefficients coefficients_;
+  typename RuleUpdate::Coefficients coefficients_;
   Arrays<Stored> arrays_;
 };
 

@@ -3,7 +3,8 @@
 //
 // A rule derives from Rule<itself> and has
 //   static constexpr RuleSpec kSpec;                      its names
-//   template <class T> struct Coefficients;               made of the hyperparameters, once a call
+//   template <class T> struct Coefficients;               what a call needs of its numbers
+//   static Coefficients<T> Make(arguments);               makes them of hyperparameters
 //   static void Step(coefficients, g, var, slots...);     the formula, on vectors
 // and, if an optimizer has its slots decay in rows that it leaves alone,
 //   static constexpr bool kSlotsAlone = true;
@@ -49,7 +50,7 @@ HWY_AFTER_NAMESPACE();
         HWY_STATIC_DISPATCH(rule)::kSlotsAlone                                           \
   }
 
-// The same for a rule that has a dense op only, since an update depends on all of var.
+// Makes the entry of a rule that has a dense op only, since an update depends on all of var.
 #undef SLOTWISE_DEFINE_DENSE_RULE
 #define SLOTWISE_DEFINE_DENSE_RULE(rule)                                              \
   static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense); \
@@ -57,7 +58,7 @@ HWY_AFTER_NAMESPACE();
     HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, nullptr, nullptr, false         \
   }
 
-// The same for a rule that has a sparse op only.
+// Makes the entry of a rule that has a sparse op only.
 #undef SLOTWISE_DEFINE_SPARSE_RULE
 #define SLOTWISE_DEFINE_SPARSE_RULE(rule)                                                \
   static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \

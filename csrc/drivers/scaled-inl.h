@@ -32,15 +32,15 @@ template <class R, class Codec>
 class Scaled {
  public:
   explicit Scaled(const DenseCall& call)
-      : call_(call), coefficients_(Arguments<R, Compute>(call.hypers, call.attrs)) {
+      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call)) {
     for (size_t i = 0; i < call.tensor_count; ++i) {
       const size_t count = call.tensors[i].count;
-      blocks_.Add((count + kBlock - 1) / kBlock, count);
+      blocks_.Add((count + kMeasuredBlock - 1) / kMeasuredBlock, count);
     }
   }
 
   void Run() const {
-    constexpr size_t kMinElements = kMinBytesPerThread / (sizeof(Stored) * (2 + S::kSlots));
+    constexpr size_t kMinElements = kMinBytesPerThread / (sizeof(Stored) * (2 + RuleSpan::kSlots));
     std::vector<double> var(blocks_.count()), direction(blocks_.count());
     blocks_.ForEach(kMinElements, Measure{*this, var.data(), direction.data()});
     const std::vector<double> of_var = blocks_.Totals(var);
@@ -51,17 +51,18 @@ class Scaled {
       const double ratio = has_none ? 1 : std::sqrt(of_var[i]) / std::sqrt(of_direction[i]);
       rates.push_back(coefficients_.rate * static_cast<Compute>(ratio));
     }
-    blocks_.ForEach(kMinElements, Take{*this, rates.data()});
+    blocks_.ForEach(kMinElements, ApplySteps{*this, rates.data()});
   }
 
  private:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
-  using S = Span<R, Codec>;
-  using Coefficients = typename S::U::Coefficients;
+  using RuleSpan = Span<R, Codec>;
+  using Coefficients = typename RuleSpan::RuleUpdate::Coefficients;
 
-  // Elements whose squares are summed at a time; they stay in the first-level cache.
-  static constexpr size_t kBlock = 1024;
+  // Elements whose squares are summed at a time; they stay in the first-level cache. The bits of
+  // the sums depend on this number.
+  static constexpr size_t kMeasuredBlock = 1024;
 
   // The arrays of a block, with its gradient, which may lie in `memory`.
   Arrays<Stored> ArraysOf(const DenseTensor& tensor, size_t begin, size_t count,
@@ -71,11 +72,11 @@ class Scaled {
     Arrays<Stored> arrays;
     arrays.var = static_cast<Stored*>(tensor.var);
     for (size_t i = 0; i < kMaxSlots; ++i) arrays.slots[i] = static_cast<Stored*>(tensor.slots[i]);
-    return arrays.template From<S::kSlots>(begin, static_cast<const Stored*>(grad));
+    return arrays.template From<RuleSpan::kSlots>(begin, static_cast<const Stored*>(grad));
   }
 
   static size_t Count(const DenseTensor& tensor, size_t begin) {
-    return std::min(kBlock, tensor.count - begin);
+    return std::min(kMeasuredBlock, tensor.count - begin);
   }
 
   // The body of a walk: the direction, while the slots stay as they are.
@@ -87,8 +88,8 @@ class Scaled {
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
       FetchAhead(a.grad + i);
-      for (size_t k = 0; k < S::kSlots; ++k) FetchAhead(a.slots[k] + i);
-      hn::StoreU(At(d, i, std::make_index_sequence<S::kSlots>()), d, out + i);
+      for (size_t k = 0; k < RuleSpan::kSlots; ++k) FetchAhead(a.slots[k] + i);
+      hn::StoreU(At(d, i, std::make_index_sequence<RuleSpan::kSlots>()), d, out + i);
     }
 
    private:
@@ -111,29 +112,29 @@ class Scaled {
 
     void operator()(size_t i, size_t block, size_t number) const {
       const DenseTensor& tensor = self.call_.tensors[i];
-      const size_t begin = block * kBlock, count = Count(tensor, begin);
+      const size_t begin = block * kMeasuredBlock, count = Count(tensor, begin);
       BeforeUpdate(self.call_.dtype, tensor.decay_average, begin, count, tensor.var);
-      Stored grad[kBlock];
+      Stored grad[kMeasuredBlock];
       const Arrays<Stored> arrays = self.ArraysOf(tensor, begin, count, grad);
       const Coefficients c = self.coefficients_;
-      Compute out[kBlock];
+      Compute out[kMeasuredBlock];
       WalkAll<Compute>(Direction{c, arrays, out}, count);
       var[number] = SumOf<double>(Squared<Codec>{arrays.var}, count);
       direction[number] = SumOf<double>(Squared<PlainCodec<Compute>>{out}, count);
     }
   };
 
-  struct Take {
+  struct ApplySteps {
     const Scaled& self;
     const Compute* rates;
 
     void operator()(size_t i, size_t block, size_t) const {
       const DenseTensor& tensor = self.call_.tensors[i];
-      const size_t begin = block * kBlock, count = Count(tensor, begin);
-      Stored grad[kBlock];
+      const size_t begin = block * kMeasuredBlock, count = Count(tensor, begin);
+      Stored grad[kMeasuredBlock];
       Coefficients c = self.coefficients_;
       c.rate = rates[i];
-      S::Apply(c, self.ArraysOf(tensor, begin, count, grad), count);
+      RuleSpan::Apply(c, self.ArraysOf(tensor, begin, count, grad), count);
       AfterUpdate(self.call_.dtype, tensor.decay_average, begin, count, tensor.var);
     }
   };

@@ -17,15 +17,16 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// Elements that several loops pass over in turn: their arrays stay in the first-level cache.
-constexpr size_t kBlock = 512;
+// Elements that stages (weight decay, the update, averages) pass over in turn: so many that their
+// arrays stay in the first-level cache.
+constexpr size_t kStagedBlock = 512;
 
 template <class R, class Codec>
 class Span {
  public:
   using Stored = typename Codec::Stored;
-  using U = Update<R, Codec>;
-  static constexpr size_t kSlots = U::kSlots;
+  using RuleUpdate = Update<R, Codec>;
+  static constexpr size_t kSlots = RuleUpdate::kSlots;
   static constexpr size_t kLine = 64 / sizeof(Stored);
 
   // Elements before the first cache line boundary.
@@ -40,9 +41,10 @@ class Span {
   // So there is one loop, whatever the lengths, and the rule is compiled once. Not inlined, for the
   // same reason: several drivers call it.
   template <bool kVar = true>
-  static HWY_NOINLINE void Apply(const typename U::Coefficients& coefficients,
+  static HWY_NOINLINE void Apply(const typename RuleUpdate::Coefficients& coefficients,
                                  const Arrays<Stored>& arrays, size_t count) {
-    const typename U::Coefficients c = coefficients;  // a copy that stores to arrays cannot alias
+    const typename RuleUpdate::Coefficients c =
+        coefficients;  // a copy that stores to arrays cannot alias
     const size_t head = count < kMinToAlign ? 0 : LinePhase(kVar ? arrays.var : arrays.slots[0]);
     Few few;
     for (size_t begin = 0; begin < count;) {
@@ -58,7 +60,7 @@ class Span {
         FetchAhead(a.grad + i);
         if constexpr (kVar) FetchAhead(a.var + i);
         for (size_t k = 0; k < kSlots; ++k) FetchAhead(a.slots[k] + i);
-        U::template StepAt<kVar>(Tag(), c, a, i, Codec::Load(Tag(), a.grad + i));
+        RuleUpdate::template StepAt<kVar>(Tag(), c, a, i, Codec::Load(Tag(), a.grad + i));
       }
       if (rest > 0) few.template Return<kVar>(arrays, begin, rest);
       begin += rest > 0 ? rest : full;
@@ -78,24 +80,24 @@ class Span {
     Arrays<Stored> CopyOf(const Arrays<Stored>& from, size_t count) {
       std::memset(memory_, 0, sizeof(memory_));
       Arrays<Stored> copy;
-      copy.grad = Take(from.grad, 0, count);
-      copy.var = kVar ? Take(from.var, 1, count) : memory_;
-      for (size_t k = 0; k < kSlots; ++k) copy.slots[k] = Take(from.slots[k], 2 + k, count);
+      copy.grad = CopyIn(from.grad, 0, count);
+      copy.var = kVar ? CopyIn(from.var, 1, count) : memory_;
+      for (size_t k = 0; k < kSlots; ++k) copy.slots[k] = CopyIn(from.slots[k], 2 + k, count);
       return copy;
     }
 
     template <bool kVar>
     void Return(const Arrays<Stored>& to, size_t begin, size_t count) const {
-      if constexpr (kVar) Give(1, to.var + begin, count);
-      for (size_t k = 0; k < kSlots; ++k) Give(2 + k, to.slots[k] + begin, count);
+      if constexpr (kVar) CopyOut(1, to.var + begin, count);
+      for (size_t k = 0; k < kSlots; ++k) CopyOut(2 + k, to.slots[k] + begin, count);
     }
 
    private:
-    Stored* Take(const Stored* from, size_t number, size_t count) {
+    Stored* CopyIn(const Stored* from, size_t number, size_t count) {
       CopyFewBytes(from, count * sizeof(Stored), memory_ + number * kUnit);
       return memory_ + number * kUnit;
     }
-    void Give(size_t number, Stored* to, size_t count) const {
+    void CopyOut(size_t number, Stored* to, size_t count) const {
       CopyFewBytes(memory_ + number * kUnit, count * sizeof(Stored), to);
     }
 

@@ -25,20 +25,20 @@ template <class R, class Codec>
 class Sweep {
  public:
   explicit Sweep(const SweepCall& call)
-      : call_(call), coefficients_(Arguments<R, typename Codec::Compute>(call.hypers, call.attrs)) {
+      : call_(call), coefficients_(CoefficientsOf<R, typename Codec::Compute>(call)) {
     arrays_.var = static_cast<Stored*>(call.var);
     for (size_t i = 0; i < kMaxSlots; ++i) arrays_.slots[i] = static_cast<Stored*>(call.slots[i]);
   }
 
   void Run() const {
-    const size_t row_bytes = call_.width * sizeof(Stored) * (1 + S::kSlots);
+    const size_t row_bytes = call_.width * sizeof(Stored) * (1 + RuleSpan::kSlots);
     const size_t min_rows = std::max(size_t{1}, kMinBytesPerThread / row_bytes);
     ParallelFor({call_.rows, min_rows, 0, 1}, &Part, this);
   }
 
  private:
   using Stored = typename Codec::Stored;
-  using S = Span<R, Codec>;
+  using RuleSpan = Span<R, Codec>;
 
   static void Part(const void* context, size_t begin, size_t end) {
     const Sweep& self = *static_cast<const Sweep*>(context);
@@ -52,17 +52,17 @@ class Sweep {
   }
 
   void Apply(size_t begin, size_t end) const {
-    const size_t step = call_.decay_average == nullptr ? kZeroElements : kBlock;
+    const size_t step = call_.decay_average == nullptr ? kZeroElements : kStagedBlock;
     const auto* const zeros = reinterpret_cast<const Stored*>(kZeros);
     while (begin < end) {
       const size_t count = std::min(step, end - begin);
-      const Arrays<Stored> arrays = arrays_.template From<S::kSlots>(begin, zeros);
+      const Arrays<Stored> arrays = arrays_.template From<RuleSpan::kSlots>(begin, zeros);
       BeforeUpdate(call_.dtype, call_.decay_average, begin, count, call_.var);
       if (call_.untouched == Untouched::kAll) {
-        S::Apply(coefficients_, arrays, count);
+        RuleSpan::Apply(coefficients_, arrays, count);
       } else if constexpr (R::kSlotsAlone) {
         if (call_.untouched == Untouched::kSlots) {
-          S::template Apply<false>(coefficients_, arrays, count);
+          RuleSpan::template Apply<false>(coefficients_, arrays, count);
         }
       }
       AfterUpdate(call_.dtype, call_.decay_average, begin, count, call_.var);
@@ -71,7 +71,7 @@ class Sweep {
   }
 
   const SweepCall& call_;
-  typename S::U::Coefficients coefficients_;
+  typename RuleSpan::RuleUpdate::Coefficients coefficients_;
   Arrays<Stored> arrays_;
 };
 

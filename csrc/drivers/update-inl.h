@@ -18,23 +18,39 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// Hyperparameters rounded to the compute type, and attributes, in the order of the rule's spec.
+// In all drivers, R is a rule, and Codec says how its arrays are stored and what they are computed
+// in.
+
+// A hyperparameter, rounded to the compute type.
+template <class T>
+struct Number {
+  operator T() const { return value; }
+
+  T value;
+  // 1 - number, as close as T comes to it. (Of a float32, the difference in double that is rounded
+  // again is the difference in float32: double has more than twice the bits and two.)
+  T one_minus;
+};
+
+// Hyperparameters and attributes, in the order of the rule's spec.
 template <class R, class T>
 struct Arguments {
-  Arguments(const double* from, const bool* attr_values) {
+  Arguments(const double* numbers, const bool* attr_values) {
     for (size_t i = 0; i < hypers.size(); ++i) {
-      hypers[i] = static_cast<T>(from[i]);
-      complements[i] = static_cast<T>(1 - from[i]);
+      hypers[i] = {static_cast<T>(numbers[i]), static_cast<T>(1 - numbers[i])};
     }
     std::copy_n(attr_values, attrs.size(), attrs.begin());
   }
 
-  std::array<T, CountHypers(R::kSpec)> hypers;
-  // 1 - hyperparameter, as close as T comes to it. (Of a float32, the difference in double that is
-  // rounded again is the difference in float32: double has more than twice the bits and two.)
-  std::array<T, CountHypers(R::kSpec)> complements;
+  std::array<Number<T>, CountHypers(R::kSpec)> hypers;
   std::array<bool, CountAttrs(R::kSpec)> attrs;
 };
+
+// What the rule makes of a call's numbers.
+template <class R, class T, class Call>
+typename R::template Coefficients<T> CoefficientsOf(const Call& call) {
+  return R::Make(Arguments<R, T>(call.hypers, call.attrs));
+}
 
 // Where the elements of one update lie.
 template <class T>

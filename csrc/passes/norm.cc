@@ -33,14 +33,15 @@ HWY_AFTER_NAMESPACE();
 namespace slotwise {
 namespace {
 
-constexpr size_t kBlock = 4096;  // elements that are summed at a time
+// Elements that are summed at a time. The bits of the sums depend on this number.
+constexpr size_t kSummedBlock = 4096;
 
 double SumOfBlock(const Measured& gradient, size_t block) {
   static constexpr double (*kTable[])(DType, size_t, const void*) =
       SLOTWISE_TABLE(BlockNorm::Apply);
-  const size_t begin = block * kBlock;
-  const size_t count = std::min(kBlock, gradient.count - begin);
-  alignas(64) unsigned char copy[kBlock * sizeof(double)];
+  const size_t begin = block * kSummedBlock;
+  const size_t count = std::min(kSummedBlock, gradient.count - begin);
+  alignas(64) unsigned char copy[kSummedBlock * sizeof(double)];
   const void* const in =
       GradientSpan(gradient.dtype, gradient.grad, gradient.transform, begin, count, copy);
   return kTable[TargetIndex()](gradient.dtype, count, in);
@@ -51,11 +52,11 @@ double SumOfBlock(const Measured& gradient, size_t block) {
 std::vector<double> SumsOfSquares(const std::vector<Measured>& gradients) {
   Blocks blocks;
   for (const Measured& gradient : gradients) {
-    blocks.Add((gradient.count + kBlock - 1) / kBlock, gradient.count);
+    blocks.Add((gradient.count + kSummedBlock - 1) / kSummedBlock, gradient.count);
   }
   std::vector<double> sums(blocks.count());
   // Threads are worth their while if each has several blocks' work to do.
-  blocks.ForEach(8 * kBlock, [&](size_t i, size_t block, size_t number) {
+  blocks.ForEach(8 * kSummedBlock, [&](size_t i, size_t block, size_t number) {
     sums[number] = SumOfBlock(gradients[i], block);
   });
   return blocks.Totals(sums);

@@ -18,27 +18,24 @@ struct AdaBelief : Rule<AdaBelief> {
   static constexpr RuleSpec kSpec = {"AdaBelief",
                                      {"m", "s"},
                                      "grad",
-                                     {{"beta1_power"},
-                                      {"beta2_power", Range::kAtMostOne},
-                                      {"lr"},
-                                      {"beta1"},
-                                      {"beta2"},
-                                      {"epsilon"}},
+                                     {kBeta1Power, kBeta2Power, kLr, kBeta1, kBeta2, kEpsilon},
                                      {}};
 
   template <class T>
-  struct Coefficients {
-    explicit Coefficients(const Arguments<AdaBelief, T>& args) : moments(args, args.hypers[2]) {}
+  using Coefficients = CorrectedMoments<T>;
 
-    CorrectedMoments<T> moments;
-  };
+  template <class T>
+  static CorrectedMoments<T> Make(const Arguments<AdaBelief, T>& args) {
+    const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
+    return Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon);
+  }
 
   template <class T, class V>
-  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& s) {
-    m = m + (g - m) * c.moments.one_minus_beta1;
+  static HWY_INLINE void Step(const CorrectedMoments<T>& c, V g, V& var, V& m, V& s) {
+    m = m + (g - m) * c.one_minus_beta1;
     const V surprise = g - m;
-    s = s + (surprise * surprise - s) * c.moments.one_minus_beta2 + c.moments.epsilon;
-    var = var - QuotientOfRoot(m * c.moments.alpha, Sqrt(s), c.moments.scaled_epsilon);
+    s = s + (surprise * surprise - s) * c.one_minus_beta2 + c.epsilon;
+    var = var - QuotientOfRoot(m * c.alpha, Sqrt(s), c.scaled_epsilon);
   }
 };
 

@@ -20,14 +20,14 @@ struct Adadelta : Rule<Adadelta> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<Adadelta, T>& args)
-        : lr(args.hypers[0]),
-          rho(args.hypers[1]),
-          one_minus_rho(args.complements[1]),
-          epsilon(args.hypers[2]) {}
-
     T lr, rho, one_minus_rho, epsilon;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Adadelta, T>& args) {
+    const auto& [lr, rho, epsilon] = args.hypers;
+    return {lr, rho, rho.one_minus, epsilon};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum, V& accum_update) {

@@ -35,18 +35,14 @@ struct Adafactor {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<Adafactor, T>& args) {
-      const auto& [rate, beta, first, second, threshold] = args.hypers;
-      lr = rate;
-      beta2 = beta;
-      one_minus_beta2 = args.complements[1];
-      epsilon_1 = first;
-      epsilon_2 = second;
-      clip_threshold = threshold;
-    }
-
     T lr, beta2, one_minus_beta2, epsilon_1, epsilon_2, clip_threshold;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Adafactor, T>& args) {
+    const auto& [lr, beta2, epsilon_1, epsilon_2, clip_threshold] = args.hypers;
+    return {lr, beta2, beta2.one_minus, epsilon_1, epsilon_2, clip_threshold};
+  }
 
   // How long the step of a variable is.
   template <class T>

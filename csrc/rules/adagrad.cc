@@ -23,12 +23,16 @@ struct Adagrad : Rule<Adagrad> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<Adagrad, T>& args)
-        : lr(args.hypers[0]), update_slots(args.attrs[0]) {}
-
     T lr;
     bool update_slots;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Adagrad, T>& args) {
+    const auto& [lr] = args.hypers;
+    const auto& [update_slots] = args.attrs;
+    return {lr, update_slots};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
@@ -38,26 +42,22 @@ struct Adagrad : Rule<Adagrad> {
   }
 };
 
-template <class T>
-struct AdagradCoefficients {
-  template <class R>
-  explicit AdagradCoefficients(const Arguments<R, T>& args)
-      : lr(args.hypers[0]), epsilon(args.hypers[1]) {}
-
-  T lr, epsilon;
-};
-
 struct AdagradV2 : Rule<AdagradV2> {
   static constexpr RuleSpec kSpec = {
       "AdagradV2", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {"update_slots"}};
 
   template <class T>
-  struct Coefficients : AdagradCoefficients<T> {
-    explicit Coefficients(const Arguments<AdagradV2, T>& args)
-        : AdagradCoefficients<T>(args), update_slots(args.attrs[0]) {}
-
+  struct Coefficients {
+    T lr, epsilon;
     bool update_slots;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<AdagradV2, T>& args) {
+    const auto& [lr, epsilon] = args.hypers;
+    const auto& [update_slots] = args.attrs;
+    return {lr, epsilon, update_slots};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
@@ -70,10 +70,18 @@ struct KerasAdagrad : Rule<KerasAdagrad> {
   static constexpr RuleSpec kSpec = {"KerasAdagrad", {"accum"}, "grad", {{"lr"}, {"epsilon"}}, {}};
 
   template <class T>
-  using Coefficients = AdagradCoefficients<T>;
+  struct Coefficients {
+    T lr, epsilon;
+  };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<KerasAdagrad, T>& args) {
+    const auto& [lr, epsilon] = args.hypers;
+    return {lr, epsilon};
+  }
 
   template <class T, class V>
-  static HWY_INLINE void Step(const AdagradCoefficients<T>& c, V g, V& var, V& accum) {
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {
     accum = accum + g * g;
     var = var - Quotient(g * c.lr, Sqrt(accum + c.epsilon));
   }

@@ -23,18 +23,16 @@ struct AdagradDA : Rule<AdagradDA> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<AdagradDA, T>& args) {
-      const auto& [rate, l1, l2, global_step] = args.hypers;
-      const T step = static_cast<float>(global_step);  // float32 for every dtype, as TensorFlow
-      lr = rate;
-      has_l1 = l1 > 0;
-      step_l1 = step * l1;
-      l2_step_lr = l2 * (step * lr);
-    }
-
     T lr, step_l1, l2_step_lr;
     bool has_l1;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<AdagradDA, T>& args) {
+    const auto& [lr, l1, l2, global_step] = args.hypers;
+    const T step = static_cast<float>(global_step);  // float32 for every dtype, as TensorFlow
+    return {lr, step * l1, l2 * (step * lr), l1 > 0};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& gradient_accumulator,

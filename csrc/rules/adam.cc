@@ -16,8 +16,6 @@
 //   m    += (g - m) * (1 - beta1)
 //   v     = max(beta2 * v, |g|)
 //   var  -= lr / (1 - beta1_power) * m / (v + epsilon)
-#include <cmath>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/adam.cc"
 #include "hwy/foreach_target.h"
@@ -28,40 +26,25 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-template <class T>
-struct AdamCoefficients {
-  template <class R>
-  explicit AdamCoefficients(const Arguments<R, T>& args) {
-    const T beta1_power = args.hypers[0], beta2_power = args.hypers[1];
-    alpha = ScalarQuotient(args.hypers[2] * std::sqrt(1 - beta2_power), 1 - beta1_power);
-    beta1 = args.hypers[3];
-    one_minus_beta1 = args.complements[3];
-    one_minus_beta2 = args.complements[4];
-    epsilon = args.hypers[5];
-  }
-
-  T alpha, beta1, one_minus_beta1, one_minus_beta2, epsilon;
-};
-
 struct Adam : Rule<Adam> {
   static constexpr RuleSpec kSpec = {"Adam",
                                      {"m", "v"},
                                      "grad",
-                                     {{"beta1_power"},
-                                      {"beta2_power", Range::kAtMostOne},
-                                      {"lr"},
-                                      {"beta1"},
-                                      {"beta2"},
-                                      {"epsilon"}},
+                                     {kBeta1Power, kBeta2Power, kLr, kBeta1, kBeta2, kEpsilon},
                                      {"use_nesterov"}};
 
   template <class T>
-  struct Coefficients : AdamCoefficients<T> {
-    explicit Coefficients(const Arguments<Adam, T>& args)
-        : AdamCoefficients<T>(args), use_nesterov(args.attrs[0]) {}
-
+  struct Coefficients : CorrectedMoments<T> {
+    T beta1;
     bool use_nesterov;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Adam, T>& args) {
+    const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
+    const auto& [use_nesterov] = args.attrs;
+    return {Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon), beta1, use_nesterov};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
@@ -75,19 +58,20 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
   static constexpr RuleSpec kSpec = {"AdamWithAmsgrad",
                                      {"m", "v", "vhat"},
                                      "grad",
-                                     {{"beta1_power"},
-                                      {"beta2_power", Range::kAtMostOne},
-                                      {"lr"},
-                                      {"beta1"},
-                                      {"beta2"},
-                                      {"epsilon"}},
+                                     {kBeta1Power, kBeta2Power, kLr, kBeta1, kBeta2, kEpsilon},
                                      {}};
 
   template <class T>
-  using Coefficients = AdamCoefficients<T>;
+  using Coefficients = CorrectedMoments<T>;
+
+  template <class T>
+  static CorrectedMoments<T> Make(const Arguments<AdamWithAmsgrad, T>& args) {
+    const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
+    return Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon);
+  }
 
   template <class T, class V>
-  static HWY_INLINE void Step(const AdamCoefficients<T>& c, V g, V& var, V& m, V& v, V& vhat) {
+  static HWY_INLINE void Step(const CorrectedMoments<T>& c, V g, V& var, V& m, V& v, V& vhat) {
     UpdateMoments(c, g, m, v);
     vhat = FirstMax(vhat, v);
     var = var - QuotientOfRoot(m * c.alpha, Sqrt(vhat), c.epsilon);
@@ -95,23 +79,19 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
 };
 
 struct AdaMax : Rule<AdaMax> {
-  static constexpr RuleSpec kSpec = {"AdaMax",
-                                     {"m", "v"},
-                                     "grad",
-                                     {{"beta1_power"}, {"lr"}, {"beta1"}, {"beta2"}, {"epsilon"}},
-                                     {}};
+  static constexpr RuleSpec kSpec = {
+      "AdaMax", {"m", "v"}, "grad", {kBeta1Power, kLr, kBeta1, kBeta2, kEpsilon}, {}};
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<AdaMax, T>& args) {
-      alpha = ScalarQuotient(args.hypers[1], 1 - args.hypers[0]);
-      one_minus_beta1 = args.complements[2];
-      beta2 = args.hypers[3];
-      epsilon = args.hypers[4];
-    }
-
     T alpha, one_minus_beta1, beta2, epsilon;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<AdaMax, T>& args) {
+    const auto& [beta1_power, lr, beta1, beta2, epsilon] = args.hypers;
+    return {ScalarQuotient<T>(lr, 1 - beta1_power), beta1.one_minus, beta2, epsilon};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {

@@ -80,15 +80,18 @@ struct Ftrl : Rule<Ftrl> {
       "Ftrl", {"accum", "linear"}, "grad", {kLr, kL1, kL2, kLrPower}, {"multiply_linear_by_lr"}};
 
   template <class T>
-  struct Coefficients : FtrlCoefficients<T> {
-    explicit Coefficients(const Arguments<Ftrl, T>& args)
-        : FtrlCoefficients<T>(args.hypers[0], args.hypers[1], args.hypers[2], 0, args.hypers[3],
-                              args.attrs[0]) {}
-  };
+  using Coefficients = FtrlCoefficients<T>;
+
+  template <class T>
+  static FtrlCoefficients<T> Make(const Arguments<Ftrl, T>& args) {
+    const auto& [lr, l1, l2, lr_power] = args.hypers;
+    const auto& [multiply_linear_by_lr] = args.attrs;
+    return {lr, l1, l2, 0, lr_power, multiply_linear_by_lr};
+  }
 
   template <class T, class V>
-  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum, V& linear) {
-    FtrlStep<T>(c, g, g, var, accum, linear);
+  static HWY_INLINE void Step(const FtrlCoefficients<T>& c, V g, V& var, V& accum, V& linear) {
+    FtrlStep(c, g, g, var, accum, linear);
   }
 };
 
@@ -100,15 +103,18 @@ struct FtrlV2 : Rule<FtrlV2> {
                                      {"multiply_linear_by_lr"}};
 
   template <class T>
-  struct Coefficients : FtrlCoefficients<T> {
-    explicit Coefficients(const Arguments<FtrlV2, T>& args)
-        : FtrlCoefficients<T>(args.hypers[0], args.hypers[1], args.hypers[2], args.hypers[3],
-                              args.hypers[4], args.attrs[0]) {}
-  };
+  using Coefficients = FtrlCoefficients<T>;
+
+  template <class T>
+  static FtrlCoefficients<T> Make(const Arguments<FtrlV2, T>& args) {
+    const auto& [lr, l1, l2, l2_shrinkage, lr_power] = args.hypers;
+    const auto& [multiply_linear_by_lr] = args.attrs;
+    return {lr, l1, l2, l2_shrinkage, lr_power, multiply_linear_by_lr};
+  }
 
   template <class T, class V>
-  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum, V& linear) {
-    FtrlStep<T>(c, g, g + c.two_l2_shrinkage * var, var, accum, linear);
+  static HWY_INLINE void Step(const FtrlCoefficients<T>& c, V g, V& var, V& accum, V& linear) {
+    FtrlStep(c, g, g + c.two_l2_shrinkage * var, var, accum, linear);
   }
 };
 

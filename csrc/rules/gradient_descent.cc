@@ -15,10 +15,14 @@ struct GradientDescent : Rule<GradientDescent> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<GradientDescent, T>& args) : alpha(args.hypers[0]) {}
-
     T alpha;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<GradientDescent, T>& args) {
+    const auto& [alpha] = args.hypers;
+    return {alpha};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var) {

@@ -19,16 +19,23 @@ namespace HWY_NAMESPACE {
 
 template <class T>
 struct KerasRMSPropCoefficients {
-  template <class R>
-  explicit KerasRMSPropCoefficients(const Arguments<R, T>& args)
-      : lr(args.hypers[0]),
-        rho(args.hypers[1]),
-        one_minus_rho(args.complements[1]),
-        epsilon(args.hypers[2]),
-        epsilon_in_root(args.attrs[0]) {}
-
   T lr, rho, one_minus_rho, epsilon;
   bool epsilon_in_root;
+};
+
+template <class R>
+struct KerasRMSPropRule : Rule<R> {
+  static constexpr bool kSlotsAlone = true;
+
+  template <class T>
+  using Coefficients = KerasRMSPropCoefficients<T>;
+
+  template <class T>
+  static KerasRMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
+    const auto& [lr, rho, epsilon] = args.hypers;
+    const auto& [epsilon_in_root] = args.attrs;
+    return {lr, rho, rho.one_minus, epsilon, epsilon_in_root};
+  }
 };
 
 template <class T, class V>
@@ -38,13 +45,9 @@ HWY_INLINE V KerasRMSPropStep(const KerasRMSPropCoefficients<T>& c, V g, V mean_
                            : QuotientOfRoot(step, Sqrt(mean_square), c.epsilon);
 }
 
-struct KerasRMSProp : Rule<KerasRMSProp> {
-  static constexpr bool kSlotsAlone = true;
+struct KerasRMSProp : KerasRMSPropRule<KerasRMSProp> {
   static constexpr RuleSpec kSpec = {
       "KerasRMSProp", {"rms"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {"epsilon_in_root"}};
-
-  template <class T>
-  using Coefficients = KerasRMSPropCoefficients<T>;
 
   template <class T, class V>
   static HWY_INLINE void Step(const KerasRMSPropCoefficients<T>& c, V g, V& var, V& rms) {
@@ -53,16 +56,12 @@ struct KerasRMSProp : Rule<KerasRMSProp> {
   }
 };
 
-struct KerasCenteredRMSProp : Rule<KerasCenteredRMSProp> {
-  static constexpr bool kSlotsAlone = true;
+struct KerasCenteredRMSProp : KerasRMSPropRule<KerasCenteredRMSProp> {
   static constexpr RuleSpec kSpec = {"KerasCenteredRMSProp",
                                      {"rms", "mg"},
                                      "grad",
                                      {{"lr"}, {"rho"}, {"epsilon"}},
                                      {"epsilon_in_root"}};
-
-  template <class T>
-  using Coefficients = KerasRMSPropCoefficients<T>;
 
   template <class T, class V>
   static HWY_INLINE void Step(const KerasRMSPropCoefficients<T>& c, V g, V& var, V& rms, V& mg) {

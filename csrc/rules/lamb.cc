@@ -20,26 +20,24 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Lamb : ScaledRule<Lamb> {
-  static constexpr RuleSpec kSpec = {"Lamb",
-                                     {"m", "v"},
-                                     "grad",
-                                     {{"beta1_power"},
-                                      {"beta2_power", Range::kAtMostOne},
-                                      {"lr"},
-                                      {"beta1"},
-                                      {"beta2"},
-                                      {"epsilon"},
-                                      {"weight_decay"}},
-                                     {}};
+  static constexpr RuleSpec kSpec = {
+      "Lamb",
+      {"m", "v"},
+      "grad",
+      {kBeta1Power, kBeta2Power, kLr, kBeta1, kBeta2, kEpsilon, {"weight_decay"}},
+      {}};
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<Lamb, T>& args)
-        : moments(args, 1), rate(args.hypers[2]), weight_decay(args.hypers[6]) {}
-
     CorrectedMoments<T> moments;
     T rate, weight_decay;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Lamb, T>& args) {
+    const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon, weight_decay] = args.hypers;
+    return {Correct<T>(1, beta1_power, beta2_power, beta1, beta2, epsilon), lr, weight_decay};
+  }
 
   template <class T, class V>
   static HWY_INLINE V Direction(const Coefficients<T>& c, V g, V var, V& m, V& v) {

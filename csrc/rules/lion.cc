@@ -16,15 +16,14 @@ struct Lion : Rule<Lion> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<Lion, T>& args)
-        : lr(args.hypers[0]),
-          beta1(args.hypers[1]),
-          one_minus_beta1(args.complements[1]),
-          beta2(args.hypers[2]),
-          one_minus_beta2(args.complements[2]) {}
-
     T lr, beta1, one_minus_beta1, beta2, one_minus_beta2;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Lion, T>& args) {
+    const auto& [lr, beta1, beta2] = args.hypers;
+    return {lr, beta1, beta1.one_minus, beta2, beta2.one_minus};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m) {

@@ -29,22 +29,26 @@ HWY_INLINE void UpdateMoments(const C& c, V g, V& m, V& v) {
   v = v + (g * g - v) * c.one_minus_beta2;
 }
 
+constexpr Hyper kBeta1Power = {"beta1_power"};
+constexpr Hyper kBeta2Power = {"beta2_power", Range::kAtMostOne};
+constexpr Hyper kLr = {"lr"};
+constexpr Hyper kBeta1 = {"beta1"};
+constexpr Hyper kBeta2 = {"beta2"};
+constexpr Hyper kEpsilon = {"epsilon"};
+
 template <class T>
 struct CorrectedMoments {
-  // Of hyperparameters beta1_power, beta2_power, lr, beta1, beta2, epsilon; `factor` is what the
-  // quotient is multiplied by.
-  template <class Args>
-  CorrectedMoments(const Args& args, T factor) {
-    const T root = std::sqrt(1 - args.hypers[1]);
-    alpha = ScalarQuotient(factor * root, 1 - args.hypers[0]);
-    one_minus_beta1 = args.complements[3];
-    one_minus_beta2 = args.complements[4];
-    epsilon = args.hypers[5];
-    scaled_epsilon = epsilon * root;
-  }
-
   T alpha, one_minus_beta1, one_minus_beta2, epsilon, scaled_epsilon;
 };
+
+// `factor` is what the quotient is multiplied by.
+template <class T>
+CorrectedMoments<T> Correct(T factor, T beta1_power, T beta2_power, Number<T> beta1,
+                            Number<T> beta2, T epsilon) {
+  const T root = std::sqrt(1 - beta2_power);
+  return {ScalarQuotient(factor * root, 1 - beta1_power), beta1.one_minus, beta2.one_minus, epsilon,
+          epsilon * root};
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise

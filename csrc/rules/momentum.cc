@@ -21,20 +21,26 @@ namespace HWY_NAMESPACE {
 
 template <class T>
 struct MomentumCoefficients {
-  template <class R>
-  explicit MomentumCoefficients(const Arguments<R, T>& args)
-      : lr(args.hypers[0]), momentum(args.hypers[1]), use_nesterov(args.attrs[0]) {}
-
   T lr, momentum;
   bool use_nesterov;
 };
 
-struct Momentum : Rule<Momentum> {
-  static constexpr RuleSpec kSpec = {
-      "Momentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
-
+template <class R>
+struct MomentumRule : Rule<R> {
   template <class T>
   using Coefficients = MomentumCoefficients<T>;
+
+  template <class T>
+  static MomentumCoefficients<T> Make(const Arguments<R, T>& args) {
+    const auto& [lr, momentum] = args.hypers;
+    const auto& [use_nesterov] = args.attrs;
+    return {lr, momentum, use_nesterov};
+  }
+};
+
+struct Momentum : MomentumRule<Momentum> {
+  static constexpr RuleSpec kSpec = {
+      "Momentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
 
   template <class T, class V>
   static HWY_INLINE void Step(const MomentumCoefficients<T>& c, V g, V& var, V& accum) {
@@ -43,12 +49,9 @@ struct Momentum : Rule<Momentum> {
   }
 };
 
-struct KerasMomentum : Rule<KerasMomentum> {
+struct KerasMomentum : MomentumRule<KerasMomentum> {
   static constexpr RuleSpec kSpec = {
       "KerasMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
-
-  template <class T>
-  using Coefficients = MomentumCoefficients<T>;
 
   template <class T, class V>
   static HWY_INLINE void Step(const MomentumCoefficients<T>& c, V g, V& var, V& accum) {

@@ -23,10 +23,10 @@ struct Nadam : Rule<Nadam> {
                                      {"m", "v"},
                                      "grad",
                                      {{"beta2_power"},
-                                      {"lr"},
-                                      {"beta1"},
-                                      {"beta2"},
-                                      {"epsilon"},
+                                      kLr,
+                                      kBeta1,
+                                      kBeta2,
+                                      kEpsilon,
                                       {"momentum"},
                                       {"momentum_next"},
                                       {"momentum_product"}},
@@ -34,19 +34,20 @@ struct Nadam : Rule<Nadam> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<Nadam, T>& args) {
-      const T momentum = args.hypers[5], next = args.hypers[6], product = args.hypers[7];
-      lr = args.hypers[1];
-      one_minus_beta1 = args.complements[2];
-      one_minus_beta2 = args.complements[3];
-      one_minus_beta2_power = 1 - args.hypers[0];
-      epsilon = args.hypers[4];
-      of_grad = ScalarQuotient(1 - momentum, 1 - product);
-      of_m = ScalarQuotient(next, 1 - product * next);
-    }
-
     T lr, one_minus_beta1, one_minus_beta2, one_minus_beta2_power, epsilon, of_grad, of_m;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<Nadam, T>& args) {
+    const auto& [beta2_power, lr, beta1, beta2, epsilon, momentum, next, product] = args.hypers;
+    return {lr,
+            beta1.one_minus,
+            beta2.one_minus,
+            1 - beta2_power,
+            epsilon,
+            ScalarQuotient(1 - momentum, 1 - product),
+            ScalarQuotient<T>(next, 1 - product * next)};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {

@@ -34,11 +34,14 @@ struct ProximalGradientDescent : Rule<ProximalGradientDescent> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<ProximalGradientDescent, T>& args)
-        : alpha(args.hypers[0]), l1(args.hypers[1]), l2(args.hypers[2]) {}
-
     T alpha, l1, l2;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<ProximalGradientDescent, T>& args) {
+    const auto& [alpha, l1, l2] = args.hypers;
+    return {alpha, l1, l2};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var) {
@@ -56,11 +59,14 @@ struct ProximalAdagrad : Rule<ProximalAdagrad> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<ProximalAdagrad, T>& args)
-        : lr(args.hypers[0]), l1(args.hypers[1]), l2(args.hypers[2]) {}
-
     T lr, l1, l2;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<ProximalAdagrad, T>& args) {
+    const auto& [lr, l1, l2] = args.hypers;
+    return {lr, l1, l2};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& accum) {

@@ -26,35 +26,34 @@ struct RAdam : Rule<RAdam> {
   static constexpr RuleSpec kSpec = {"RAdam",
                                      {"m", "v"},
                                      "grad",
-                                     {{"beta1_power"},
-                                      {"beta2_power", Range::kAtMostOne},
-                                      {"lr"},
-                                      {"beta1"},
-                                      {"beta2"},
-                                      {"epsilon"},
+                                     {kBeta1Power,
+                                      kBeta2Power,
+                                      kLr,
+                                      kBeta1,
+                                      kBeta2,
+                                      kEpsilon,
                                       {"sma"},
                                       {"sma_threshold", Range::kPositive}},
                                      {}};
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<RAdam, T>& args)
-        : moments(args, args.hypers[2] * Rectification(args)) {
-      const T beta2 = args.hypers[4], sma = args.hypers[6];
-      is_adaptive = sma >= args.hypers[7] && sma > 4 && 5 * beta2 > 3;
-      if (!is_adaptive) moments.alpha = ScalarQuotient(args.hypers[2], 1 - args.hypers[0]);
-    }
-
-    // r, which may have no value where a step is not adaptive.
-    static T Rectification(const Arguments<RAdam, T>& args) {
-      const T beta2 = args.hypers[4], sma = args.hypers[6];
-      return std::sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * args.complements[4] /
-                       ((5 * beta2 - 3) * (3 * beta2 - 1)));
-    }
-
     CorrectedMoments<T> moments;
     bool is_adaptive;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<RAdam, T>& args) {
+    const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon, sma, sma_threshold] =
+        args.hypers;
+    const bool is_adaptive = sma >= sma_threshold && sma > 4 && 5 * beta2 > 3;
+    // It may have no value where a step is not adaptive.
+    const T r = std::sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * beta2.one_minus /
+                          ((5 * beta2 - 3) * (3 * beta2 - 1)));
+    auto moments = Correct<T>(lr * r, beta1_power, beta2_power, beta1, beta2, epsilon);
+    if (!is_adaptive) moments.alpha = ScalarQuotient<T>(lr, 1 - beta1_power);
+    return {moments, is_adaptive};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {

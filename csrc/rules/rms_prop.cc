@@ -24,14 +24,19 @@ namespace HWY_NAMESPACE {
 
 template <class T>
 struct RMSPropCoefficients {
-  template <class R>
-  explicit RMSPropCoefficients(const Arguments<R, T>& args)
-      : lr(args.hypers[0]),
-        one_minus_rho(args.complements[1]),
-        momentum(args.hypers[2]),
-        epsilon(args.hypers[3]) {}
-
   T lr, one_minus_rho, momentum, epsilon;
+};
+
+template <class R>
+struct RMSPropRule : Rule<R> {
+  template <class T>
+  using Coefficients = RMSPropCoefficients<T>;
+
+  template <class T>
+  static RMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
+    const auto& [lr, rho, momentum, epsilon] = args.hypers;
+    return {lr, rho.one_minus, momentum, epsilon};
+  }
 };
 
 // ms + (g^2 - ms) * (1 - rho). A mean that has overflowed stays infinite, which makes the
@@ -41,12 +46,9 @@ HWY_INLINE V MeanSquare(const RMSPropCoefficients<T>& c, V g, V ms) {
   return ms + AtLeast(g * g - ms, std::numeric_limits<T>::lowest()) * c.one_minus_rho;
 }
 
-struct RMSProp : Rule<RMSProp> {
+struct RMSProp : RMSPropRule<RMSProp> {
   static constexpr RuleSpec kSpec = {
       "RMSProp", {"ms", "mom"}, "grad", {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}}, {}};
-
-  template <class T>
-  using Coefficients = RMSPropCoefficients<T>;
 
   template <class T, class V>
   static HWY_INLINE void Step(const RMSPropCoefficients<T>& c, V g, V& var, V& ms, V& mom) {
@@ -56,15 +58,12 @@ struct RMSProp : Rule<RMSProp> {
   }
 };
 
-struct CenteredRMSProp : Rule<CenteredRMSProp> {
+struct CenteredRMSProp : RMSPropRule<CenteredRMSProp> {
   static constexpr RuleSpec kSpec = {"CenteredRMSProp",
                                      {"mg", "ms", "mom"},
                                      "grad",
                                      {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}},
                                      {}};
-
-  template <class T>
-  using Coefficients = RMSPropCoefficients<T>;
 
   template <class T, class V>
   static HWY_INLINE void Step(const RMSPropCoefficients<T>& c, V g, V& var, V& mg, V& ms, V& mom) {

@@ -22,11 +22,14 @@ struct RowWiseAdagrad {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<RowWiseAdagrad, T>& args)
-        : lr(args.hypers[0]), epsilon(args.hypers[1]) {}
-
     T lr, epsilon;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<RowWiseAdagrad, T>& args) {
+    const auto& [lr, epsilon] = args.hypers;
+    return {lr, epsilon};
+  }
 
   // Updates the row's accumulator; returns what its gradient is multiplied by.
   template <class T>

@@ -21,15 +21,14 @@ struct AddSign : Rule<AddSign> {
 
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<AddSign, T>& args)
-        : lr(args.hypers[0]),
-          alpha(args.hypers[1]),
-          sign_decay(args.hypers[2]),
-          beta(args.hypers[3]),
-          one_minus_beta(args.complements[3]) {}
-
     T lr, alpha, sign_decay, beta, one_minus_beta;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<AddSign, T>& args) {
+    const auto& [lr, alpha, sign_decay, beta] = args.hypers;
+    return {lr, alpha, sign_decay, beta, beta.one_minus};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m) {
@@ -45,20 +44,16 @@ struct PowerSign : Rule<PowerSign> {
   // The exponential takes three values only, one for each sign of g * m.
   template <class T>
   struct Coefficients {
-    explicit Coefficients(const Arguments<PowerSign, T>& args) {
-      const auto& [lr, logbase, sign_decay, decay] = args.hypers;
-      const T exponent = logbase * sign_decay;
-      agree = lr * Exp(exponent);
-      zero = lr * Exp(exponent * 0);
-      differ = lr * Exp(-exponent);
-      beta = decay;
-      one_minus_beta = args.complements[3];
-    }
-
-    static T Exp(T x) { return static_cast<T>(std::exp(static_cast<double>(x))); }
-
     T agree, zero, differ, beta, one_minus_beta;
   };
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<PowerSign, T>& args) {
+    const auto& [lr, logbase, sign_decay, beta] = args.hypers;
+    const T exponent = logbase * sign_decay;
+    const auto exp = [](T x) { return static_cast<T>(std::exp(static_cast<double>(x))); };
+    return {lr * exp(exponent), lr * exp(exponent * 0), lr * exp(-exponent), beta, beta.one_minus};
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m) {

@@ -59,16 +59,17 @@ template <class V>
 HWY_INLINE V operator/(Lane<V> a, V b) {
   return hn::Div(Fill<V>(a), b);
 }
+// (The type of the result comes last: that of a V which is no vector must not be asked for.)
 template <class V>
-HWY_INLINE MaskOf<V> operator<(V a, Lane<V> b) {
+HWY_INLINE auto operator<(V a, Lane<V> b) -> MaskOf<V> {
   return hn::Lt(a, Fill<V>(b));
 }
 template <class V>
-HWY_INLINE MaskOf<V> operator>(V a, Lane<V> b) {
+HWY_INLINE auto operator>(V a, Lane<V> b) -> MaskOf<V> {
   return hn::Gt(a, Fill<V>(b));
 }
 template <class V>
-HWY_INLINE MaskOf<V> operator==(V a, Lane<V> b) {
+HWY_INLINE auto operator==(V a, Lane<V> b) -> MaskOf<V> {
   return hn::Eq(a, Fill<V>(b));
 }
 

@@ -197,7 +197,7 @@ HWY_INLINE V PowForF64(V x, double y) {
 template <class V>
 HWY_INLINE V PowForF32InParts(V, float);  // a lone lane needs no parts
 #else
-// By halves: float64 lanes are twice as wide.
+// Computed by halves: float64 lanes are twice as wide.
 template <class V>
 HWY_INLINE V PowForF32InParts(V x, float y) {
   const hn::DFromV<V> d;

@@ -17,7 +17,8 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-inline constexpr size_t kRowsAhead = 16;    // of the one that is worked on: fetched
+// How many rows before its turn a row is fetched: about as many misses as a core has under way.
+inline constexpr size_t kRowsAhead = 16;
 inline constexpr size_t kMaxFetched = 512;  // bytes of a row: the hardware follows long ones
 
 template <class T>
@@ -34,7 +35,7 @@ class Occurrences {
  public:
   using Stored = typename Codec::Stored;
 
-  // Those of group g; what comes after it, up to group `end`, is fetched on the way.
+  // The occurrences of group g. What comes after it, up to group `end`, is fetched on the way.
   template <class Call>
   Occurrences(const Call& call, size_t g, size_t end)
       : grad_(static_cast<const Stored*>(call.grad)),
@@ -43,18 +44,20 @@ class Occurrences {
         count_(call.groups.offsets[g + 1] - call.groups.offsets[g]),
         last_(call.groups.offsets[end] - call.groups.offsets[g] - 1) {}
 
-  // From now on they are the first one alone; `Next` goes on to the one after it. Returns how many
-  // there are.
+  // Shows the first occurrence alone, from now on; `Next` goes on to the one after it. Returns how
+  // many there are.
   HWY_INLINE size_t Single() { return std::exchange(count_, 1); }
   HWY_INLINE void Next() {
     ++positions_;
     --last_;
   }
 
-  // From element i of occurrence k on.
+  // A vector of occurrence k, from element i on.
   template <class D>
   HWY_INLINE hn::VFromD<D> Load(D d, size_t k, size_t i) const {
-    if (i * sizeof(Stored) < kMaxFetched) __builtin_prefetch(Row(std::min(k + kAhead, last_)) + i);
+    if (i * sizeof(Stored) < kMaxFetched) {
+      __builtin_prefetch(Row(std::min(k + kRowsAhead, last_)) + i);
+    }
     return Codec::Load(d, Row(k) + i);
   }
 
@@ -66,8 +69,6 @@ class Occurrences {
   }
 
  private:
-  static constexpr size_t kAhead = 16;
-
   HWY_INLINE const Stored* Row(size_t k) const {
     return grad_ + static_cast<int64_t>(positions_[k]) * stride_;
   }

@@ -29,7 +29,7 @@ struct Widened {
   }
 };
 
-// Their squares.
+// Squares of stored numbers, as float64.
 template <class Codec>
 struct Squared {
   const typename Codec::Stored* in;

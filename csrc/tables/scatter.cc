@@ -17,9 +17,12 @@ struct ScatterRule : Rule<R> {
   static constexpr RuleSpec kSpec = {};
 
   template <class T>
-  struct Coefficients {
-    explicit Coefficients(const Arguments<R, T>&) {}
-  };
+  struct Coefficients {};
+
+  template <class T>
+  static Coefficients<T> Make(const Arguments<R, T>&) {
+    return {};
+  }
 };
 
 struct ScatterAdd : ScatterRule<ScatterAdd> {
