@@ -15,17 +15,11 @@ namespace {
 
 int npy_bfloat16 = -1;  // given out when ml_dtypes registers the type
 
-std::string DTypeText(PyArrayObject* array) {
-  return Text(reinterpret_cast<PyObject*>(PyArray_DESCR(array)));
+DType DTypeOf(const NamedArray& array) {
+  if (const auto dtype = FloatTypeOf(array.array())) return *dtype;
+  Fail(PyExc_TypeError, array.op(), array.name(),
+       "dtype float16, bfloat16, float32 or float64 in native byte order", array.DTypeText());
 }
-
-DType DTypeOf(const char* op, const char* name, PyArrayObject* array) {
-  if (const auto dtype = FloatTypeOf(array)) return *dtype;
-  Fail(PyExc_TypeError, op, name,
-       "dtype float16, bfloat16, float32 or float64 in native byte order", DTypeText(array));
-}
-
-std::string ShapeText(py::handle array) { return Text(array.attr("shape")); }
 
 }  // namespace
 
@@ -104,6 +98,12 @@ std::vector<npy_intp> NamedArray::ShapeOfRows(size_t rows) const {
   return shape;
 }
 
+std::string NamedArray::DTypeText() const {
+  return Text(reinterpret_cast<PyObject*>(PyArray_DESCR(array())));
+}
+
+std::string NamedArray::ShapeText() const { return Text(array_.attr("shape")); }
+
 void NamedArray::RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const {
   if (PyArray_NDIM(array()) == static_cast<int>(shape.size()) &&
       std::equal(shape.begin(), shape.end(), PyArray_DIMS(array()))) {
@@ -111,13 +111,22 @@ void NamedArray::RequireShape(const std::vector<npy_intp>& shape, const std::str
   }
   py::tuple expected(shape.size());
   for (size_t d = 0; d < shape.size(); ++d) expected[d] = shape[d];
-  Fail(PyExc_ValueError, op_, name_, "shape " + Text(expected) + like, ShapeText(array_));
+  Fail(PyExc_ValueError, op_, name_, "shape " + Text(expected) + like, ShapeText());
 }
 
 void NamedArray::RequireShapeOf(const NamedArray& other) const {
   if (PyArray_SAMESHAPE(array(), other.array())) return;
-  Fail(PyExc_ValueError, op_, name_, "shape " + ShapeText(other.array_) + " like " + other.name_,
-       ShapeText(array_));
+  Fail(PyExc_ValueError, op_, name_, "shape " + other.ShapeText() + " like " + other.name_,
+       ShapeText());
+}
+
+void NamedArray::RequireRows() const {
+  if (rank() == 0) Fail(PyExc_ValueError, op_, name_, "rank >= 1", "rank 0");
+}
+
+void NamedArray::RequireContiguous() const {
+  if (Has(NPY_ARRAY_CARRAY_RO)) return;
+  Fail(PyExc_ValueError, op_, name_, "a C-contiguous array", "a strided or misaligned one");
 }
 
 void NamedArray::RequireUpdatable() const {
@@ -127,7 +136,7 @@ void NamedArray::RequireUpdatable() const {
   }
   if (!Has(NPY_ARRAY_C_CONTIGUOUS)) {
     Fail(PyExc_ValueError, op_, name_, "a C-contiguous array",
-         "shape " + ShapeText(array_) + " with strides " + Text(array_.attr("strides")));
+         "shape " + ShapeText() + " with strides " + Text(array_.attr("strides")));
   }
   Fail(PyExc_ValueError, op_, name_, "memory aligned to its elements", "a misaligned array");
 }
@@ -155,7 +164,7 @@ void NamedArray::Copy() {
 }
 
 ArrayArgument::ArrayArgument(const char* op, const char* name, py::handle object)
-    : NamedArray(op, name, AsArray(op, name, object)), dtype_(DTypeOf(op, name, array())) {}
+    : NamedArray(op, name, AsArray(op, name, object)), dtype_(DTypeOf(*this)) {}
 
 StridedArray ArrayArgument::strided() const {
   static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");
@@ -183,8 +192,8 @@ int64_t ArrayArgument::RowStride() const {
 
 void ArrayArgument::RequireDTypeOf(const ArrayArgument& other) const {
   if (dtype_ == other.dtype_) return;
-  Fail(PyExc_TypeError, op_, name_, "dtype " + DTypeText(other.array()) + " like " + other.name_,
-       DTypeText(array()));
+  Fail(PyExc_TypeError, op_, name_, "dtype " + other.DTypeText() + " like " + other.name_,
+       DTypeText());
 }
 
 IntegerArray::IntegerArray(const char* op, const char* name, py::handle object)
@@ -192,8 +201,7 @@ IntegerArray::IntegerArray(const char* op, const char* name, py::handle object)
   const char kind = PyArray_DESCR(array())->kind;
   const npy_intp size = PyArray_ITEMSIZE(array());
   if (kind != 'i' || (size != 4 && size != 8) || !PyArray_ISNOTSWAPPED(array())) {
-    Fail(PyExc_TypeError, op_, name_, "dtype int32 or int64 in native byte order",
-         DTypeText(array()));
+    Fail(PyExc_TypeError, op_, name_, "dtype int32 or int64 in native byte order", DTypeText());
   }
   MakeContiguous();
 }

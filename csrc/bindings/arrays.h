@@ -24,17 +24,24 @@ class NamedArray {
   size_t count() const { return static_cast<size_t>(PyArray_SIZE(array())); }
   int rank() const { return PyArray_NDIM(array()); }
   int64_t dim(int d) const { return PyArray_DIM(array(), d); }
-  // With another number of rows.
+  // The shape of so many rows of this array.
   std::vector<npy_intp> ShapeOfRows(size_t rows) const;
+  // Elements of a row; 0 if there are no rows.
+  size_t width() const { return dim(0) == 0 ? 0 : count() / static_cast<size_t>(dim(0)); }
   bool Has(int flags) const { return (PyArray_FLAGS(array()) & flags) == flags; }
 
   // First and one-past-last address; equal if the array is empty.
   std::pair<const char*, const char*> Extent() const;
 
+  std::string DTypeText() const;
+  std::string ShapeText() const;
+
   // Each raises if the array is not so. `like` says why that shape is expected.
   void RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const;
   void RequireShapeOf(const NamedArray& other) const;
-  void RequireUpdatable() const;  // writable, C-contiguous and aligned
+  void RequireRows() const;        // a rank of 1 at least
+  void RequireContiguous() const;  // C-contiguous and aligned
+  void RequireUpdatable() const;   // the same, and writable
   void RequireApartFrom(const NamedArray& other) const;
 
   // Replaces the array by a copy of its own, in C order.
@@ -44,7 +51,7 @@ class NamedArray {
   NamedArray(const char* op, const char* name, pybind11::object array)
       : op_(op), name_(name), array_(std::move(array)) {}
 
-  // The same values in C order, copied if they are not.
+  // Replaces the array by a copy in C order, if it is not in that order.
   void MakeContiguous();
 
   const char* op_;
@@ -68,7 +75,7 @@ class Pinned {
            PyArray_ISNOTSWAPPED(array);
   }
 
-  // Raises if it has not.
+  // Raises if the array is not so.
   void Require(const NamedArray& array) const;
 
  private:
@@ -80,10 +87,10 @@ class Pinned {
   std::vector<npy_intp> far_;
 };
 
-// An ndarray, or an exporter of the buffer protocol, or of DLPack on the CPU.
+// The ndarray that `object` is or exports, by the buffer protocol or by DLPack on the CPU.
 pybind11::object AsArray(const char* op, const char* name, pybind11::handle object);
 
-// One of float16, bfloat16, float32 and float64.
+// An array of float16, bfloat16, float32 or float64.
 class ArrayArgument : public NamedArray {
  public:
   ArrayArgument(const char* op, const char* name, pybind11::handle object);
@@ -92,14 +99,14 @@ class ArrayArgument : public NamedArray {
   size_t bytes() const { return count() * SizeOf(dtype_); }
   StridedArray strided() const;
 
-  // For reading only: makes rows contiguous in themselves, by a copy if need be.
+  // Makes rows contiguous in themselves, by a copy if need be, which is for reading only.
   void MakeRowsContiguous();
-  // Elements from one row to the next.
+  // How many elements it is from one row to the next.
   int64_t RowStride() const;
 
   void RequireDTypeOf(const ArrayArgument& other) const;
 
-  // The very elements of `other`, which is contiguous, in the same order.
+  // Whether these are the very elements of `other`, which is contiguous, in the same order.
   bool IsSameMemoryAs(const ArrayArgument& other) const {
     return data() == other.data() && Has(NPY_ARRAY_C_CONTIGUOUS);
   }
@@ -108,24 +115,24 @@ class ArrayArgument : public NamedArray {
   DType dtype_;
 };
 
-// The dtype of an array of numbers that rules are computed on; none of another.
+// The dtype, if it is one that rules are computed on.
 std::optional<DType> FloatTypeOf(PyArrayObject* array);
 
-// int32 or int64, contiguous (copied if it is not).
+// An array of int32 or int64, contiguous (copied if it is not).
 class IntegerArray : public NamedArray {
  public:
   IntegerArray(const char* op, const char* name, pybind11::handle object);
 
   RowIds ids() const { return {data(), PyArray_ITEMSIZE(array()) == 8, count()}; }
 
-  // "indices[1,0]" for a position in C order.
+  // What errors call the element at a position in C order: "indices[1,0]", say.
   std::string ElementName(size_t position) const;
 
-  // Raises: the id at this position is not one of so many rows.
+  // Raises an error that says that the id at this position is not one of so many rows.
   [[noreturn]] void FailOutside(size_t position, int64_t rows) const;
 };
 
-// Imports NumPy's C API and finds ml_dtypes.bfloat16; once, when the module is imported.
+// Imports NumPy's C API and finds ml_dtypes.bfloat16. Called once, when the module is imported.
 void ImportNumpy();
 
 }  // namespace slotwise

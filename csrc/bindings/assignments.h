@@ -11,7 +11,8 @@ namespace slotwise {
 
 class Assignments {
  public:
-  // `list`: tuples of an array of rank 0, int64, float32 or float64, and the number that it gets.
+  // `list` has tuples of an array of rank 0 (int64, float32 or float64) and the number that it
+  // gets.
   Assignments(const char* op, const pybind11::object& list);
 
   void Write() const;

@@ -26,7 +26,7 @@ void SetScale(T norm, T limit, GradTransform& transform) {
   transform.scale = limit * std::min(1 / norm, 1 / limit) + (norm - norm);
 }
 
-// New arrays: the gradients, clipped as UpdatePlan.apply does it.
+// Returns new arrays: the gradients, clipped as UpdatePlan.apply does it.
 py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
                        const py::object& clipnorm, const py::object& global_clipnorm) {
   constexpr const char* kOp = "clip";

@@ -11,7 +11,7 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
-// -> (rows in order of first appearance, sums, inverse)
+// Returns the rows in order of first appearance, their sums, and the plan that has the inverse.
 py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t num_rows) {
   constexpr const char* kOp = "coalesce";
   RowsArgument rows(kOp, "ids", ids_object, num_rows, Bounds::kRaise);
@@ -20,8 +20,7 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
   ArrayArgument grads(kOp, "grads", grads_object);
   if (grads.rank() == 0 || grads.dim(0) != static_cast<int64_t>(rows.count())) {
     Fail(PyExc_ValueError, kOp, "grads",
-         std::to_string(rows.count()) + " rows, one for each of ids",
-         "shape " + Text(py::handle(reinterpret_cast<PyObject*>(grads.array())).attr("shape")));
+         std::to_string(rows.count()) + " rows, one for each of ids", "shape " + grads.ShapeText());
   }
   grads.MakeRowsContiguous();
   const ScratchArray<uint32_t> order = groups.InOrderOfAppearance();
@@ -30,7 +29,7 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
   const py::object sums = NewLike(grads, grads.ShapeOfRows(order.size()));
   CoalesceCall call{};
   call.dtype = grads.dtype();
-  call.width = rows.count() == 0 ? 0 : grads.count() / rows.count();
+  call.width = grads.width();
   call.grad = grads.data();
   call.grad_stride = grads.RowStride();
   call.groups = groups.view();
@@ -42,7 +41,7 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
   }
   const py::object unique = UniqueRows(groups, order);
   const py::object plan =
-      rows.ids() ? py::cast(rows.Take()) : py::reinterpret_borrow<py::object>(ids_object);
+      rows.ids() ? py::cast(rows.ReleaseGroups()) : py::reinterpret_borrow<py::object>(ids_object);
   return py::make_tuple(unique, sums, plan);
 }
 

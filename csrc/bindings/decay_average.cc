@@ -22,13 +22,13 @@ class Alone {
  public:
   using Stage = void (*)(DType, const DecayAndAverage&, size_t, size_t, void*);
 
-  // `rows`: None for all.
+  // `rows` are ids, or None for all rows.
   Alone(const char* op, const ArrayArgument& var, const py::object& rows) : var_(var) {
     var.RequireUpdatable();
     if (rows.is_none()) return;
-    if (var.rank() == 0) Fail(PyExc_ValueError, op, "var", "rank >= 1", "rank 0");
+    var.RequireRows();
     rows_.emplace(op, "rows", rows, var.dim(0), Bounds::kRaise);
-    width_ = var.dim(0) == 0 ? 0 : var.count() / static_cast<size_t>(var.dim(0));
+    width_ = var.width();
   }
 
   void Run(Stage stage, const DecayAndAverage& how) {

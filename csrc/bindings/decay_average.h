@@ -7,7 +7,7 @@ namespace slotwise {
 
 class DecayAverageArgument {
  public:
-  // `decay`: None, or (weight decay, learning rate) by type. `average`: None, or (momentum,
+  // `decay` is None, or (weight decay, learning rate) by type. `average` is None, or (momentum,
   // overwrite).
   DecayAverageArgument(const char* op, const pybind11::object& decay,
                        const pybind11::object& average);
@@ -15,8 +15,9 @@ class DecayAverageArgument {
   bool decays() const { return decays_; }
   bool averages() const { return averages_; }
 
-  // For a variable of this dtype, that decays if others do, and its average, if it has one. Raises
-  // if there are no numbers for it.
+  // What is done around the update of a variable of this dtype, which decays if numbers for it were
+  // given and `decays` says so, and whose average, if it has one, is at `average`. Raises if there
+  // are no numbers for the dtype.
   DecayAndAverage For(DType dtype, bool decays, void* average) const;
 
  private:

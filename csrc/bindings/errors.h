@@ -27,7 +27,7 @@ inline void RequireTuple(const char* op, const char* argument, size_t size,
   if (got != size) Fail(PyExc_ValueError, op, argument, expected, "one of " + std::to_string(got));
 }
 
-// As str() has it, with escapes for what UTF-8 has not; of an object that has no text, its type.
+// What str() makes of an object, with escapes for what UTF-8 lacks; its type if it has no text.
 inline std::string Text(pybind11::handle object) {
   const auto text = pybind11::reinterpret_steal<pybind11::object>(PyObject_Str(object.ptr()));
   const auto bytes = pybind11::reinterpret_steal<pybind11::object>(

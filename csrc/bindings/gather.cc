@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "bindings/choices.h"
 #include "bindings/module.h"
 #include "bindings/row_plan.h"
 #include "bindings/table_array.h"
@@ -49,13 +50,13 @@ py::object GatherRows(py::handle table_object, py::handle ids_object,
 }
 
 py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle offsets_object,
-                    const py::object& weights, int mode) {
+                    const py::object& weights, py::handle mode_name) {
   constexpr const char* kOp = "gather_pooled";
+  const auto mode =
+      static_cast<Pooling>(ParseChoice(kOp, "mode", mode_name, {"sum", "mean", "sqrtn"}));
   const ArrayArgument table(kOp, "table", table_object);
-  if (table.rank() == 0) Fail(PyExc_ValueError, kOp, "table", "rank >= 1", "rank 0");
-  if (!table.Has(NPY_ARRAY_CARRAY_RO)) {
-    Fail(PyExc_ValueError, kOp, "table", "a C-contiguous array", "a strided or misaligned one");
-  }
+  table.RequireRows();
+  table.RequireContiguous();
   const IntegerArray ids(kOp, "ids", ids_object);
   RequireInside(ids, table.dim(0));
   const IntegerArray offsets(kOp, "offsets", offsets_object);  // with the end appended
@@ -79,14 +80,14 @@ py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle o
   const py::object out = NewLike(table, table.ShapeOfRows(bags));
   PooledCall call{};
   call.dtype = table.dtype();
-  call.width = table.dim(0) == 0 ? 0 : table.count() / static_cast<size_t>(table.dim(0));
+  call.width = table.width();
   call.table = table.data();
   call.rows = static_cast<size_t>(table.dim(0));
   call.ids = ids.ids();
   call.weights = factors ? factors->data() : nullptr;
   call.offsets = static_cast<const int64_t*>(offsets.data());
   call.bags = bags;
-  call.mode = static_cast<Pooling>(mode);
+  call.mode = mode;
   call.out = DataOf(out);
   if (table.dim(0) == 0) {  // all bags are empty
     PyArray_FILLWBYTE(reinterpret_cast<PyArrayObject*>(out.ptr()), 0);

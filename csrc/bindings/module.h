@@ -12,6 +12,7 @@ void BindDenseOps(pybind11::module_& module);
 void BindGather(pybind11::module_& module);
 void BindMemory(pybind11::module_& module);
 void BindRowPlan(pybind11::module_& module);
+void BindRules(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);
 void BindSparseOps(pybind11::module_& module);
 void BindScatter(pybind11::module_& module);

@@ -20,7 +20,7 @@ class NumbersByType {
   // Raises if there are none for variables of this dtype.
   void Require(DType dtype) const;
 
-  // Not rounded.
+  // The numbers for variables of this dtype, not rounded.
   const double* Of(DType dtype) const { return numbers_[Index(dtype)].data(); }
 
  private:

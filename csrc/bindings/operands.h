@@ -66,7 +66,7 @@ class Updated {
   std::array<std::optional<ArrayArgument>, kMaxSlots> slots_;
 };
 
-// The same and the gradient of one call, checked but for the gradient's shape.
+// var, its slots and the gradient of one call, all checked, except the gradient's shape.
 class Operands : public Updated {
  public:
   Operands(const char* op, const RuleSpec& spec, const char* grad_name, PyObject* const* args);
@@ -77,8 +77,8 @@ class Operands : public Updated {
   ArrayArgument grad_;
 };
 
-// A value, not rounded, for each of `hypers`, which end with an unused one. `is_scaled` is the
-// rule's attribute.
+// A value, not rounded, for each of `hypers`, which end with an unused one. `is_scaled` is as in
+// ParseHyper.
 std::array<double, kMaxHypers> ParseHypers(const char* op, const Hyper* hypers, bool is_sparse,
                                            bool is_scaled, DType dtype, PyObject* const* args);
 

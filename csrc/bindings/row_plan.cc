@@ -4,6 +4,7 @@
 #include <limits>
 #include <memory>
 
+#include "bindings/choices.h"
 #include "bindings/errors.h"
 #include "bindings/module.h"
 
@@ -26,22 +27,6 @@ const RowGroups& GroupsOf(const char* op, const char* name, py::handle plan) {
 template <auto kFunction>
 auto Of(py::handle plan) {
   return (kFunction)(GroupsOf("RowPlan", "self", plan));
-}
-
-// The index of `object` among `choices`, two or more spelled-out strings.
-template <size_t kCount>
-size_t ParseChoice(const char* op, const char* name, py::handle object,
-                   const char* const (&choices)[kCount]) {
-  std::string expected;
-  for (size_t i = 0; i < kCount; ++i) {
-    if (PyUnicode_Check(object.ptr()) != 0 &&
-        PyUnicode_CompareWithASCIIString(object.ptr(), choices[i]) == 0) {
-      return i;
-    }
-    expected += std::string(i == 0 ? "" : " or ") + "'" + choices[i] + "'";
-  }
-  Fail(PyUnicode_Check(object.ptr()) != 0 ? PyExc_ValueError : PyExc_TypeError, op, name, expected,
-       py::repr(object).cast<std::string>());
 }
 
 // A new int64 array of NumPy's.
@@ -73,7 +58,7 @@ py::object Counts(const RowGroups& groups) {
   return counts.object;
 }
 
-// Of each id, the place of its row in `Unique`; -1 where the id was left out.
+// The place of each id's row in `Unique`; -1 where the id was left out.
 py::object Inverse(const RowGroups& groups) {
   const RowGroupsView& view = groups.view();
   const IntArray inverse(groups.id_count());
@@ -130,6 +115,10 @@ RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, 
   }
 }
 
+void RowsArgument::RequireRowForEach(const NamedArray& rows, const NamedArray& table) const {
+  rows.RequireShape(table.ShapeOfRows(count()), ", a row for each of indices");
+}
+
 void RowsArgument::RequireRankOne() const {
   if (!ids_ || ids_->rank() == 1) return;
   Fail(PyExc_ValueError, op_, name_, "rank 1", "rank " + std::to_string(ids_->rank()));
@@ -158,7 +147,7 @@ void BindRowPlan(py::module_& module) {
              }
              RowsArgument rows(kOp, "ids", ids, num_rows, ParseBounds(kOp, bounds));
              rows.RequireRankOne();
-             return std::make_unique<RowGroups>(rows.Take());
+             return std::make_unique<RowGroups>(rows.ReleaseGroups());
            }),
            py::arg("ids"), py::arg("num_rows"), py::arg("bounds"))
       .def_property_readonly("num_rows", &Of<&NumRows>)

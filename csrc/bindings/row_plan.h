@@ -25,12 +25,14 @@ class RowsArgument {
   const RowGroups& groups() const { return *groups_; }
   size_t count() const { return groups_->id_count(); }
 
-  // The groups that were made of an array; they cannot be used here any more.
-  RowGroups Take() { return std::move(*own_); }
+  // The groups, which were made of an array; they cannot be used here any more.
+  RowGroups ReleaseGroups() { return std::move(*own_); }
 
   // The ids as an array; none if a plan was given.
   const std::optional<IntegerArray>& ids() const { return ids_; }
 
+  // Raises if `rows` does not have the shape of as many rows of `table` as there are ids.
+  void RequireRowForEach(const NamedArray& rows, const NamedArray& table) const;
   void RequireRankOne() const;
   void RequireNoneSkipped() const;  // a plan may have left ids out by itself
   void RequireDistinct() const;
@@ -43,7 +45,7 @@ class RowsArgument {
   const RowGroups* groups_;
 };
 
-// An int64 array of the rows of groups, in this order.
+// An int64 array of the rows of `groups`, which come in this order.
 pybind11::object UniqueRows(const RowGroups& groups, const ScratchArray<uint32_t>& order);
 
 }  // namespace slotwise

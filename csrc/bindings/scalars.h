@@ -7,7 +7,7 @@
 
 namespace slotwise {
 
-// What a number of this range is, as errors say it.
+// What errors say that a number of this range has to be.
 const char* Requirement(Range range);
 
 // The number, rounded to the type that `dtype` is computed in.

@@ -2,6 +2,7 @@
 
 #include <optional>
 
+#include "bindings/choices.h"
 #include "bindings/errors.h"
 #include "bindings/module.h"
 #include "bindings/row_plan.h"
@@ -15,6 +16,7 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
+// Names of the ops, in the order of the enum.
 constexpr const char* kScatterNames[] = {"ScatterAdd", "ScatterSub", "ScatterMul",   "ScatterDiv",
                                          "ScatterMin", "ScatterMax", "ScatterUpdate"};
 
@@ -30,10 +32,11 @@ std::optional<PlainType> TypeOfIntegers(const TableArray& array) {
   return std::nullopt;
 }
 
-py::object ScatterRows(int op_number, py::object var_object, py::handle indices_object,
+py::object ScatterRows(py::handle op_name, py::object var_object, py::handle indices_object,
                        py::handle updates_object, py::handle use_locking) {
-  const auto op = static_cast<Scatter>(op_number);
-  const char* const name = kScatterNames[op_number];
+  const size_t number = ParseChoice("scatter", "op", op_name, kScatterNames);
+  const auto op = static_cast<Scatter>(number);
+  const char* const name = kScatterNames[number];
   const TableArray var(name, "ref", var_object);
   var.RequireUpdatable();
   const bool locking = ParseAttr(name, "use_locking", use_locking);
@@ -47,7 +50,7 @@ py::object ScatterRows(int op_number, py::object var_object, py::handle indices_
   const RowsArgument rows(name, "indices", indices_object, var.dim(0), Bounds::kRaise);
   if (rows.ids()) rows.ids()->RequireApartFrom(var);
 
-  // One row of updates for each index, or a scalar for all.
+  // There is one row of updates for each index, or a scalar for all.
   py::object updates_array = AsArray(name, "updates", updates_object);
   const bool is_scalar = PyArray_NDIM(reinterpret_cast<PyArrayObject*>(updates_array.ptr())) == 0;
   const auto numpy = py::module_::import("numpy");
@@ -70,7 +73,7 @@ py::object ScatterRows(int op_number, py::object var_object, py::handle indices_
   }
 
   const size_t row_bytes = var.row_bytes();
-  const size_t width = row_bytes / static_cast<size_t>(PyArray_ITEMSIZE(var.array()));
+  const size_t width = var.width();
   const auto stride = static_cast<int64_t>(is_scalar ? 0 : width);
   const RowGroupsView groups = rows.groups().view();
   if (groups.groups > 0 && width > 0) {

@@ -1,7 +1,6 @@
 // Arrays of rows, of any dtype, as tables, outputs and updates.
 #pragma once
 
-#include <string>
 #include <vector>
 
 #include "bindings/arrays.h"
@@ -9,30 +8,23 @@
 
 namespace slotwise {
 
-// Any dtype of a fixed size that holds no Python objects.
+// An array of rows of any dtype that holds no Python objects.
 class TableArray : public NamedArray {
  public:
   TableArray(const char* op, const char* name, pybind11::handle object)
       : NamedArray(op, name, AsArray(op, name, object)) {
-    if (rank() == 0) Fail(PyExc_ValueError, op, name, "rank >= 1", "rank 0");
+    RequireRows();
     if (PyDataType_REFCHK(PyArray_DESCR(array()))) {
       Fail(PyExc_TypeError, op, name, "a dtype of numbers", DTypeText());
     }
   }
 
-  std::string DTypeText() const {
-    return Text(reinterpret_cast<PyObject*>(PyArray_DESCR(array())));
-  }
   size_t row_bytes() const {
     size_t bytes = static_cast<size_t>(PyArray_ITEMSIZE(array()));
     for (int d = 1; d < rank(); ++d) bytes *= static_cast<size_t>(dim(d));
     return bytes;
   }
   size_t bytes() const { return static_cast<size_t>(PyArray_NBYTES(array())); }
-  void RequireContiguous() const {
-    if (Has(NPY_ARRAY_CARRAY_RO)) return;
-    Fail(PyExc_ValueError, op_, name_, "a C-contiguous array", "a strided or misaligned one");
-  }
   void RequireDTypeOf(const TableArray& other) const {
     if (PyArray_EquivTypes(PyArray_DESCR(array()), PyArray_DESCR(other.array())) != 0) return;
     Fail(PyExc_TypeError, op_, name_, "dtype " + other.DTypeText() + " like " + other.name(),
@@ -40,7 +32,7 @@ class TableArray : public NamedArray {
   }
 };
 
-// first.shape + table.shape[1:]
+// The shape first.shape + table.shape[1:].
 std::vector<npy_intp> Join(const NamedArray& first, const NamedArray& table);
 
 // A new array of the table's dtype. The memory of a large one is kept for the next when it goes:

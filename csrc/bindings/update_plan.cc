@@ -14,7 +14,7 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
-// The items of a list of `count`; of None, none.
+// The items of a list of `count`; no items if it is None.
 py::tuple OnePerEntry(const char* op, const char* name, const py::object& list, size_t count) {
   if (list.is_none()) return py::tuple();
   if (!py::isinstance<py::list>(list)) {
@@ -114,8 +114,8 @@ bool UpdatePlan::Matches(const py::list& pairs) const {
     PyArrayObject* const array = ArrayOf(variable, holder);
     const Pinned& var = entry.pinned_var;
     if (array == nullptr || !var.Is(array) || !var.Is(entry.arrays->var().array())) return false;
-    // Another Variable of that memory may have a constraint, which the plan does not know of. (Of
-    // one that is known by no key, the caller compares them.)
+    // Another Variable of that memory may have a constraint, which the plan does not know of. (If
+    // the entry has no key, the caller compares constraints.)
     if (holder && !entry.key.is_none() &&
         !py::getattr(variable, "constraint", py::none()).is_none()) {
       return false;
@@ -125,7 +125,7 @@ bool UpdatePlan::Matches(const py::list& pairs) const {
 }
 
 void BindUpdatePlan(py::module_& module) {
-  // What `apply` takes of each step, see UpdateStep.
+  // What `apply` takes is explained at UpdateStep.
   using Strings = const std::string&;
   using Object = const py::object&;
   py::class_<UpdatePlan>(module, "UpdatePlan")
@@ -136,8 +136,8 @@ void BindUpdatePlan(py::module_& module) {
       .def(
           "apply",
           [](const UpdatePlan& plan, const py::list& pairs, Object hypers, Object attrs,
-             Object clipvalue, Object clipnorm, Object global_clipnorm, Strings scope, Object decay,
-             Object average, Strings around, Object after) {
+             Object clipvalue, Object clipnorm, Object global_clipnorm, Object scope, Object decay,
+             Object average, Object around, Object after) {
             const Assignments assignments(plan.op(), after);
             const UpdateStep step(plan, {&plan}, pairs, hypers, attrs,
                                   {clipvalue, clipnorm, global_clipnorm}, scope, decay, average,

@@ -30,7 +30,7 @@ class UpdatePlan {
   };
 
   // `entries` are tuples (key, name, var, slots...), the slots in the order of the rule's.
-  // `averages` are the moving averages of each var, `decays` whether it decays; or None.
+  // `averages` lists the moving average of each var, `decays` whether it decays; None: no var does.
   UpdatePlan(const std::string& op, const std::string& rule, const pybind11::list& entries,
              const pybind11::object& averages, const pybind11::object& decays);
 

@@ -4,8 +4,9 @@
 #include <cstring>
 #include <memory>
 
-#include "bindings/decay_average.h"
 #include "bindings/assignments.h"
+#include "bindings/choices.h"
+#include "bindings/decay_average.h"
 #include "bindings/errors.h"
 #include "bindings/scalars.h"
 #include "passes/gradients.h"
@@ -18,21 +19,16 @@ namespace slotwise {
 namespace {
 
 // What the rule does to the rows that no id names.
-Untouched ParseScope(const char* op, const std::string& text) {
-  if (text == "rows") return Untouched::kKeep;
-  if (text == "slots") return Untouched::kSlots;
-  if (text == "whole") return Untouched::kAll;
-  Fail(PyExc_ValueError, op, "scope", "'rows', 'slots' or 'whole'", "'" + text + "'");
+Untouched ParseScope(const char* op, const py::object& object) {
+  return static_cast<Untouched>(ParseChoice(op, "scope", object, {"rows", "slots", "whole"}, ", "));
 }
 
 // Whether these rows are decayed and averaged.
-bool ParseAround(const char* op, const std::string& text) {
-  if (text == "rows") return false;
-  if (text == "whole") return true;
-  Fail(PyExc_ValueError, op, "around", "'rows' or 'whole'", "'" + text + "'");
+bool ParseAround(const char* op, const py::object& object) {
+  return ParseChoice(op, "around", object, {"rows", "whole"}) == 1;
 }
 
-// (A torch tensor has methods of these names.)
+// Whether a gradient is IndexedSlices. (A torch tensor has methods of these names.)
 bool IsSlices(py::handle grad) {
   return PyArray_Check(grad.ptr()) == 0 && !py::hasattr(grad, "__dlpack__") &&
          py::hasattr(grad, "indices") && py::hasattr(grad, "values");
@@ -46,8 +42,8 @@ Measured Measure(const ArrayArgument& gradient) {
 
 UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
                        const py::list& pairs, const py::object& hypers, const py::object& attrs,
-                       const Clipping& clipping, const std::string& scope, const py::object& decay,
-                       const py::object& average, const std::string& around)
+                       const Clipping& clipping, const py::object& scope, const py::object& decay,
+                       const py::object& average, const py::object& around)
     : plan_(plan),
       together_(together),
       untouched_(ParseScope(plan.op(), scope)),
@@ -60,7 +56,7 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
   for (size_t i = 0; i < plan.entries().size(); ++i) {
     plan.entries()[i].RequireUnchanged();
     const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
-    TakeGradient(i, PyTuple_GET_ITEM(pair, 0));
+    PrepareGradient(i, PyTuple_GET_ITEM(pair, 0));
   }
   PrepareDecayAverage(decay, average);
   PrepareRule(hypers, attrs);
@@ -70,9 +66,9 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
 
 // ----- what is checked ---------------------------------------------------------------------------
 
-void UpdateStep::TakeGradient(size_t i, py::handle grad) {
+void UpdateStep::PrepareGradient(size_t i, py::handle grad) {
   if (IsSlices(grad)) {
-    TakeSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
+    PrepareSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
     return;
   }
   const UpdatePlan::Entry& entry = plan_.entries()[i];
@@ -81,14 +77,14 @@ void UpdateStep::TakeGradient(size_t i, py::handle grad) {
       dense_.emplace_back(DenseItem{i, ArrayArgument(plan_.op(), entry.grad_name, grad)});
   item.grad.RequireDTypeOf(var);
   item.grad.RequireShapeOf(var);
-  // A gradient is read before anything is written, but for the very memory of its variable.
+  // A gradient is read before anything is written, except one in the very memory of its variable.
   const bool is_var =
       item.grad.IsSameMemoryAs(var) && !plan_.written().has_overlaps() && together_.size() == 1;
   if (!is_var && IsWritten(item.grad)) item.grad.Copy();
   bytes_ += var.bytes() * (2 + entry.arrays->slot_count());
 }
 
-void UpdateStep::TakeSlices(size_t i, const py::object& values_object, const py::object& ids) {
+void UpdateStep::PrepareSlices(size_t i, const py::object& values_object, const py::object& ids) {
   const UpdatePlan::Entry& entry = plan_.entries()[i];
   const ArrayArgument& var = entry.arrays->var();
   ArrayArgument values(plan_.op(), entry.grad_name, values_object);
@@ -100,7 +96,7 @@ void UpdateStep::TakeSlices(size_t i, const py::object& values_object, const py:
   SparseItem& item = sparse_.emplace_back(i, values, plan_.op(), entry.ids_name, ids, var.dim(0));
   item.rows.RequireRankOne();
   item.rows.RequireNoneSkipped();
-  item.values.RequireShape(var.ShapeOfRows(item.rows.count()), ", a row for each of indices");
+  item.rows.RequireRowForEach(item.values, var);
   if (IsWritten(item.values)) item.values.Copy();
   item.values.MakeRowsContiguous();
   bytes_ += kMinBytesWithoutGil;
@@ -252,7 +248,7 @@ void UpdateStep::RunSparse(size_t i) const {
   if (var.count() == 0) return;
   SparseCall call{};
   call.dtype = var.dtype();
-  call.width = var.count() / static_cast<size_t>(var.dim(0));
+  call.width = var.width();
   call.var = var.data();
   arrays.GetSlots(call.slots);
   call.grad = item.values.data();
@@ -319,8 +315,8 @@ void ApplyAll(const py::list& steps, const py::object& after, bool only_check) {
     prepared.emplace_back(
         *plans[i], plans, py::list(fields[1]), py::object(fields[2]), py::object(fields[3]),
         Clipping{py::object(fields[4]), py::object(fields[5]), py::object(fields[6])},
-        fields[7].cast<std::string>(), py::object(fields[8]), py::object(fields[9]),
-        fields[10].cast<std::string>());
+        py::object(fields[7]), py::object(fields[8]), py::object(fields[9]),
+        py::object(fields[10]));
   }
   if (only_check) return;
   for (const UpdateStep& step : prepared) step.Run();

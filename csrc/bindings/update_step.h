@@ -27,9 +27,9 @@ class UpdateStep {
   // afterwards.
   UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
              const pybind11::list& pairs, const pybind11::object& hypers,
-             const pybind11::object& attrs, const Clipping& clipping, const std::string& scope,
+             const pybind11::object& attrs, const Clipping& clipping, const pybind11::object& scope,
              const pybind11::object& decay, const pybind11::object& average,
-             const std::string& around);
+             const pybind11::object& around);
   UpdateStep(const UpdateStep&) = delete;  // parts point into others
   UpdateStep& operator=(const UpdateStep&) = delete;
 
@@ -63,8 +63,8 @@ class UpdateStep {
     size_t first, count;  // of tensors_; of sparse_
   };
 
-  void TakeGradient(size_t i, pybind11::handle grad);
-  void TakeSlices(size_t i, const pybind11::object& values, const pybind11::object& ids);
+  void PrepareGradient(size_t i, pybind11::handle grad);
+  void PrepareSlices(size_t i, const pybind11::object& values, const pybind11::object& ids);
   // Whether a gradient lies in memory that is written: it has to be read before.
   bool IsWritten(const NamedArray& gradient) const;
   void PrepareDecayAverage(const pybind11::object& decay, const pybind11::object& average);

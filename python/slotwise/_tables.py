@@ -114,7 +114,7 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
     return rows
 
 
-_POOLS = {"sum": 0, "mean": 1, "sqrtn": 2}
+_POOLS = ["sum", "mean", "sqrtn"]
 
 
 def gather_pooled(
@@ -154,7 +154,7 @@ def gather_pooled(
     """
     if not isinstance(mode, str) or mode not in _POOLS:
         got = _arguments.shown(mode)
-        raise ValueError(f"gather_pooled: mode: expected one of {[*_POOLS]}, got {got}")
+        raise ValueError(f"gather_pooled: mode: expected one of {_POOLS}, got {got}")
     if is_recorded(table):
         raise TypeError("gather_pooled: table: a GradientTape records no pooling of rows")
     table = plain(table)
@@ -187,7 +187,7 @@ def gather_pooled(
                 f"gather_pooled: weights: expected shape ({count},) like ids, got {factors.shape}"
             )
         factors = np.ascontiguousarray(factors)
-    return _core.gather_pooled(table, ids, bounds, factors, _POOLS[mode])
+    return _core.gather_pooled(table, ids, bounds, factors, mode)
 
 
 @overload

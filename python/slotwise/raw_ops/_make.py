@@ -99,7 +99,7 @@ def sparse_ops() -> Iterator[Op]:
 
 
 def scatter_ops() -> Iterator[Op]:
-    for number, (name, (result, example)) in enumerate(SCATTERS.items()):
+    for name, (result, example) in SCATTERS.items():
         for prefix, ref in (("", "ref"), ("Resource", "resource")):
             op = f"{prefix}Scatter{name}"
             locking = "False" if prefix else "use_locking"
@@ -108,7 +108,7 @@ def scatter_ops() -> Iterator[Op]:
                 arguments=((ref, "ArrayT"), ("indices", "Array"), ("updates", "Array")),
                 options=(_NAME,) if prefix else (_LOCKING, _NAME),
                 result="ArrayT",
-                call=f"_core.scatter({number}, {ref}, indices, updates, {locking})",
+                call=f"_core.scatter('Scatter{name}', {ref}, indices, updates, {locking})",
                 doc=_SCATTER_DOC.format(op=op, result=result, example=example),
             )
 
