@@ -5,7 +5,7 @@
 
 namespace slotwise {
 
-// At most 63, and an even number of them.
+// Copies at most 63 bytes, an even number of them.
 void CopyFewBytes(const void* from, size_t bytes, void* to);
 
 }  // namespace slotwise

@@ -59,7 +59,7 @@ class Job {
 
   void Enter() { helpers_.fetch_add(1, std::memory_order_relaxed); }
 
-  // Of a helper, which does not touch the job any more.
+  // Called by a helper, which does not touch the job afterwards.
   void Leave() {
     if (helpers_.fetch_sub(1, std::memory_order_acq_rel) != (kSleeps | 1)) return;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -86,7 +86,7 @@ class Job {
     return (word.fetch_or(bit, std::memory_order_relaxed) & bit) == 0;
   }
 
-  // Of all jobs: a job may be gone when its caller is told.
+  // All jobs share these: a job may be gone when its caller is told.
   static std::mutex mutex_;
   static std::condition_variable left_;
 
@@ -104,7 +104,7 @@ class Worker {
  public:
   explicit Worker(size_t index) : index_(index) {}
 
-  // Of a caller: gives it a job, if it has none.
+  // Called by whoever has a job: gives it to this worker, if it has none.
   bool Hand(Job& job) {
     Job* none = nullptr;
     if (job_.load(std::memory_order_relaxed) != nullptr) return false;
@@ -122,7 +122,7 @@ class Worker {
     return true;
   }
 
-  // Of the same caller: takes back what it has not begun.
+  // Called by the same thread: takes the job back if the worker has not begun it.
   void TakeBack(Job& job) {
     Job* expected = &job;
     if (job_.compare_exchange_strong(expected, nullptr)) job.Leave();
@@ -163,7 +163,7 @@ class Worker {
 // All workers that were ever needed. They are never stopped, so they are never freed.
 class Workers {
  public:
-  // As many as may be had, `wanted` at most.
+  // Starts more if there are fewer than `wanted`. Returns how many may be used, `wanted` at most.
   size_t Have(size_t wanted) {
     wanted = std::min(wanted, kMaxTasks - 1);
     if (count_.load(std::memory_order_acquire) < wanted && !is_full_.load()) Grow(wanted);

@@ -16,7 +16,7 @@ void TransformGradient(DType dtype, const GradTransform& transform, size_t count
 void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* transform,
                   size_t begin, size_t count, void* out);
 
-// Those elements where they lie, if that is how they can be read, else in `block`.
+// The same elements: where they lie, if they can be read there, else a copy in `block`.
 const void* GradientSpan(DType dtype, const StridedArray& grad, const GradTransform* transform,
                          size_t begin, size_t count, void* block);
 

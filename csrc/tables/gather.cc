@@ -16,7 +16,7 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// By vectors: a call of memcpy takes longer than a short row.
+// Copies a row by vectors: a call of memcpy takes longer than a short row.
 HWY_INLINE void CopyRow(const uint8_t* from, size_t bytes, uint8_t* to) {
   const hn::ScalableTag<uint8_t> d;
   size_t i = 0;

@@ -10,7 +10,7 @@
 namespace slotwise {
 namespace {
 
-// Integers wrap around, as in TensorFlow.
+// A row's element after `op`. Integers wrap around, as in TensorFlow.
 template <class T>
 T Combine(Scatter op, T row, T update) {
   if constexpr (std::is_integral_v<T>) {
@@ -80,7 +80,7 @@ void Run(Scatter op, const ScatterCall& call) {
   GroupTasks<PlainRows<T>>(rows, call.groups, 2, call.width * sizeof(T));
 }
 
-// The last occurrence wins.
+// Copies the last update of each row.
 struct CopyRows {
   size_t row_bytes, stride_bytes;
   const ScatterCall& call;

@@ -9,8 +9,8 @@
 
 namespace slotwise {
 
-// out[i] = table[ids[i]], rows of `row_bytes`. False if ids were changed meanwhile to some that are
-// outside of the table.
+// out[i] = table[ids[i]], rows of `row_bytes`. Returns false if ids were changed meanwhile to some
+// that are outside of the table.
 struct GatherCall {
   const void* table;
   size_t rows;
@@ -53,12 +53,11 @@ void Coalesce(const CoalesceCall& call);
 
 enum class Scatter : uint8_t { kAdd, kSub, kMul, kDiv, kMin, kMax, kUpdate };
 
-// The floating-point types of SparseCall have rules of their own; the call's slots are not used.
+// Rows of a floating-point type: each op is a rule, without slots.
 void ScatterFloats(Scatter op, const SparseCall& call);
 
 enum class PlainType : uint8_t { kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kC64, kC128 };
 
-// The other types, and kUpdate of any by the size of an element.
 struct ScatterCall {
   size_t width;
   void* var;
@@ -66,6 +65,7 @@ struct ScatterCall {
   int64_t stride;  // elements from one row of updates to the next
   RowGroupsView groups;
 };
+// Rows of another type; and kUpdate, for rows of any type.
 void ScatterPlain(Scatter op, PlainType type, const ScatterCall& call);
 void ScatterCopy(size_t row_bytes, size_t stride_bytes, const ScatterCall& call);
 
