@@ -251,8 +251,8 @@ PYTHON = (
 CXX = (
     Mutation(
         "Adam corrects its means by each other's power",
-        "ScalarQuotient(args.hypers[2] * std::sqrt(1 - beta2_power), 1 - beta1_power);",
-        "ScalarQuotient(args.hypers[2] * std::sqrt(1 - beta1_power), 1 - beta2_power);",
+        "std::sqrt(1 - beta2_power);\n  return {ScalarQuotient(factor * root, 1 - beta1_power)",
+        "std::sqrt(1 - beta1_power);\n  return {ScalarQuotient(factor * root, 1 - beta2_power)",
         f"{OPS}/test_golden.py",
     ),
     Mutation(
@@ -263,8 +263,8 @@ CXX = (
     ),
     Mutation(
         "Nadam's momentum is not corrected by the next product",
-        "of_m = ScalarQuotient(next, 1 - product * next);",
-        "of_m = ScalarQuotient(next, 1 - product);",
+        "ScalarQuotient<T>(next, 1 - product * next)",
+        "ScalarQuotient<T>(next, 1 - product)",
         f"{OPS}/test_dense.py",
     ),
     Mutation(
