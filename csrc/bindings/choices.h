@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "bindings/errors.h"
 
@@ -11,18 +12,21 @@ namespace slotwise {
 // between all except the last two. An enum in the order of the choices is a cast away.
 template <size_t kCount>
 size_t ParseChoice(const char* op, const char* name, pybind11::handle object,
-                   const char* const (&choices)[kCount], const char* separator = " or ") {
+                   const std::string_view (&choices)[kCount], const char* separator = " or ") {
   const bool is_text = PyUnicode_Check(object.ptr()) != 0;
-  for (size_t i = 0; is_text && i < kCount; ++i) {
-    if (PyUnicode_CompareWithASCIIString(object.ptr(), choices[i]) == 0) return i;
+  Py_ssize_t size = 0;
+  const char* const text = is_text ? PyUnicode_AsUTF8AndSize(object.ptr(), &size) : nullptr;
+  for (size_t i = 0; text != nullptr && i < kCount; ++i) {
+    if (std::string_view(text, static_cast<size_t>(size)) == choices[i]) return i;
   }
+  PyErr_Clear();  // what UTF-8 lacks is no choice
   std::string expected;
   for (size_t i = 0; i < kCount; ++i) {
     expected += i == 0 ? "" : i + 1 < kCount ? separator : " or ";
-    expected += std::string("'") + choices[i] + "'";
+    expected.append("'").append(choices[i]).append("'");
   }
   Fail(is_text ? PyExc_ValueError : PyExc_TypeError, op, name, expected,
-       pybind11::repr(object).cast<std::string>());
+       Text(pybind11::repr(object)));
 }
 
 }  // namespace slotwise

@@ -17,8 +17,9 @@ namespace slotwise {
 namespace {
 
 // Names of the ops, in the order of the enum.
-constexpr const char* kScatterNames[] = {"ScatterAdd", "ScatterSub", "ScatterMul",   "ScatterDiv",
-                                         "ScatterMin", "ScatterMax", "ScatterUpdate"};
+constexpr std::string_view kScatterNames[] = {"ScatterAdd",   "ScatterSub", "ScatterMul",
+                                              "ScatterDiv",   "ScatterMin", "ScatterMax",
+                                              "ScatterUpdate"};
 
 std::optional<PlainType> TypeOfIntegers(const TableArray& array) {
   const char kind = PyArray_DESCR(array.array())->kind;
@@ -36,7 +37,7 @@ py::object ScatterRows(py::handle op_name, py::object var_object, py::handle ind
                        py::handle updates_object, py::handle use_locking) {
   const size_t number = ParseChoice("scatter", "op", op_name, kScatterNames);
   const auto op = static_cast<Scatter>(number);
-  const char* const name = kScatterNames[number];
+  const char* const name = kScatterNames[number].data();
   const TableArray var(name, "ref", var_object);
   var.RequireUpdatable();
   const bool locking = ParseAttr(name, "use_locking", use_locking);

@@ -46,9 +46,10 @@ struct Arguments {
   std::array<bool, CountAttrs(R::kSpec)> attrs;
 };
 
-// What the rule makes of a call's numbers.
+// What the rule makes of a call's numbers. (Inlined: coefficients that are returned in memory would
+// be read back before they are there.)
 template <class R, class T, class Call>
-typename R::template Coefficients<T> CoefficientsOf(const Call& call) {
+HWY_INLINE typename R::template Coefficients<T> CoefficientsOf(const Call& call) {
   return R::Make(Arguments<R, T>(call.hypers, call.attrs));
 }
 

@@ -25,7 +25,7 @@ struct AdaBelief : Rule<AdaBelief> {
   using Coefficients = CorrectedMoments<T>;
 
   template <class T>
-  static CorrectedMoments<T> Make(const Arguments<AdaBelief, T>& args) {
+  static HWY_INLINE CorrectedMoments<T> Make(const Arguments<AdaBelief, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
     return Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon);
   }

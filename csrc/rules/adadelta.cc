@@ -24,7 +24,7 @@ struct Adadelta : Rule<Adadelta> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<Adadelta, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Adadelta, T>& args) {
     const auto& [lr, rho, epsilon] = args.hypers;
     return {lr, rho, rho.one_minus, epsilon};
   }

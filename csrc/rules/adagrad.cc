@@ -28,7 +28,7 @@ struct Adagrad : Rule<Adagrad> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<Adagrad, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Adagrad, T>& args) {
     const auto& [lr] = args.hypers;
     const auto& [update_slots] = args.attrs;
     return {lr, update_slots};
@@ -53,7 +53,7 @@ struct AdagradV2 : Rule<AdagradV2> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<AdagradV2, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<AdagradV2, T>& args) {
     const auto& [lr, epsilon] = args.hypers;
     const auto& [update_slots] = args.attrs;
     return {lr, epsilon, update_slots};
@@ -75,7 +75,7 @@ struct KerasAdagrad : Rule<KerasAdagrad> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<KerasAdagrad, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<KerasAdagrad, T>& args) {
     const auto& [lr, epsilon] = args.hypers;
     return {lr, epsilon};
   }

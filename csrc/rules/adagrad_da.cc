@@ -28,7 +28,7 @@ struct AdagradDA : Rule<AdagradDA> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<AdagradDA, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<AdagradDA, T>& args) {
     const auto& [lr, l1, l2, global_step] = args.hypers;
     const T step = static_cast<float>(global_step);  // float32 for every dtype, as TensorFlow
     return {lr, step * l1, l2 * (step * lr), l1 > 0};

@@ -40,7 +40,7 @@ struct Adam : Rule<Adam> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<Adam, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Adam, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
     const auto& [use_nesterov] = args.attrs;
     return {Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon), beta1, use_nesterov};
@@ -65,7 +65,7 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
   using Coefficients = CorrectedMoments<T>;
 
   template <class T>
-  static CorrectedMoments<T> Make(const Arguments<AdamWithAmsgrad, T>& args) {
+  static HWY_INLINE CorrectedMoments<T> Make(const Arguments<AdamWithAmsgrad, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
     return Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon);
   }
@@ -88,7 +88,7 @@ struct AdaMax : Rule<AdaMax> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<AdaMax, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<AdaMax, T>& args) {
     const auto& [beta1_power, lr, beta1, beta2, epsilon] = args.hypers;
     return {ScalarQuotient<T>(lr, 1 - beta1_power), beta1.one_minus, beta2, epsilon};
   }

@@ -83,7 +83,7 @@ struct Ftrl : Rule<Ftrl> {
   using Coefficients = FtrlCoefficients<T>;
 
   template <class T>
-  static FtrlCoefficients<T> Make(const Arguments<Ftrl, T>& args) {
+  static HWY_INLINE FtrlCoefficients<T> Make(const Arguments<Ftrl, T>& args) {
     const auto& [lr, l1, l2, lr_power] = args.hypers;
     const auto& [multiply_linear_by_lr] = args.attrs;
     return {lr, l1, l2, 0, lr_power, multiply_linear_by_lr};
@@ -106,7 +106,7 @@ struct FtrlV2 : Rule<FtrlV2> {
   using Coefficients = FtrlCoefficients<T>;
 
   template <class T>
-  static FtrlCoefficients<T> Make(const Arguments<FtrlV2, T>& args) {
+  static HWY_INLINE FtrlCoefficients<T> Make(const Arguments<FtrlV2, T>& args) {
     const auto& [lr, l1, l2, l2_shrinkage, lr_power] = args.hypers;
     const auto& [multiply_linear_by_lr] = args.attrs;
     return {lr, l1, l2, l2_shrinkage, lr_power, multiply_linear_by_lr};

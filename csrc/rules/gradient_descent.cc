@@ -19,7 +19,7 @@ struct GradientDescent : Rule<GradientDescent> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<GradientDescent, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<GradientDescent, T>& args) {
     const auto& [alpha] = args.hypers;
     return {alpha};
   }

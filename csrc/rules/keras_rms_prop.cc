@@ -31,7 +31,7 @@ struct KerasRMSPropRule : Rule<R> {
   using Coefficients = KerasRMSPropCoefficients<T>;
 
   template <class T>
-  static KerasRMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
+  static HWY_INLINE KerasRMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
     const auto& [lr, rho, epsilon] = args.hypers;
     const auto& [epsilon_in_root] = args.attrs;
     return {lr, rho, rho.one_minus, epsilon, epsilon_in_root};

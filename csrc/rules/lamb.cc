@@ -34,7 +34,7 @@ struct Lamb : ScaledRule<Lamb> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<Lamb, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Lamb, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon, weight_decay] = args.hypers;
     return {Correct<T>(1, beta1_power, beta2_power, beta1, beta2, epsilon), lr, weight_decay};
   }

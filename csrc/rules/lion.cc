@@ -20,7 +20,7 @@ struct Lion : Rule<Lion> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<Lion, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Lion, T>& args) {
     const auto& [lr, beta1, beta2] = args.hypers;
     return {lr, beta1, beta1.one_minus, beta2, beta2.one_minus};
   }

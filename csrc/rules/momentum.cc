@@ -31,7 +31,7 @@ struct MomentumRule : Rule<R> {
   using Coefficients = MomentumCoefficients<T>;
 
   template <class T>
-  static MomentumCoefficients<T> Make(const Arguments<R, T>& args) {
+  static HWY_INLINE MomentumCoefficients<T> Make(const Arguments<R, T>& args) {
     const auto& [lr, momentum] = args.hypers;
     const auto& [use_nesterov] = args.attrs;
     return {lr, momentum, use_nesterov};

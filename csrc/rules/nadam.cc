@@ -38,7 +38,7 @@ struct Nadam : Rule<Nadam> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<Nadam, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Nadam, T>& args) {
     const auto& [beta2_power, lr, beta1, beta2, epsilon, momentum, next, product] = args.hypers;
     return {lr,
             beta1.one_minus,

@@ -38,7 +38,7 @@ struct ProximalGradientDescent : Rule<ProximalGradientDescent> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<ProximalGradientDescent, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<ProximalGradientDescent, T>& args) {
     const auto& [alpha, l1, l2] = args.hypers;
     return {alpha, l1, l2};
   }
@@ -63,7 +63,7 @@ struct ProximalAdagrad : Rule<ProximalAdagrad> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<ProximalAdagrad, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<ProximalAdagrad, T>& args) {
     const auto& [lr, l1, l2] = args.hypers;
     return {lr, l1, l2};
   }

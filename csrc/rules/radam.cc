@@ -43,7 +43,7 @@ struct RAdam : Rule<RAdam> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<RAdam, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<RAdam, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon, sma, sma_threshold] =
         args.hypers;
     const bool is_adaptive = sma >= sma_threshold && sma > 4 && 5 * beta2 > 3;

@@ -33,7 +33,7 @@ struct RMSPropRule : Rule<R> {
   using Coefficients = RMSPropCoefficients<T>;
 
   template <class T>
-  static RMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
+  static HWY_INLINE RMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
     const auto& [lr, rho, momentum, epsilon] = args.hypers;
     return {lr, rho.one_minus, momentum, epsilon};
   }

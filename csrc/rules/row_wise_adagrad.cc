@@ -26,7 +26,7 @@ struct RowWiseAdagrad {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<RowWiseAdagrad, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<RowWiseAdagrad, T>& args) {
     const auto& [lr, epsilon] = args.hypers;
     return {lr, epsilon};
   }

@@ -25,7 +25,7 @@ struct AddSign : Rule<AddSign> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<AddSign, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<AddSign, T>& args) {
     const auto& [lr, alpha, sign_decay, beta] = args.hypers;
     return {lr, alpha, sign_decay, beta, beta.one_minus};
   }
@@ -48,7 +48,7 @@ struct PowerSign : Rule<PowerSign> {
   };
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<PowerSign, T>& args) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<PowerSign, T>& args) {
     const auto& [lr, logbase, sign_decay, beta] = args.hypers;
     const T exponent = logbase * sign_decay;
     const auto exp = [](T x) { return static_cast<T>(std::exp(static_cast<double>(x))); };

@@ -20,7 +20,7 @@ struct ScatterRule : Rule<R> {
   struct Coefficients {};
 
   template <class T>
-  static Coefficients<T> Make(const Arguments<R, T>&) {
+  static HWY_INLINE Coefficients<T> Make(const Arguments<R, T>&) {
     return {};
   }
 };
