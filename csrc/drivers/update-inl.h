@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "core/registry.h"
 #include "core/types.h"
@@ -21,33 +22,40 @@ namespace HWY_NAMESPACE {
 // In all drivers, R is a rule, and Codec says how its arrays are stored and what they are computed
 // in.
 
-// A hyperparameter, rounded to the compute type.
+// A hyperparameter, rounded to the compute type where it is used.
 template <class T>
 struct Number {
-  operator T() const { return value; }
+  operator T() const { return static_cast<T>(number); }
 
-  T value;
   // 1 - number, as close as T comes to it. (Of a float32, the difference in double that is rounded
   // again is the difference in float32: double has more than twice the bits and two.)
-  T one_minus;
+  T one_minus() const { return static_cast<T>(1 - number); }
+
+  double number;
 };
 
 // Hyperparameters and attributes, in the order of the rule's spec.
 template <class R, class T>
 struct Arguments {
-  Arguments(const double* numbers, const bool* attr_values) {
-    for (size_t i = 0; i < hypers.size(); ++i) {
-      hypers[i] = {static_cast<T>(numbers[i]), static_cast<T>(1 - numbers[i])};
-    }
+  static constexpr size_t kHypers = CountHypers(R::kSpec);
+
+  HWY_INLINE Arguments(const double* numbers, const bool* attr_values)
+      : Arguments(numbers, attr_values, std::make_index_sequence<kHypers>()) {}
+
+  std::array<Number<T>, kHypers> hypers;
+  std::array<bool, CountAttrs(R::kSpec)> attrs;
+
+ private:
+  // (A loop would copy them by vectors, which wait for the numbers that were just stored.)
+  template <size_t... kIndex>
+  HWY_INLINE Arguments(const double* numbers, const bool* attr_values,
+                       std::index_sequence<kIndex...>)
+      : hypers{{{numbers[kIndex]}...}} {
     std::copy_n(attr_values, attrs.size(), attrs.begin());
   }
-
-  std::array<Number<T>, CountHypers(R::kSpec)> hypers;
-  std::array<bool, CountAttrs(R::kSpec)> attrs;
 };
 
-// What the rule makes of a call's numbers. (Inlined: coefficients that are returned in memory would
-// be read back before they are there.)
+// What the rule makes of a call's numbers.
 template <class R, class T, class Call>
 HWY_INLINE typename R::template Coefficients<T> CoefficientsOf(const Call& call) {
   return R::Make(Arguments<R, T>(call.hypers, call.attrs));

@@ -26,7 +26,7 @@ struct Adadelta : Rule<Adadelta> {
   template <class T>
   static HWY_INLINE Coefficients<T> Make(const Arguments<Adadelta, T>& args) {
     const auto& [lr, rho, epsilon] = args.hypers;
-    return {lr, rho, rho.one_minus, epsilon};
+    return {lr, rho, rho.one_minus(), epsilon};
   }
 
   template <class T, class V>

@@ -41,7 +41,7 @@ struct Adafactor {
   template <class T>
   static HWY_INLINE Coefficients<T> Make(const Arguments<Adafactor, T>& args) {
     const auto& [lr, beta2, epsilon_1, epsilon_2, clip_threshold] = args.hypers;
-    return {lr, beta2, beta2.one_minus, epsilon_1, epsilon_2, clip_threshold};
+    return {lr, beta2, beta2.one_minus(), epsilon_1, epsilon_2, clip_threshold};
   }
 
   // How long the step of a variable is.

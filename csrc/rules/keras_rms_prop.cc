@@ -34,7 +34,7 @@ struct KerasRMSPropRule : Rule<R> {
   static HWY_INLINE KerasRMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
     const auto& [lr, rho, epsilon] = args.hypers;
     const auto& [epsilon_in_root] = args.attrs;
-    return {lr, rho, rho.one_minus, epsilon, epsilon_in_root};
+    return {lr, rho, rho.one_minus(), epsilon, epsilon_in_root};
   }
 };
 

@@ -22,7 +22,7 @@ struct Lion : Rule<Lion> {
   template <class T>
   static HWY_INLINE Coefficients<T> Make(const Arguments<Lion, T>& args) {
     const auto& [lr, beta1, beta2] = args.hypers;
-    return {lr, beta1, beta1.one_minus, beta2, beta2.one_minus};
+    return {lr, beta1, beta1.one_minus(), beta2, beta2.one_minus()};
   }
 
   template <class T, class V>

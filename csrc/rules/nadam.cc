@@ -41,8 +41,8 @@ struct Nadam : Rule<Nadam> {
   static HWY_INLINE Coefficients<T> Make(const Arguments<Nadam, T>& args) {
     const auto& [beta2_power, lr, beta1, beta2, epsilon, momentum, next, product] = args.hypers;
     return {lr,
-            beta1.one_minus,
-            beta2.one_minus,
+            beta1.one_minus(),
+            beta2.one_minus(),
             1 - beta2_power,
             epsilon,
             ScalarQuotient(1 - momentum, 1 - product),

@@ -48,7 +48,7 @@ struct RAdam : Rule<RAdam> {
         args.hypers;
     const bool is_adaptive = sma >= sma_threshold && sma > 4 && 5 * beta2 > 3;
     // It may have no value where a step is not adaptive.
-    const T r = std::sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * beta2.one_minus /
+    const T r = std::sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * beta2.one_minus() /
                           ((5 * beta2 - 3) * (3 * beta2 - 1)));
     auto moments = Correct<T>(lr * r, beta1_power, beta2_power, beta1, beta2, epsilon);
     if (!is_adaptive) moments.alpha = ScalarQuotient<T>(lr, 1 - beta1_power);

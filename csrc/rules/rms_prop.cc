@@ -35,7 +35,7 @@ struct RMSPropRule : Rule<R> {
   template <class T>
   static HWY_INLINE RMSPropCoefficients<T> Make(const Arguments<R, T>& args) {
     const auto& [lr, rho, momentum, epsilon] = args.hypers;
-    return {lr, rho.one_minus, momentum, epsilon};
+    return {lr, rho.one_minus(), momentum, epsilon};
   }
 };
 

@@ -27,7 +27,7 @@ struct AddSign : Rule<AddSign> {
   template <class T>
   static HWY_INLINE Coefficients<T> Make(const Arguments<AddSign, T>& args) {
     const auto& [lr, alpha, sign_decay, beta] = args.hypers;
-    return {lr, alpha, sign_decay, beta, beta.one_minus};
+    return {lr, alpha, sign_decay, beta, beta.one_minus()};
   }
 
   template <class T, class V>
@@ -52,7 +52,8 @@ struct PowerSign : Rule<PowerSign> {
     const auto& [lr, logbase, sign_decay, beta] = args.hypers;
     const T exponent = logbase * sign_decay;
     const auto exp = [](T x) { return static_cast<T>(std::exp(static_cast<double>(x))); };
-    return {lr * exp(exponent), lr * exp(exponent * 0), lr * exp(-exponent), beta, beta.one_minus};
+    return {lr * exp(exponent), lr * exp(exponent * 0), lr * exp(-exponent), beta,
+            beta.one_minus()};
   }
 
   template <class T, class V>
