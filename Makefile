@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Every target sets up what it needs, then runs; see `make help`.
 #   PYTHON=python3.12   another interpreter (delete .venv* after changing it)
 #   ARGS='-k adam -x'   further arguments for pytest (test, parity, sanitize) or bench

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs suites: check, measure, store, again and again, until done or interrupted."""
 
 from __future__ import annotations

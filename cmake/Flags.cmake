@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Compile options that every target of the project shares.
 option(SLOTWISE_WERROR "Treat warnings as errors" OFF)
 set(SLOTWISE_SANITIZE "" CACHE STRING "Sanitizers to build with, e.g. address,undefined or thread")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Google Highway as hwy::hwy, the first of these that there is:
 #
 #   third_party/highway                its pinned release, which source distributions bring along

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trains a two-layer network on handwritten digits with four optimizers.
 
 The forward and backward passes are NumPy; the optimizer step is one call of ``slotwise.raw_ops``

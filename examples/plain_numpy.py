@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's optimizer ops as one would write them in plain NumPy, to compare with.
 
 Same names, same arguments and same order of operations as in ``slotwise.raw_ops``, so the examples

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learns what words have in common from the text of Python's ``help()``, with sparse updates.
 
 Skip-gram with negative sampling (Mikolov et al., 2013) on ``pydoc_data.topics``, which comes with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holds the order of the rooms: `make lint` runs it.
 
 What a file includes or imports lies in its own room or in one below; so does what a function of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check what a build costs, and that its wheel brings along what it needs.
 
 The costs are the size of the module and the time that its slowest file compiles.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write the tables in the docs and the benchmark that follow from ops and optimizers."""
 
 import inspect

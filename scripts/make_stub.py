@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write what names all that there are: stubs of the extension and of the ops, lists of optimizers.
 
 The stubs are of what is made at import, from the extension's registry. An API of optimizers exports

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes small wrong changes, one at a time, and asserts that the suite notices each.
 
     python scripts/mutate.py [--list] [--only python|c++] [WORD ...]

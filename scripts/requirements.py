@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prints what pyproject.toml requires, a line each: the dependencies and the extras named.
 
 The extra "build" is what building takes.

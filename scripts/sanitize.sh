@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Runs the tests on a build with sanitizers: scripts/sanitize.sh asan-ubsan|tsan [pytest arguments]
 #
 # The project is installed, built by the CMake preset of that name, into .venv-<preset>, which also

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* Python with a sanitizer's runtime linked into the program itself.
  *
  * Preloading the runtime into the ordinary python is the usual way, but TSan's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proof that the sanitizers watch the kernels: what they must report, and what they must not.
 
 inside, outside      one thread updates an array up to its end, or past it

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Checks what a build needs from the system and installs what is missing with apt.
 # That is Python >= 3.10 with venv and headers, g++ and Highway.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds the wheel into build/wheel, and shows how far the compiler is.
 #
 #   scripts/wheel.sh <python>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What all tests have: the profile of hypothesis, fixtures for targets and threads."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One number for the bits of each op: run before and after a change that may alter none.
 
 PYTHONPATH=tests python tests/digest.py >before.txt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A statement timed in a process of its own, which is told what to do by JSON, a line each way.
 
 Orders: ``threads`` starts the library, ``prepare`` makes a subject, ``sample`` and ``seconds`` run

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compares a peer's result with ours, before anything is timed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that keep cores busy, to measure beside them."""
 
 from __future__ import annotations

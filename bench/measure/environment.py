@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machine, the system and the builds, as stored with the numbers."""
 
 from __future__ import annotations

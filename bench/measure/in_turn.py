@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The measuring core: contestants in turn, round after round, every raw sample kept."""
 
 from __future__ import annotations

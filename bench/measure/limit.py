@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiles ``stream.c`` and offers its loop as one more contestant: the limit of the memory."""
 
 from __future__ import annotations

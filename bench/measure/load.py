@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What others take of the machine while we measure."""
 
 from __future__ import annotations

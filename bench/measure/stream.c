@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /* The limit that the memory sets: a loop that reads `reads` arrays, writes `writes` of them back
    in place and does one addition per written element. Compiled at run time by limit.py. */
 

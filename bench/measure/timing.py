@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times the contestants of one case beside the limit, and fills the record in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One small file per peer; whatever defines ``PEER`` in this folder takes part."""
 
 from __future__ import annotations

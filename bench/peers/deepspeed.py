@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DeepSpeed's CPU optimizers, compiled by DeepSpeed on first use."""
 
 from __future__ import annotations

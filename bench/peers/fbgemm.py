@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """FBGEMM's embedding tables on the CPU: exact Adagrad inside of the backward pass.
 
 "Exact" means that the gradients of equal ids are summed first, as by ``duplicates="sum"``. Its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain NumPy, as a user would write the update: ``examples/plain_numpy.py``."""
 
 from __future__ import annotations

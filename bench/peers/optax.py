@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """optax under jax.jit with donated buffers, on JAX's CPU backend."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """safetensors, by its functions for NumPy."""
 
 from __future__ import annotations

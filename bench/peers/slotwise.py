@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """slotwise itself, called by keywords as its documentation shows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's eager raw ops on resource variables."""
 
 from __future__ import annotations

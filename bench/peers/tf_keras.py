@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras 2's optimizers, which merge the gradients of equal ids, then update."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """PyTorch's optimizers with their fused CPU kernels, or foreach where there is none."""
 
 from __future__ import annotations

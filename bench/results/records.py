@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run stores: machine, settings and one record per case and peer, raw samples included."""
 
 from __future__ import annotations

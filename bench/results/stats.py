@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything derived from raw samples; nothing here is stored, so it can always be redone."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report says of the records of one suite: its sentence, unit, columns, tables, charts."""
 
 from __future__ import annotations

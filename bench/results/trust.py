@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whether figures can be believed, by what others took of the cores while they were made.
 
 A round is quiet if others took at most ``busy`` of the time of the cores. A case is disturbed if

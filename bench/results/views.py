@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a suite says of its records, as data: columns, tables, charts. ``show`` draws them."""
 
 from __future__ import annotations

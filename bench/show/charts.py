@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plots as SVG whose colours are CSS variables: one picture for light, dark and print."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a report begins with: three figures, one chart, the machine; and the short table."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is going on, while a run takes its time: a bar, or where there is no terminal, lines."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One sentence per suite; one per suite, dtype and peer: from the numbers alone."""
 
 from __future__ import annotations

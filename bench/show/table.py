@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Results on the terminal, and the tables of cases that the report has too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The project's speed targets as rows: what must hold, what was measured, met or not met.
 
 A target is not judged where others disturbed one of its cases, or the run: the rule is in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One file per suite; whatever defines ``SUITE`` in this folder can be run."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a suite is: cases, the work of each, and what is said of the numbers.
 
 Whatever a report shows of a suite is the suite's own (``Told``), so a new one is one file.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a call costs where the arithmetic is nothing: 64 elements, by keywords."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every dense op on one contiguous array, from a few elements to far beyond the caches."""
 
 from __future__ import annotations

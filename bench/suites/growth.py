@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a row costs in a larger and larger table: caches and page tables that no longer hold it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of tensors as models have them: what a step over all of them costs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Peak memory of one call beyond the arrays that it works on."""
 
 from __future__ import annotations

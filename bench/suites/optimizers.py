@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps of whole optimizers (both Keras APIs): lists of variables, tables, clipping."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reading rows of a table, and merging the gradients of equal ids."""
 
 from __future__ import annotations

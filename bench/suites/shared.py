@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step of a small model while other work wants every core: what waiting threads cost.
 
 Threads that spin while they wait take time from whoever else wants the core, and then wait for

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Updates of the rows that a batch touches: distinct ids, and equal ids merged."""
 
 from __future__ import annotations

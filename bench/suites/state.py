@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saving state to disk and loading it, beside a plain sequential write and read of its bytes."""
 
 from __future__ import annotations

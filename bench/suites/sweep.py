@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Merged Adagrad over the width of a row and the skew of the ids."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What reports say about thread scaling. ``tools/threads.py`` measures it, in further processes."""
 
 from __future__ import annotations

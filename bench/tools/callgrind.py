@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run inside of valgrind: calls of one case, and nothing else, under callgrind's eyes.
 
 What comes before them (Python's start, imports) would take far longer than the calls, and differs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m bench compare old.json new.json``: what changed between two runs."""
 
 from __future__ import annotations

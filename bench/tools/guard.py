@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m bench guard``: the installed build against a reference build, in turn.
 
 Fails on a slow-down that three repeats confirm. Counts instructions too, where valgrind is to be

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """``python -m bench --install-peers``: the peers in an environment of their own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Thread scaling: some updates once per number of threads, each in a process of its own.
 
 Most libraries fix their number of threads when they start, so one process cannot vary it.

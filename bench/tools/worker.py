@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One build of slotwise in a process of its own: the guard holds two against each other."""
 
 from __future__ import annotations

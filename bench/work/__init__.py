@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is measured: ops, optimizers and state, and the inputs that every contestant is given."""

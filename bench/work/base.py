@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inputs of a case, made once and handed to every contestant as its own fresh copy."""
 
 from __future__ import annotations

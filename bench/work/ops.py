@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ops as the benchmark calls them: arguments, hyperparameters, memory traffic.
 
 Hyperparameters are dyadic fractions, so that float16 and bfloat16 hold them exactly and every

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whole optimizers (both Keras APIs): their configs and slots, and the inputs of a step."""
 
 from __future__ import annotations

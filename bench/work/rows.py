@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The work on rows of a table: ids as the workloads draw them, updates, gather and coalesce."""
 
 from __future__ import annotations

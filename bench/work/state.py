@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The work of saving state to disk and loading it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #define SLOTWISE_IMPORT_NUMPY_API
 #include "bindings/arrays.h"
 

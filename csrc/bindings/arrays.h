@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // NumPy arrays, buffers and DLPack tensors as memory to update in place. Nothing is copied.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Numbers that change with an update: the count of steps, say. They are checked before it and
 // written right after it, so that no exception comes between.
 #pragma once

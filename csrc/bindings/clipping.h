@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Clipping gradients, by numbers that come from Python.
 #pragma once
 

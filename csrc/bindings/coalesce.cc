@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sum of the rows of equal ids.
 
 #include "bindings/errors.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What UpdatePlan.apply does around the rule: weight decay and moving averages, as arguments.
 #pragma once
 

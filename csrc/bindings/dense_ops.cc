@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The dense op of every rule:
 //   Apply<rule>(var, slots..., grad, hyperparameters..., attributes..., use_locking) -> var
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // An ndarray over the memory of a DLPack tensor (https://dmlc.github.io/dlpack/). NumPy's own
 // from_dlpack knows no bfloat16 and makes writable tensors read-only.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Errors that name the op, the argument, what was expected and what came.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rows of a table by their ids, as they are or pooled by bags.
 
 #include <optional>

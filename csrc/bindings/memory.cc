@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Memory for tables, and objects as arrays.
 
 #if defined(__linux__)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What the module is made of: one Bind function per concept.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Lists of numbers that depend on the type that a variable is computed in.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // NumPy's C API, included this way by every file that uses it. (pybind11's py::array looks its own
 // copy of the API up on every call, which would cost as much as a small update.)
 #pragma once

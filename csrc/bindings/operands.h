@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What dense and sparse ops have in common: var, slots, hyperparameters and attributes.
 #pragma once
 

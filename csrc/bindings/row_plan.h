@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Row ids as an argument: an array, or a RowPlan made of one.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // RULES: what the registry says of each rule.
 
 #include "bindings/module.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Targets, threads, and how the module was built.
 
 #include <omp.h>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Hyperparameters and attributes: Python numbers, NumPy scalars and rank-0 arrays.
 #pragma once
 

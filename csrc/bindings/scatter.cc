@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scatter ops: rows of any dtype of numbers.
 
 #include <optional>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sparse op of every rule that has one:
 //   SparseApply<rule>(var, slots..., grad, hyperparameters..., attributes..., use_locking, indices,
 //                     duplicates, bounds) -> var, or how many ids were skipped

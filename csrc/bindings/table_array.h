@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Arrays of rows, of any dtype, as tables, outputs and updates.
 #pragma once
 

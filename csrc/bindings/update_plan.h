@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A list of variables with their slots, checked once, that one call updates by one rule.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One update of the variables of a plan: everything is checked and allocated when it is made, so
 // that nothing can be refused once `Run` has begun to write. (Kernels that measure whole variables
 // still take a few numbers' memory of their own.)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Tensors cut into blocks, which threads share: what is summed block by block has the same bits for
 // any number of threads.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Flushes denormals to zero for the life of an object, on the calling thread, as TensorFlow's
 // kernels do, and restores the caller's mode afterwards.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Copying less than a vector: a call of memcpy takes longer.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Work on groups of rows, each group by one thread.
 #pragma once
 

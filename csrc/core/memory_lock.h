@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Exclusive use of a range of memory, for calls with use_locking=True.
 #pragma once
 

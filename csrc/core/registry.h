@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is known of each update rule: its names, and its drivers for every instruction set.
 #pragma once
 

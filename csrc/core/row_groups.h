@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Grouping of row ids: which rows occur, and where. Knows nothing of rules.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A set of rows of a table: one bit for each.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The table of rules. Apart from what a row is (registry.h), so that a rule more compiles one unit
 // of kernels, not all.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Instruction sets: which are built, which this CPU runs, and which one kernels use.
 #pragma once
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Plain data that every layer shares: no vectors, no Python.
 #pragma once
 

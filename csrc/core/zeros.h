@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Zeros of every type: a gradient for rows that have none.
 #pragma once
 

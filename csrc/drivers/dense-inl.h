@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The dense driver: walks the memory of a list of tensors, whatever the rule and dtype.
 
 #if defined(SLOTWISE_DRIVERS_DENSE_INL_H_) == defined(HWY_TARGET_TOGGLE)

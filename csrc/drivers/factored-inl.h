@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The driver of Adafactor: a variable of rank >= 2 is a stack of matrices, of whose second moments
 // only the means along rows and along columns are remembered.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The driver of rules whose slot holds one element per row: a sum of squares along the row first,
 // then the update.
 

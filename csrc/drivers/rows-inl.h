@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sparse driver: walks rows of one update, each row by one thread, with its occurrences in
 // order.
 

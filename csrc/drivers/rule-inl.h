@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What a rule file includes: the drivers, the words to write a formula in, and the macro that makes
 // the rule's registry entry out of all targets.
 //

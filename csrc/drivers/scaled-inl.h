@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The driver of rules whose step is as long as the variable's norm says: a pass that measures both,
 // then the update.
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The update of a run of contiguous elements: what the dense driver and the sweep share.
 
 #if defined(SLOTWISE_DRIVERS_SPAN_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The sweep driver: where a sparse update means the whole table, the rows that no id names have a
 // zero gradient, or are decayed and averaged only. It streams through all of them; the rows driver
 // does the others.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One vector of an update: what all drivers share.
 
 #if defined(SLOTWISE_DRIVERS_UPDATE_INL_H_) == defined(HWY_TARGET_TOGGLE)

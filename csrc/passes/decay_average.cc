@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "passes/decay_average.h"
 #include "core/targets.h"
 

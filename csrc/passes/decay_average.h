@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What is done to a variable around its update: weight decay before, a moving average after.
 #pragma once
 

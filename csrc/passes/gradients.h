@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operations on gradients that are no update: clipping them and measuring them.
 #pragma once
 

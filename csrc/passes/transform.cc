@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "passes/gradients.h"
 #include "core/strided.h"
 #include "core/targets.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAdaBelief (Zhuang et al., "AdaBelief optimizer: adapting stepsizes by the belief in observed
 // gradients", 2020), with its bias corrections in the coefficients:
 //

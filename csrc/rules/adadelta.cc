@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAdadelta (Zeiler, "ADADELTA: an adaptive learning rate method", 2012):
 //
 //   accum         = accum * rho + g^2 * (1 - rho)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAdafactor (Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory
 // cost", 2018), as in Keras. Of a variable of rank >= 2, a stack of matrices:
 //

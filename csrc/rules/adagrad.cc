@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAdagrad and ApplyAdagradV2 (Duchi, Hazan and Singer, "Adaptive subgradient methods for
 // online learning and stochastic optimization", 2011):
 //

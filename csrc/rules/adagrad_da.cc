@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAdagradDA, dual averaging (Duchi, Hazan and Singer, 2011; Xiao, "Dual averaging methods for
 // regularized stochastic learning and online optimization", 2010):
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAdam (Kingma and Ba, "Adam: a method for stochastic optimization", 2014):
 //
 //   alpha = lr * sqrt(1 - beta2_power) / (1 - beta1_power)

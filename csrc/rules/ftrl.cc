@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyFtrl and ApplyFtrlV2 (McMahan et al., "Ad click prediction: a view from the trenches",
 // 2013), with P(x) = x^-lr_power:
 //

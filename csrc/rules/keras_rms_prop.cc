@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyKerasRMSProp and ApplyKerasCenteredRMSProp: RMSProp (Hinton, Srivastava and Swersky, "Neural
 // networks for machine learning", lecture 6e) as Keras computes it without momentum:
 //

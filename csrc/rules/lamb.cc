@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyLamb (You et al., "Large batch optimization for deep learning: training BERT in 76 minutes",
 // 2020, algorithm 2), with Adam's bias corrections in the coefficients:
 //

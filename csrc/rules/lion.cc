@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyLion (Chen et al., "Symbolic discovery of optimization algorithms", 2023):
 //
 //   var -= lr * sign(m * beta1 + g * (1 - beta1))

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rules with running means of gradients and of their squares:
 //
 //   m += (g - m) * (1 - beta1)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyMomentum (Sutskever et al., "On the importance of initialization and momentum in deep
 // learning", 2013):
 //

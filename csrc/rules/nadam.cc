@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyNadam (Dozat, "Incorporating Nesterov momentum into Adam", 2016), as in Keras: `momentum`
 // and `momentum_next` are the scheduled first decays of this step and the next, `momentum_product`
 // the product of those up to this step.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyProximalGradientDescent:
 //
 //   var  = Shrink(var - delta * alpha, eta = alpha)

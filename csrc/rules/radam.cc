@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyRAdam (Liu et al., "On the variance of the adaptive learning rate and beyond", 2019). `sma`
 // is the length of the average that v is: rho_inf - 2 * t * beta2^t / (1 - beta2^t) at step t, with
 // rho_inf = 2 / (1 - beta2) - 1; `r` is the paper's, with that put in.

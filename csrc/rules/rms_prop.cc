@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyRMSProp (Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
 // 6e):
 //

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // SparseApplyRowWiseAdagrad: Adagrad with one accumulator per row, as recommender stacks use it to
 // save memory (Mudigere et al., "Software-hardware co-design for fast and scalable training of deep
 // learning recommendation models", 2022).

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // ApplyAddSign and ApplyPowerSign (Bello et al., "Neural optimizer search with reinforcement
 // learning", 2017):
 //

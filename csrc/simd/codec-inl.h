@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // How a stored type becomes the type that is computed in: one struct per DType.
 //
 // float32 and float64 are computed as they are. bfloat16 and float16 are computed in float32 and

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The only file that knows what differs between Highway versions (1.0.3 to 1.4) and targets.
 //
 // "-inl.h" means vector code: the file is compiled once per target, inside HWY_NAMESPACE.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // One function per target, indexed by TargetIndex(). For files that foreach_target.h compiles once
 // per target, in the part that is compiled once.
 #pragma once

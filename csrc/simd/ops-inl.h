@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The words that rules are written in: arithmetic of vectors with scalars, and the few functions
 // whose meaning at zero and NaN matters.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // pow(x, y) for a vector x and one scalar y, as 2^(y * log2(x)), the same bits on every target.
 //
 // float32 goes through float64 with polynomials just long enough (within 0.51 ulp); float64 keeps

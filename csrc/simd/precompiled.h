@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // What every kernel's file includes before anything is compiled per instruction set. Precompiled:
 // reading it takes longer than compiling a small rule.
 #pragma once

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Rows of a table: fetched ahead of their use, and the occurrences of one in a batch.
 
 #if defined(SLOTWISE_SIMD_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Sums that have the same bits on every target.
 
 #if defined(SLOTWISE_SIMD_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)

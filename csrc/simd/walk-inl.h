@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The walk over a run of elements by vectors, the last ones smaller.
 
 #if defined(SLOTWISE_SIMD_WALK_INL_H_) == defined(HWY_TARGET_TOGGLE)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "core/group_tasks.h"
 #include "tables/tables.h"
 #include "core/targets.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scatter ops on floating-point rows: rules without slots or coefficients.
 
 #include "tables/tables.h"

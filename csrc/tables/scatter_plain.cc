@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The scatter ops on integers and complex numbers, and copying of any type.
 
 #include <complex>

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Operations on rows of a table that are no update rules: gather, pooling, coalescing, scattering.
 #pragma once
 

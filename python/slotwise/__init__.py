@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizer updates for arrays in place, with TensorFlow's semantics, at the speed of memory."""
 
 from slotwise import interop, optimizers, raw_ops, state

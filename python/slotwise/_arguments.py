@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments as what they are to be, or an error that says what was expected and what came."""
 
 from __future__ import annotations

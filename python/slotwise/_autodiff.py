@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradients of functions of variables, by the autograd package (``slotwise[autodiff]``)."""
 
 from __future__ import annotations

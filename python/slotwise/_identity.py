@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an array is known by: the memory that it is of, whichever object names it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Who may change or read the arrays of an optimizer: one thread at a time."""
 
 from __future__ import annotations

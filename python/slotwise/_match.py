@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What of a state fits where it is loaded, and what does not."""
 
 from __future__ import annotations

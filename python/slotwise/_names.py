@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variables by name: what whoever keeps state calls them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which arrays share memory with others."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a tape records: autograd's nodes, checked so that no gradient is lost without a word.
 
 To autograd a `Variable` is a box, whose content a tape decides. So its functions, and those that

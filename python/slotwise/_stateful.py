@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an optimizer provides whose state can be kept, and how whoever keeps it asks for it.
 
 An optimizer defines the hooks of `Stateful`. Others ask by the functions here, and know no hook: an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of rows: their memory, reading rows, and merging gradients of equal ids."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which rows of a variable were updated, for checkpoints that hold just those."""
 
 from __future__ import annotations

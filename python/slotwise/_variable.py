@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variables: named holders of arrays that optimizers update."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State from and to other libraries: Keras's lists of weights, PyTorch's state dicts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark runs without any peer, goes on where it stopped, and compares runs.
 
 What is tested is that, not speed: the runs are as short as they can be.

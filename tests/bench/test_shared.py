@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Busy processes end with what they were started for, whatever happens."""
 
 from __future__ import annotations

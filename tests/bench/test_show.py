@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a run shows: its first screen, and pages that are filled between marks."""
 
 from __future__ import annotations

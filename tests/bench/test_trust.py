@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark says when its figures must not be believed, by a load that is made up."""
 
 from __future__ import annotations

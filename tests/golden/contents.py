@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tensorflow.npz holds and how: for make_golden.py, which writes it, and test_golden.py.
 
 Needs neither TensorFlow nor slotwise.

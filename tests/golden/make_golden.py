@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes tensorflow.npz: what the real TensorFlow makes of small inputs, for test_golden.py.
 
     python tests/golden/make_golden.py

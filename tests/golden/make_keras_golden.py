@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes keras_legacy.npz and keras_current.npz: what Keras's own optimizers do.
 
 They are for test_keras_golden.py.

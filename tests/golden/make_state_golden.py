@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the state files that every later version must read.
 
     python tests/golden/make_state_golden.py API

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the golden state files hold: numbers that need no other source."""
 
 from __future__ import annotations

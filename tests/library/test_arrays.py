@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What counts as an array: NumPy's and its subclasses, buffers, DLPack tensors. All in place."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """scripts/check_arrows.py finds arrows that point up, and there are none."""
 
 from __future__ import annotations

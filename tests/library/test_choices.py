@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choices that the package makes when it calls the extension: one of a few strings each."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Docstrings, signatures and the stub say what the extension really does."""
 
 import doctest

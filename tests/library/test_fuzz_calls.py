@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls with odd arguments: done, or refused in our words, which changes nothing.
 
 A process of its own makes them, so that a crash is reported with the call that crashed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The small wrong changes of scripts/mutate.py can be made: their texts are in the tree."""
 
 from __future__ import annotations

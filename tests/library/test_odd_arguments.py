@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arguments of all kinds that are none: what errors say, and that nothing is changed or kept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Instruction sets and the configuration, from Python and from the environment."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers of threads, calls from several Python threads, locking, and fork."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """float16 and bfloat16 in memory: every pattern loaded, every kind of rounding stored."""
 
 from __future__ import annotations

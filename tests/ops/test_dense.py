@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every op against the reference: all dtypes, targets, sizes, places in memory, thread counts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input, for every op from one table: the error names op and argument; nothing is written."""
 
 from __future__ import annotations

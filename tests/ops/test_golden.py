@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the real TensorFlow made of small inputs (golden/make_golden.py), against what we make."""
 
 from __future__ import annotations

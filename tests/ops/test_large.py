@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """More elements than a 32-bit integer counts."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The vector pow that Ftrl needs when lr_power is not -0.5: its error, and what follows from it.
 
 With P(x) = x^-lr_power, ApplyFtrl on var 1, accum 0, linear 0 with lr 0 and multiply_linear_by_lr

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any shape, any strides of the gradient, any values and hyperparameters that there are."""
 
 from __future__ import annotations

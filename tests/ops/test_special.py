@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """NaN, infinities, signed zeros, subnormals, and the updates that have no value."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LAMB and Adafactor, whose steps depend on sums over the whole variable."""
 
 from __future__ import annotations

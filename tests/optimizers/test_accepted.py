@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which lists of gradients and variables optimizers take, and how they refuse others."""
 
 from __future__ import annotations

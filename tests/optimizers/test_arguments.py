@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What constructors accept, keep and refuse: every argument of every class by its kind."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What an UpdatePlan does around the rule: weight decay before it, moving averages after it."""
 
 from __future__ import annotations

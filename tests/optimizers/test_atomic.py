@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A step that is refused has written nothing, on every path; and steps are counted with it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory that changes between the steps of an optimizer, or under a call."""
 
 from __future__ import annotations

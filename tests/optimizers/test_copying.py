@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Copies of optimizers and variables: state follows, or the copy is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the optimizers of the current API promise besides the numbers.
 
 Those are in test_keras_golden.py.

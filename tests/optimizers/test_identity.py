@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A variable is known by the memory that is updated, whichever object names it."""
 
 from __future__ import annotations

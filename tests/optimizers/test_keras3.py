@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the current API has from Keras 3; parity/test_keras3_parity.py compares with it live."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Keras's own optimizers did (golden/make_keras_golden.py), against what ours do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the legacy optimizers promise besides the numbers (those: test_keras_golden.py)."""
 
 from __future__ import annotations

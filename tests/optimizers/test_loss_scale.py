@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """LossScaleOptimizer; its numbers are compared with Keras's in parity/test_keras_parity.py."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight decay and averages of optimizers of one's own are those of the optimizers built in."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """RectifiedAdam, by the formulas of TensorFlow Addons and of PyTorch, as these write them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What follows from the class and the description of an optimizer: names, docstring, rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Gradient tapes: every gradient is right, or there is an error."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """UpdatePlan: a list of variables in one call, sweeps of whole tables, and clipping."""
 
 from __future__ import annotations

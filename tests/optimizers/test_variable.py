@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Variables and gradient tapes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which rooms of the house `apply_gradients` goes through, and that it does not come back."""
 
 from __future__ import annotations

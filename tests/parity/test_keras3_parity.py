@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The current API against Keras 3, live: numbers, configs and lists of weights."""
 
 from __future__ import annotations

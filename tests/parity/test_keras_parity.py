@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimizers of both APIs against those of tf_keras, live, on random cases."""
 
 from __future__ import annotations

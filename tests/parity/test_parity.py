@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random cases through the real TensorFlow and through slotwise, live: `make parity`.
 
 PARITY_SEED and PARITY_CASES (per op and dtype) in the environment explore further.

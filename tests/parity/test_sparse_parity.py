@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sparse ops that TensorFlow has, live, with one intra-op thread (tensorflow_ops.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The loop of docs/keras.md: TensorFlow's gradients, our updates of NumPy weights."""
 
 from __future__ import annotations

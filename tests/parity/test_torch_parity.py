@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers that TensorFlow does not have, against PyTorch's own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a variable shares with tensors of other libraries, with the libraries themselves."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The grouping of ids: against np.unique, with ids made to be hard on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every sparse op against the reference: dtypes, targets, widths, meanings of repeated ids."""
 
 from __future__ import annotations

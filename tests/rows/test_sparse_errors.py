@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bad input of the sparse ops, from the table of the dense ones; nothing is written."""
 
 from __future__ import annotations

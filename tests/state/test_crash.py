@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Kills, a full disk, failing writes: the old state or the new one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State of the current API by name; see test_names.py for what both have in common."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Damaged files: an error that says where, or what was saved; never anything else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deltas: only touched rows are written, in order, on the right base."""
 
 from __future__ import annotations

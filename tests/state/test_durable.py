@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a save has put in place is on the disk: files first, then their folder, then the new name.
 
 A power cut cannot be tested here, and a killed process loses nothing that it gave to the kernel. So

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Steps, save, load in a new process, more steps: to the bit what steps without a stop give."""
 
 from __future__ import annotations

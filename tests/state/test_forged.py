@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forged files: an error that names file and tensor, or what the file says; at once."""
 
 from __future__ import annotations

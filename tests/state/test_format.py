@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files that are written: what safetensors makes of them, and what is read back."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State files of earlier versions are read, to the bit."""
 
 from __future__ import annotations

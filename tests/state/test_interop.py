@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of weights and state dicts of other libraries; the real ones are in tests/parity."""
 
 from __future__ import annotations

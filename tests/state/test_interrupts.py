@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ctrl-C, also twice: no thread, descriptor or file outlives the call, and no state is lost."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What others have in a folder stays; what dead processes left goes; few files are open."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of checkpoints: steps, what is latest, what is removed, and who else is there."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A checkpoint is of one moment: beside threads that train, assign, save and fork."""
 
 from __future__ import annotations

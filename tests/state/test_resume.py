@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Going on with more, fewer or other variables than were saved, and what is said of it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables in files: as arrays, and larger than the memory that a process may have."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ids that are hard on whatever groups them."""
 
 from __future__ import annotations

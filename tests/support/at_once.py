@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work that several threads do at once."""
 
 from __future__ import annotations

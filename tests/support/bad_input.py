@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of bad input: everything that can be wrong with an argument, and its exception."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of the benchmark that were never made: the load of others, and ratios, as they are given."""
 
 from __future__ import annotations

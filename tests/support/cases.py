@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters that suites share, and rows that one case of pytest goes through.
 
 A case takes pytest a few milliseconds where a call takes a few microseconds: so dtypes, shapes and

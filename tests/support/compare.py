@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Comparing floating-point arrays: by bits and by distance."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Objects that export memory as other libraries do, made by hand.
 
 NumPy's own DLPack export knows no bfloat16 and no other device; these do.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls of public functions with odd arguments: each is done, or refused in words of ours.
 
     python -m support.fuzz_calls SEED COUNT FOLDER [FIRST]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs of Keras's optimizers: configurations, problems, and how one is run in any library.
 
 A library is a module with `optimizer`, `schedule`, `variable`, `gradient`, `slices` and `value`:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random schedules and arguments of Keras's optimizers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras 3's optimizers; see keras_cases.py. Needs keras, with TensorFlow."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras's optimizers as slotwise has them; see keras_cases.py."""
 
 from __future__ import annotations

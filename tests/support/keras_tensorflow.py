@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keras's own optimizers; see keras_cases.py. Needs TensorFlow and tf_keras."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays at a chosen place in memory, with something around them that must not be touched."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The table of ops that every test iterates over: one row per op.
 
 A new op is one new row here and one function in reference.py.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimizers of both APIs, as parameters of tests, and what they hold."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Updating tables of arrays by an UpdatePlan."""
 
 from __future__ import annotations

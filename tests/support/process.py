@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Code that runs in an interpreter of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What each op computes, written once in plain NumPy: the oracle of the test-suite.
 
 A rule receives its arrays and hyperparameters as `Vec`s and returns the new (var, *slots).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sparse op of every row of the table in ops.py that has one: arguments, calls, results."""
 
 from __future__ import annotations

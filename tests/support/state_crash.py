@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saves again and again, and is killed: `python -m support.state_crash FOLDER KILLS SEED`.
 
 It ends with 1 if anything but a whole state, the last one known or the next, was found; if a file

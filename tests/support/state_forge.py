@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Forged checkpoints, opened in every way: `python -m support.state_forge FOLDER COUNT SEED`.
 
 Whoever forges a file can make its checksums, too. It ends with 1 if an opening gave anything but a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training runs that stop and go on in another process: `python -m support.state_runs STEP FOLDER`.
 
 STEP is "begin", or anything else to go on.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """How far our results may be from TensorFlow's, and whether they are."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs an op of the table through TensorFlow. Only for make_golden.py and the parity tests."""
 
 from __future__ import annotations

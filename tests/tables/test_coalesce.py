@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """slotwise.coalesce: distinct ids in order of first appearance, and the sums of their gradients."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """slotwise.gather and gather_pooled, against NumPy's indexing and sums in order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scatter ops against NumPy, one entry after the other: all dtypes, targets, shapes of ids."""
 
 from __future__ import annotations

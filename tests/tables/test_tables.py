@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """slotwise.zeros, empty and full: what they take as a shape, and the memory they return."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Optimizers with state: Keras's classes, over the kernels of `slotwise.raw_ops`.
 
 These are the classes of Keras since TensorFlow 2.11; those before it are in `legacy`.

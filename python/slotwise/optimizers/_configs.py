@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configs of optimizers, one or several by name: as plain data, and what differs."""
 
 from __future__ import annotations

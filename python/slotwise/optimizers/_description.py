@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The declarative description of an optimizer, from which each API makes its classes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Docstrings of the optimizers: the paragraphs that they share, filled in at import.
 
 A class with a description writes ``{{learning_rate}}`` and ``{{common}}`` among its arguments, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of (gradient, variable) pairs: what is accepted, leaving out what is missing, clipping."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kinds of arguments: what a value may be, how it is kept, and what the error says of others.
 
 Every argument of every constructor has one, and so has what is assigned to its attribute later.

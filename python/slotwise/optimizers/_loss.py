@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recording a loss, to differentiate it."""
 
 from __future__ import annotations

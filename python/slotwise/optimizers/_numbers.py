@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hyperparameters as numbers of the type that is computed in."""
 
 from __future__ import annotations

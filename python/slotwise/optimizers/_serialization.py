@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Objects with a config as plain data, in Keras's formats, and back. No code is ever loaded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constructors with the signatures that descriptions tell."""
 
 from __future__ import annotations

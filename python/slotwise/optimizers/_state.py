@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays that belong to an optimizer: their initial values, and the variables they belong to."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of an optimizer by name, for either API: what checkpoints hold."""
 
 from __future__ import annotations

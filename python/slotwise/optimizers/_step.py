@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One step of an optimizer with a description, of either API: one call into the extension.
 
 A step is prepared once for a list of variables, and found again by their memory (`Steps`). To make

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What a sparse gradient changes, for every optimizer."""
 
 from __future__ import annotations

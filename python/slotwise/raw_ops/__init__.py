@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's training ops for arrays in place.
 
 Every function has the name, the arguments and the defaults of its TensorFlow op, under both of

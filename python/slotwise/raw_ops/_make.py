@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the functions of the ops from `_table.py` and the extension's registry.
 
 They are ordinary functions, compiled from two lines of source each: a call costs what it would if

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The training ops, an entry per rule: what they are called with, and what their docstrings say.
 
 An entry has what a reader of `help(raw_ops.ApplyAdam)` sees and the extension does not know. The

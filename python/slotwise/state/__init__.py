@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State on disk: checkpoints, deltas, and tables in files. See docs/state.md."""
 
 from slotwise._match import Report

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checksums of chunks of tensors, and of text that carries its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Regular files, opened for reading: a pipe of that name is not waited for."""
 
 from __future__ import annotations

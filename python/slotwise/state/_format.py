@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The header of a safetensors file: made and read, and never trusted. See docs/state.md."""
 
 from __future__ import annotations

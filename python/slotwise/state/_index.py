@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The index of a folder: which file a tensor is in. Made and read, and never trusted."""
 
 from __future__ import annotations

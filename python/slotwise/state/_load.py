@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loading checkpoints, by name, after they were verified."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A folder of checkpoints, the latest few of which are kept."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes of arrays, piece by piece: those to write, and those to fill."""
 
 from __future__ import annotations

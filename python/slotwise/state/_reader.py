@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors of a checkpoint: found, verified, and read."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Saving checkpoints: whole ones, and those of touched rows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One moment of optimizers and variables: what a checkpoint is of, while no step comes between."""
 
 from __future__ import annotations

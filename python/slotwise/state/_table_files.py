@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables in files, larger than memory."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Work in threads, which no interrupt cuts short: chunks of tensors, and what has descriptors."""
 
 from __future__ import annotations

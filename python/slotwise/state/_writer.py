@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tensors written into safetensors files, in a stream."""
 
 from __future__ import annotations

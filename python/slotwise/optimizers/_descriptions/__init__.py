@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each optimizer as the legacy and the current API have it: what they share, and where they differ.
 
 Hyperparameters of the legacy API are variables of float32. Those of the current API are rounded

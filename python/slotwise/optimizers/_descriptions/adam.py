@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adam, and AdamW, which is Adam with a weight decay."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lamb, which Keras has since version 3."""
 
 from __future__ import annotations

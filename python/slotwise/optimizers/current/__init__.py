@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimizers of ``tf_keras.optimizers``, TensorFlow's since 2.11, and more.
 
 Use them as `slotwise.optimizers.Adam` and so on.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What is done to gradients before an update: unscaling, and adding up those of several calls."""
 
 from __future__ import annotations

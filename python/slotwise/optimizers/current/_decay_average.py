@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weight decay and moving averages of optimizers whose update is written in Python.
 
 The extension computes both, as in the pass of the optimizers built in. All are checked before the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steps of the current API's optimizers with a description."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What Keras 3, ``tf.keras`` since TensorFlow 2.16, has otherwise: configs and lists of weights."""
 
 from __future__ import annotations

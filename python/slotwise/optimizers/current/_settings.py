@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The settings of the current API's optimizers, and what a step reads of them.
 
 The learning rate is one float32 number, or a schedule.

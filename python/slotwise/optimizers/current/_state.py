@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State of the current API: a list of variables, known beforehand, and what belongs to them."""
 
 from __future__ import annotations

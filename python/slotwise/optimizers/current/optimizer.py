@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base class of the current API: settings, and the steps of an update."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The optimizers of ``tf.keras.optimizers.legacy``, and of TensorFlow before 2.11."""
 
 # Written by scripts/make_stub.py.

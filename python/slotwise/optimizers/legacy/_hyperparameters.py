@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hyperparameters of the legacy API: numbers that may change, as attributes."""
 
 from __future__ import annotations

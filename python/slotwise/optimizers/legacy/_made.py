@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the legacy API makes of a description: the constructor, slots and config."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State of the legacy API: the count of iterations and the slots, as a list of weights."""
 
 from __future__ import annotations

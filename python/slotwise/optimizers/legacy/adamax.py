@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Adamax."""
 
 from __future__ import annotations

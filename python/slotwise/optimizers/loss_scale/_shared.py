@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A loss scale around an optimizer: what both APIs share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Learning rates that depend on the step."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Cosine decay, with a warm-up or with restarts."""
 
 from __future__ import annotations
