@@ -18,6 +18,7 @@ from slotwise import _core, optimizers, raw_ops
 from slotwise.raw_ops import _make
 
 PACKAGE = Path(__file__).parents[1] / "python" / "slotwise"
+LICENSE = "# SPDX-License-Identifier: Apache-2.0\n"
 
 HEAD = '''"""Compiled kernels of slotwise (written by scripts/make_stub.py)."""
 
@@ -168,13 +169,14 @@ def classes(module: ModuleType) -> list[str]:
 
 def files() -> dict[Path, str]:
     apis = optimizers.current, optimizers.legacy
-    return {
+    texts = {
         **{Path(inspect.getfile(api)): exports(api) for api in apis},
         PACKAGE / "_core.pyi": extension(),
         PACKAGE / "raw_ops" / "dense.pyi": ops(raw_ops.dense, _make.dense_ops()),
         PACKAGE / "raw_ops" / "scatter.pyi": ops(raw_ops.scatter, _make.scatter_ops()),
         PACKAGE / "raw_ops" / "sparse.pyi": ops(raw_ops.sparse, _make.sparse_ops()),
     }
+    return {path: LICENSE + text for path, text in texts.items()}
 
 
 if __name__ == "__main__":

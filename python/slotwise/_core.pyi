@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compiled kernels of slotwise (written by scripts/make_stub.py)."""
 
 from typing import Any, TypeVar

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's dense training ops. The package says what holds for all of them."""
 
 # Written by scripts/make_stub.py.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's scatter ops: rows of an array combined with updates, in place.
 
     row = ref[indices[i]];  row = row <op> updates[i]        in the order of the flattened indices

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorFlow's sparse training ops: updates of the rows of a table that a batch touched.
 
 The rule of every op is that of its dense op, applied to a row: the same formula, the same bits. The
