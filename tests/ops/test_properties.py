@@ -91,6 +91,9 @@ def cases(draw: st.DrawFn) -> Case:
         assume(np.float32(hyper["lr"]) >= np.finfo(np.float32).tiny)
     if "beta2_power" in hyper:
         hyper["beta2_power"] = min(hyper["beta2_power"], 1.0)
+    if "sma_threshold" in hyper:
+        hyper["sma_threshold"] = abs(hyper["sma_threshold"])
+        assume(np.float32(hyper["sma_threshold"]) > 0)
     return case.but(**hyper)
 
 

@@ -56,6 +56,11 @@ _new_capsule.restype = ctypes.py_object
 _new_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
+# What consumers may still give back, for as long as the process lives: the garbage collector must
+# not take a deleter before it is called.
+_exported: list[Tensor] = []
+
+
 @dataclass
 class Tensor:
     """A tensor over the memory of an array, as a library of before DLPack 1.0 exports it."""
@@ -107,6 +112,7 @@ class Tensor:
 
     def _capsule(self, managed: ctypes.Structure, name: bytes) -> Any:
         self._alive += [managed, name]
+        _exported.append(self)
         return _new_capsule(ctypes.addressof(managed), name, None)
 
 
