@@ -385,11 +385,14 @@ def build() -> Path:
         (VENV / "made").touch()
     environment = {**os.environ, "PATH": f"{VENV / 'bin'}:{os.environ['PATH']}"}
     if not (BUILD / "build.ninja").exists():
+        command = [str(VENV / "bin" / "python"), "-m", "pybind11", "--cmakedir"]
+        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
         options = [
             *("-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release", "-DSKBUILD_PROJECT_VERSION=0"),
             "-DCMAKE_CXX_FLAGS_RELEASE=-O1",  # the same bits, sooner
             "-DSLOTWISE_LEAVE_OUT=HWY_AVX3;HWY_SSE4",
             f"-DPython_EXECUTABLE={VENV / 'bin' / 'python'}",
+            f"-Dpybind11_DIR={found}",
         ]
         command = ["cmake", "-S", str(TREE), "-B", str(BUILD), *options]
         subprocess.run(command, check=True, env=environment)
