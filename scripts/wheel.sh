@@ -8,7 +8,7 @@ set -euo pipefail
 log=build/wheel.log
 rm -rf build/wheel
 mkdir -p build/wheel
-echo "Building slotwise: a compiler takes 3 to 5 minutes on two cores, less where there are more."
+echo "Building slotwise: a compiler takes about 4 minutes on two cores, less where there are more."
 started=$SECONDS
 if ! "$1" -m pip --disable-pip-version-check -v wheel --no-deps -w build/wheel . </dev/null 2>&1 |
     tee "$log" |
