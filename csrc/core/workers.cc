@@ -2,6 +2,7 @@
 #include "core/workers.h"
 
 #if defined(__unix__) || defined(__APPLE__)
+#include <sched.h>
 #include <signal.h>
 #endif
 
@@ -23,25 +24,55 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// How an active wait ended: what was waited for is done; or time was up, or others want the core.
+enum class Ended : uint8_t { kDone, kAlone, kAmongOthers };
+
 // Waits actively: a moment, whatever else wants the core, then for as long as nothing does, up to a
-// limit. Returns whether it is done.
+// limit.
 template <class Done>
-bool Spin(const Done& is_done) {
+Ended Spin(const Done& is_done) {
   constexpr auto kAnyway = std::chrono::microseconds(20), kAtMost = std::chrono::microseconds(1000);
   constexpr auto kYielded =
       std::chrono::microseconds(20);  // to somebody: else it takes one or less
   const Clock::time_point begin = Clock::now();
   for (;;) {
     for (int i = 0; i < 64; ++i) {
-      if (is_done()) return true;
+      if (is_done()) return Ended::kDone;
       hwy::Pause();
     }
     const Clock::time_point before = Clock::now();
     if (before - begin < kAnyway) continue;
     std::this_thread::yield();
     const Clock::time_point after = Clock::now();
-    if (after - begin > kAtMost || after - before > kYielded) return is_done();
+    if (is_done()) return Ended::kDone;
+    if (after - before > kYielded) return Ended::kAmongOthers;
+    if (after - begin > kAtMost) return Ended::kAlone;
   }
+}
+
+// The core that this thread is on, if the system says so; else -1.
+int ThisCore() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Goes to another core if this thread is on `core`, where it may stay if nobody is on the others.
+void Leave(int core) {
+#if defined(__linux__)
+  cpu_set_t allowed;
+  if (core < 0 || sched_getcpu() != core) return;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<size_t>(core), &others);
+  if (sched_setaffinity(0, sizeof(others), &others) == 0) {
+    sched_setaffinity(0, sizeof(allowed), &allowed);
+  }
+#else
+  (void)core;
+#endif
 }
 
 // One call's tasks. It lives on the caller's stack, until the last of its helpers has left.
@@ -71,7 +102,7 @@ class Job {
     const auto is_alone = [&] {
       return (helpers_.load(std::memory_order_acquire) & ~kSleeps) == 0;
     };
-    if (Spin(is_alone)) return;
+    if (Spin(is_alone) == Ended::kDone) return;
     std::unique_lock<std::mutex> lock(mutex_);
     helpers_.fetch_or(kSleeps, std::memory_order_acq_rel);
     left_.wait(lock, is_alone);
@@ -115,6 +146,7 @@ class Worker {
       return false;
     }
     if (sleeps_.load()) {
+      callers_core_.store(ThisCore(), std::memory_order_relaxed);
       {
         const std::lock_guard<std::mutex> lock(mutex_);
       }  // until it really does
@@ -147,16 +179,28 @@ class Worker {
 
   void Wait() {
     const auto has_job = [&] { return job_.load() != nullptr; };
-    if (Spin(has_job)) return;
+    const Ended ended = Spin(has_job);
+    if (ended == Ended::kDone) return;
+    const int callers = callers_core_.load(std::memory_order_relaxed);
+    if (ended == Ended::kAmongOthers && ThisCore() != callers) crowded_ = Clock::now();
     std::unique_lock<std::mutex> lock(mutex_);
     sleeps_.store(true);
-    wake_.wait(lock, has_job);
+    // Once: who comes too late for the job that woke it waits actively for the next one.
+    if (!has_job()) wake_.wait(lock);
     sleeps_.store(false);
+    lock.unlock();
+    // The system likes to wake a thread on the core of who wakes it. There it would get its turn
+    // when the caller has done everything alone. But if others wanted another core just now, a task
+    // that is begun there would wait for them.
+    constexpr auto kRecently = std::chrono::milliseconds(100);
+    if (Clock::now() - crowded_ > kRecently) Leave(callers_core_.load(std::memory_order_relaxed));
   }
 
   const size_t index_;
   alignas(64) std::atomic<Job*> job_{nullptr};  // not begun; or Busy()
   std::atomic<bool> sleeps_{false};
+  std::atomic<int> callers_core_{-1};  // of the one who woke it
+  Clock::time_point crowded_{};        // when it last met others on another core; its own
   std::mutex mutex_;
   std::condition_variable wake_;
 };
