@@ -69,11 +69,33 @@ macro(slotwise_fetch_highway)
   set(HWY_FORCE_STATIC_LIBS ON CACHE INTERNAL "")
   set(BUILD_TESTING OFF CACHE INTERNAL "")
   FetchContent_MakeAvailable(highway)
+
+  # What the sources say of themselves: a folder may have been left by an earlier release.
+  file(READ "${highway_SOURCE_DIR}/hwy/base.h" highway_header)
+  file(READ "${highway_SOURCE_DIR}/hwy/highway.h" highway_other)
+  string(APPEND highway_header "${highway_other}")
+  set(highway_found "")
+  foreach(part MAJOR MINOR PATCH)
+    string(REGEX MATCH "define HWY_${part} +([0-9]+)" ignored "${highway_header}")
+    list(APPEND highway_found ${CMAKE_MATCH_1})
+  endforeach()
+  list(JOIN highway_found "." highway_found)
+  if(
+    highway_SOURCE_DIR STREQUAL highway_folder
+    AND NOT highway_found STREQUAL SLOTWISE_HIGHWAY_VERSION
+  )
+    message(
+      FATAL_ERROR
+      "${highway_folder}: expected Highway ${SLOTWISE_HIGHWAY_VERSION}, got ${highway_found}. "
+      "Remove the folder; the build finds another Highway, or says how to."
+    )
+  endif()
 endmacro()
 
 if(SKBUILD_STATE STREQUAL "sdist")
   slotwise_fetch_highway()
   if(NOT highway_SOURCE_DIR STREQUAL highway_folder)
+    file(REMOVE_RECURSE "${highway_folder}")
     file(
       COPY
         "${highway_SOURCE_DIR}/CMakeLists.txt"
@@ -101,12 +123,13 @@ else()
   slotwise_fetch_highway()
   add_library(hwy::hwy ALIAS hwy)
   set_target_properties(hwy PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
-  # Who passes the wheel on passes Highway on.
-  install(
-    FILES "${highway_SOURCE_DIR}/LICENSE"
-    DESTINATION "${SKBUILD_METADATA_DIR}/licenses/highway"
-  )
-  set(hwy_VERSION ${SLOTWISE_HIGHWAY_VERSION})
+  if(SKBUILD) # who passes the wheel on passes Highway on
+    install(
+      FILES "${highway_SOURCE_DIR}/LICENSE"
+      DESTINATION "${SKBUILD_METADATA_DIR}/licenses/highway"
+    )
+  endif()
+  set(hwy_VERSION ${highway_found})
   set(SLOTWISE_HIGHWAY_LINKAGE "bundled")
   message(STATUS "Highway ${hwy_VERSION}: ${highway_SOURCE_DIR}, linked statically")
 endif()

@@ -59,7 +59,7 @@ int ThisCore() {
 #endif
 }
 
-// Goes to another core if this thread is on `core`, where it may stay if nobody is on the others.
+// Moves this thread to another core if it is on `core`. It may still run on any core afterwards.
 void Leave(int core) {
 #if defined(__linux__)
   cpu_set_t allowed;
