@@ -86,6 +86,36 @@ def test_affinity_of_today() -> None:
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux's")
+def test_workers_may_run_on_the_cores_that_they_were_given() -> None:
+    """Also after they have left the core of who woke them."""
+    code = """
+        import os, time, numpy as np, slotwise
+        from slotwise import raw_ops
+        var, delta = np.ones(1 << 18, np.float32), np.zeros(1 << 18, np.float32)
+        slotwise.set_num_threads(3)
+        def cores():
+            return {int(x): os.sched_getaffinity(int(x)) for x in os.listdir("/proc/self/task")}
+        def run():
+            for _ in range(80):
+                for _ in range(5):
+                    raw_ops.ApplyGradientDescent(var, 1.0, delta)
+                time.sleep(0.005)  # after which they sleep
+        run()
+        first = cores()
+        assert len(first) >= 3, first
+        run()
+        assert cores() == first
+        workers, least = first.keys() - {os.getpid()}, min(os.sched_getaffinity(0))
+        for worker in workers:
+            os.sched_setaffinity(worker, {least})
+        run()
+        assert all(os.sched_getaffinity(worker) == {least} for worker in workers)
+    """
+    run = python(textwrap.dedent(code), OPENBLAS_NUM_THREADS="1")
+    assert run.returncode == 0, run.stderr
+
+
 @pytest.mark.parametrize("count", [2, 3, 9])
 def test_a_call_waits_for_no_core(count: int) -> None:
     """Each part is done once, with more threads than cores and others that are busy."""
