@@ -13,7 +13,8 @@ namespace slotwise {
 namespace {
 
 // Returns the rows in order of first appearance, their sums, and the plan that has the inverse.
-py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t num_rows) {
+py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t num_rows,
+                       bool exact) {
   constexpr const char* kOp = "coalesce";
   RowsArgument rows(kOp, "ids", ids_object, num_rows, Bounds::kRaise);
   rows.RequireRankOne();
@@ -31,8 +32,8 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
   CoalesceCall call{};
   call.dtype = grads.dtype();
   call.width = grads.width();
-  call.grad = grads.data();
-  call.grad_stride = grads.RowStride();
+  call.gradients = {grads.data(), grads.RowStride(), nullptr};
+  call.duplicates = exact ? Duplicates::kExact : Duplicates::kSum;
   call.groups = groups.view();
   call.places = places.data();
   call.out = DataOf(sums);

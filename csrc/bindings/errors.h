@@ -18,14 +18,15 @@ namespace slotwise {
 
 inline std::string TypeName(pybind11::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
-inline void RequireTuple(const char* op, const char* argument, size_t size,
-                         pybind11::handle object) {
+inline pybind11::tuple RequireTuple(const char* op, const char* argument, size_t size,
+                                    pybind11::handle object) {
   const std::string expected = "a tuple of " + std::to_string(size);
   if (PyTuple_Check(object.ptr()) == 0) {
     Fail(PyExc_TypeError, op, argument, expected, TypeName(object));
   }
   const auto got = static_cast<size_t>(PyTuple_GET_SIZE(object.ptr()));
   if (got != size) Fail(PyExc_ValueError, op, argument, expected, "one of " + std::to_string(got));
+  return pybind11::reinterpret_borrow<pybind11::tuple>(object);
 }
 
 // What str() makes of an object, with escapes for what UTF-8 lacks; its type if it has no text.

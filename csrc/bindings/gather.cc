@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a table by their ids, as they are or pooled by bags.
+// Rows of a table by their ids.
 
-#include <optional>
-
-#include "bindings/choices.h"
 #include "bindings/module.h"
 #include "bindings/row_plan.h"
 #include "bindings/table_array.h"
@@ -50,63 +47,8 @@ py::object GatherRows(py::handle table_object, py::handle ids_object,
   return out;
 }
 
-py::object PoolRows(py::handle table_object, py::handle ids_object, py::handle offsets_object,
-                    const py::object& weights, py::handle mode_name) {
-  constexpr const char* kOp = "gather_pooled";
-  const auto mode =
-      static_cast<Pooling>(ParseChoice(kOp, "mode", mode_name, {"sum", "mean", "sqrtn"}));
-  const ArrayArgument table(kOp, "table", table_object);
-  table.RequireRows();
-  table.RequireContiguous();
-  const IntegerArray ids(kOp, "ids", ids_object);
-  RequireInside(ids, table.dim(0));
-  const IntegerArray offsets(kOp, "offsets", offsets_object);  // with the end appended
-  const size_t bags = offsets.count() - 1;
-  const RowIds bounds = offsets.ids();
-  if (!bounds.is_int64 || bounds.count == 0 || bounds[0] != 0 ||
-      bounds[bags] != static_cast<int64_t>(ids.count())) {
-    Fail(PyExc_ValueError, kOp, "offsets", "them to end with the number of ids",
-         "another number: the ids' shape is not what it says");
-  }
-  std::optional<ArrayArgument> factors;
-  if (!weights.is_none()) {
-    factors.emplace(kOp, "weights", weights);
-    factors->RequireShape({static_cast<npy_intp>(ids.count())}, " like ids");
-    const bool is_wide = table.dtype() == DType::kF64;
-    if (factors->dtype() != (is_wide ? DType::kF64 : DType::kF32) ||
-        !factors->Has(NPY_ARRAY_CARRAY_RO)) {
-      Fail(PyExc_TypeError, kOp, "weights", "them in the type that is computed in", "others");
-    }
-  }
-  const py::object out = NewLike(table, table.ShapeOfRows(bags));
-  PooledCall call{};
-  call.dtype = table.dtype();
-  call.width = table.width();
-  call.table = table.data();
-  call.rows = static_cast<size_t>(table.dim(0));
-  call.ids = ids.ids();
-  call.weights = factors ? factors->data() : nullptr;
-  call.offsets = static_cast<const int64_t*>(offsets.data());
-  call.bags = bags;
-  call.mode = mode;
-  call.out = DataOf(out);
-  if (table.dim(0) == 0) {  // all bags are empty
-    PyArray_FILLWBYTE(reinterpret_cast<PyArrayObject*>(out.ptr()), 0);
-    return out;
-  }
-  {
-    const py::gil_scoped_release release;
-    GatherPooled(call);
-  }
-  RequireInside(ids, table.dim(0));  // still: another thread may have changed them
-  return out;
-}
-
 }  // namespace
 
-void BindGather(py::module_& module) {
-  module.def("gather", &GatherRows);
-  module.def("gather_pooled", &PoolRows);
-}
+void BindGather(py::module_& module) { module.def("gather", &GatherRows); }
 
 }  // namespace slotwise

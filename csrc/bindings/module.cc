@@ -12,6 +12,7 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindSparseOps(module);
   slotwise::BindScatter(module);
   slotwise::BindGather(module);
+  slotwise::BindBags(module);
   slotwise::BindCoalesce(module);
   slotwise::BindMemory(module);
   slotwise::BindDecayAverage(module);

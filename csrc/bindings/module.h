@@ -6,6 +6,7 @@
 
 namespace slotwise {
 
+void BindBags(pybind11::module_& module);
 void BindClip(pybind11::module_& module);
 void BindCoalesce(pybind11::module_& module);
 void BindDecayAverage(pybind11::module_& module);

@@ -96,7 +96,7 @@ Settings::Settings(const char* op, const RuleSpec& spec, bool is_sparse, DType d
   }
   use_locking = ParseAttr(op, "use_locking", *next);
   hypers = ParseHypers(op, spec.hypers, is_sparse, attrs[0], dtype, args);
-  for (double& hyper : hypers) hyper = Rounded(dtype, hyper);
+  for (size_t i = 0; spec.hypers[i].name != nullptr; ++i) hypers[i] = Rounded(dtype, hypers[i]);
 }
 
 }  // namespace slotwise

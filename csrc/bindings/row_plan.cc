@@ -8,6 +8,7 @@
 #include "bindings/choices.h"
 #include "bindings/errors.h"
 #include "bindings/module.h"
+#include "core/threads.h"
 
 namespace py = pybind11;
 
@@ -89,12 +90,11 @@ Bounds ParseBounds(const char* op, py::handle object) {
 
 Duplicates ParseDuplicates(const char* op, py::handle object) {
   return static_cast<Duplicates>(
-      ParseChoice(op, "duplicates", object, {"sequential", "sum", "error"}));
+      ParseChoice(op, "duplicates", object, {"sequential", "sum", "error", "exact"}, ", "));
 }
 
-RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, int64_t num_rows,
-                           Bounds bounds)
-    : op_(op), name_(name) {
+RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, int64_t num_rows)
+    : op_(op), name_(name), num_rows_(num_rows) {
   if (py::isinstance<RowGroups>(object)) {
     groups_ = &GroupsOf(op, name, object);
     if (groups_->num_rows() != num_rows) {
@@ -107,14 +107,40 @@ RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, 
   if (ids.count() > std::numeric_limits<uint32_t>::max() - 1) {
     Fail(PyExc_ValueError, op, name, "fewer than 2^32 - 1 ids", std::to_string(ids.count()));
   }
+}
+
+void RowsArgument::GroupAll(const std::vector<RowsArgument*>& all, Bounds bounds) {
+  std::vector<RowsArgument*> few;  // so few ids that one thread groups them
+  size_t ids = 0;
   {
     const py::gil_scoped_release release;
-    groups_ = &own_.emplace(ids.ids(), num_rows);
+    for (RowsArgument* rows : all) {
+      if (!rows->ids_) continue;
+      if (rows->count() < RowGroups::kMinIdsForThreads && all.size() > 1) {
+        few.push_back(rows);
+        ids += rows->count();
+      } else {
+        rows->Group();
+      }
+    }
+    const size_t min_few = few.size() * RowGroups::kMinIdsPerPart / std::max(size_t{1}, ids) + 1;
+    ParallelFor(
+        {few.size(), min_few, 0, 1},
+        [](const void* context, size_t begin, size_t end) {
+          const auto& part = *static_cast<const std::vector<RowsArgument*>*>(context);
+          for (size_t i = begin; i < end; ++i) part[i]->Group();
+        },
+        &few);
   }
-  if (bounds == Bounds::kRaise && groups_->first_outside()) {
-    ids.FailOutside(*groups_->first_outside(), num_rows);
+  if (bounds == Bounds::kSkip) return;
+  for (const RowsArgument* rows : all) {
+    if (rows->own_ && rows->own_->first_outside()) {
+      rows->ids_->FailOutside(*rows->own_->first_outside(), rows->num_rows_);
+    }
   }
 }
+
+void RowsArgument::Group() { groups_ = &own_.emplace(ids_->ids(), num_rows_); }
 
 void RowsArgument::RequireRowForEach(const NamedArray& rows, const NamedArray& table) const {
   rows.RequireShape(table.ShapeOfRows(count()), ", a row for each of indices");

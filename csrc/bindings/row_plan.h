@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "bindings/arrays.h"
 #include "core/row_groups.h"
@@ -21,10 +22,17 @@ Duplicates ParseDuplicates(const char* op, pybind11::handle object);
 class RowsArgument {
  public:
   RowsArgument(const char* op, const char* name, pybind11::handle object, int64_t num_rows,
-               Bounds bounds);
+               Bounds bounds)
+      : RowsArgument(op, name, object, num_rows) {
+    GroupAll({this}, bounds);
+  }
+
+  // Ids that are not grouped yet: `GroupAll` does that, for several tables at a time.
+  RowsArgument(const char* op, const char* name, pybind11::handle object, int64_t num_rows);
+  static void GroupAll(const std::vector<RowsArgument*>& all, Bounds bounds);
 
   const RowGroups& groups() const { return *groups_; }
-  size_t count() const { return groups_->id_count(); }
+  size_t count() const { return ids_ ? ids_->count() : groups_->id_count(); }
 
   // The groups, which were made of an array; they cannot be used here any more.
   RowGroups ReleaseGroups() { return std::move(*own_); }
@@ -39,11 +47,14 @@ class RowsArgument {
   void RequireDistinct() const;
 
  private:
+  void Group();
+
   const char* op_;
   const char* name_;
+  int64_t num_rows_;
   std::optional<IntegerArray> ids_;
   std::optional<RowGroups> own_;
-  const RowGroups* groups_;
+  const RowGroups* groups_ = nullptr;
 };
 
 // An int64 array of the rows of `groups`, which come in this order.

@@ -116,10 +116,6 @@ const char* Requirement(Range range) {
   }
 }
 
-double Rounded(DType dtype, double number) {
-  return dtype == DType::kF64 ? number : static_cast<float>(number);
-}
-
 double ParseHyper(const char* op, const char* name, Range range, bool is_scaled, DType dtype,
                   py::handle object) {
   if (range == Range::kInteger) return ParseInteger(op, name, object);

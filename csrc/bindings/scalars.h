@@ -12,7 +12,9 @@ namespace slotwise {
 const char* Requirement(Range range);
 
 // The number, rounded to the type that `dtype` is computed in.
-double Rounded(DType dtype, double number);
+inline double Rounded(DType dtype, double number) {
+  return dtype == DType::kF64 ? number : static_cast<float>(number);
+}
 
 // The value, not rounded; raises if what it is rounded to is not in `range`. What is subnormal then
 // comes as zero. `is_scaled` is the rule's attribute that Range::kPositiveOrScaled asks about.

@@ -86,14 +86,12 @@ py::object ScatterRows(py::handle op_name, py::object var_object, py::handle ind
     if (op == Scatter::kUpdate) {
       ScatterCopy(row_bytes, is_scalar ? 0 : row_bytes, call);
     } else if (floats) {
-      SparseCall sparse{};
-      sparse.dtype = *floats;
-      sparse.width = width;
-      sparse.var = call.var;
-      sparse.grad = call.updates;
-      sparse.grad_stride = stride;
-      sparse.groups = groups;
-      ScatterFloats(op, sparse);
+      SparseTable table{};
+      table.width = width;
+      table.var = call.var;
+      table.gradients = {call.updates, stride, nullptr};
+      table.groups = groups;
+      ScatterFloats(op, {*floats, 1, &table, Duplicates::kSequential, nullptr, nullptr});
     } else {
       ScatterPlain(op, *plain, call);
     }

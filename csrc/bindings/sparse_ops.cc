@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sparse op of every rule that has one:
 //   SparseApply<rule>(var, slots..., grad, hyperparameters..., attributes..., use_locking, indices,
-//                     duplicates, bounds) -> var, or how many ids were skipped
+//                     duplicates, bounds, bags) -> var, or how many ids were skipped
 
+#include <optional>
+
+#include "bindings/bags.h"
 #include "bindings/module.h"
 #include "bindings/operands.h"
 #include "bindings/row_plan.h"
@@ -34,24 +37,32 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   if (rows.ids()) operands.RequireApart(*rows.ids());
 
   ArrayArgument grad = operands.grad();
-  rows.RequireRowForEach(grad, var);
+  std::optional<BagsArgument> bags;
+  std::optional<Bags> pooled;
+  if (rest[3] == Py_None) {
+    rows.RequireRowForEach(grad, var);
+  } else {
+    bags.emplace(name, rest[3], var.dtype());
+    bags->RequireIds(rows.count());
+    bags->RequireGradients(grad, var);
+    if (bags->weights_array()) operands.RequireApart(*bags->weights_array());
+    pooled.emplace(bags->ForGradients(rows.groups().LeftOut()));
+  }
   operands.RequireApart(grad);
   grad.MakeRowsContiguous();
 
-  SparseCall call{};
-  call.dtype = var.dtype();
-  call.width = var.width();
-  call.var = var.data();
-  operands.GetSlots(call.slots);
-  call.grad = grad.data();
-  call.grad_stride = grad.RowStride();
-  call.groups = rows.groups().view();
-  call.sum = duplicates == Duplicates::kSum;
-  call.hypers = settings.hypers.data();
-  call.attrs = settings.attrs.data();
-  if (call.groups.groups > 0 && call.width > 0) {
+  SparseTable table{};
+  table.width = var.width();
+  table.var = var.data();
+  operands.GetSlots(table.slots);
+  table.gradients = {grad.data(), grad.RowStride(), pooled ? &pooled->view() : nullptr};
+  table.groups = rows.groups().view();
+  const SparseCall call{var.dtype(), 1,          &table,
+                        duplicates,  settings.hypers.data(), settings.attrs.data()};
+  if (table.groups.groups > 0 && table.width > 0) {
     const SparseFunction function = op.rule->sparse[TargetIndex()];
-    const WithoutGil without_gil(var, grad.bytes() * (2 + slot_count), settings.use_locking);
+    const WithoutGil without_gil(var, rows.count() * table.width * SizeOf(call.dtype) *
+                                          (2 + slot_count), settings.use_locking);
     function(call);
   }
   if (bounds == Bounds::kSkip) return PyLong_FromSize_t(rows.groups().skipped());
@@ -62,7 +73,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
 PyObject* CallSparse(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   const auto& op = *static_cast<const BoundOp*>(PyCapsule_GetPointer(self, nullptr));
   const RuleSpec& spec = op.rule->spec;
-  const size_t expected = 6 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
+  const size_t expected = 7 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
   return Guarded(op, count, expected, [&] { return Apply(op, args); });
 }
 

@@ -35,6 +35,11 @@ bool IsSlices(py::handle grad) {
          py::hasattr(grad, "indices") && py::hasattr(grad, "values");
 }
 
+// Whether it is PooledSlices. (Their values would be formed by asking for them.)
+bool IsPooled(py::handle grad) {
+  return PyArray_Check(grad.ptr()) == 0 && py::hasattr(grad, "_bags");
+}
+
 Measured Measure(const ArrayArgument& gradient) {
   return {gradient.dtype(), gradient.count(), gradient.strided(), nullptr};
 }
@@ -59,6 +64,7 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
     const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
     PrepareGradient(i, PyTuple_GET_ITEM(pair, 0));
   }
+  PrepareRows();
   PrepareDecayAverage(decay, average);
   PrepareRule(hypers, attrs);
   PrepareClipping(clipping);
@@ -68,8 +74,12 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
 // ----- what is checked ---------------------------------------------------------------------------
 
 void UpdateStep::PrepareGradient(size_t i, py::handle grad) {
+  if (IsPooled(grad)) {
+    PrepareSlices(i, grad.attr("grads"), grad.attr("indices"), grad.attr("_bags"));
+    return;
+  }
   if (IsSlices(grad)) {
-    PrepareSlices(i, py::object(grad.attr("values")), py::object(grad.attr("indices")));
+    PrepareSlices(i, grad.attr("values"), grad.attr("indices"), py::none());
     return;
   }
   const UpdatePlan::Entry& entry = plan_.entries()[i];
@@ -85,7 +95,8 @@ void UpdateStep::PrepareGradient(size_t i, py::handle grad) {
   bytes_ += var.bytes() * (2 + entry.arrays->slot_count());
 }
 
-void UpdateStep::PrepareSlices(size_t i, const py::object& values_object, const py::object& ids) {
+void UpdateStep::PrepareSlices(size_t i, const py::object& values_object, const py::object& ids,
+                               const py::object& bags) {
   const UpdatePlan::Entry& entry = plan_.entries()[i];
   const ArrayArgument& var = entry.arrays->var();
   ArrayArgument values(plan_.op(), entry.grad_name, values_object);
@@ -96,11 +107,28 @@ void UpdateStep::PrepareSlices(size_t i, const py::object& values_object, const 
   }
   SparseItem& item = sparse_.emplace_back(i, values, plan_.op(), entry.ids_name, ids, var.dim(0));
   item.rows.RequireRankOne();
-  item.rows.RequireNoneSkipped();
-  item.rows.RequireRowForEach(item.values, var);
+  if (bags.is_none()) {
+    item.rows.RequireRowForEach(item.values, var);
+  } else {
+    BagsArgument& argument = item.bags.emplace(plan_.op(), bags, var.dtype());
+    argument.RequireIds(item.rows.count());
+    argument.RequireGradients(item.values, var);
+    if (argument.weights_array() && IsWritten(*argument.weights_array())) {
+      argument.weights_array()->Copy();
+    }
+  }
   if (IsWritten(item.values)) item.values.Copy();
   item.values.MakeRowsContiguous();
   bytes_ += kMinBytesWithoutGil;
+}
+
+// The ids of all sparse gradients.
+void UpdateStep::PrepareRows() {
+  std::vector<RowsArgument*> rows;
+  for (SparseItem& item : sparse_) rows.push_back(&item.rows);
+  if (rows.empty()) return;
+  RowsArgument::GroupAll(rows, Bounds::kRaise);
+  for (const SparseItem& item : sparse_) item.rows.RequireNoneSkipped();
 }
 
 bool UpdateStep::IsWritten(const NamedArray& gradient) const {
@@ -154,7 +182,17 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
 }
 
 void UpdateStep::PrepareClipping(const Clipping& clipping) {
-  if (!clipping.any()) return;
+  const bool clips = clipping.any();
+  for (SparseItem& item : sparse_) {
+    if (!item.bags) continue;
+    if (clips) {  // what is measured is there
+      item.values = ArrayArgument(plan_.op(), item.values.name(), Expanded(item.values, *item.bags));
+      item.bags.reset();
+    } else {
+      item.pooled.emplace(item.bags->ForGradients({}));
+    }
+  }
+  if (!clips) return;
   std::vector<Measured> gradients;
   gradients.reserve(dense_.size() + sparse_.size());
   for (const DenseItem& item : dense_) gradients.push_back(Measure(item.grad));
@@ -174,7 +212,7 @@ void UpdateStep::PrepareCalls() {
   }
   if (!plan_.written().has_overlaps()) {
     AddDense(0, dense_.size());
-    for (size_t i = 0; i < sparse_.size(); ++i) AddSparse(i);
+    AddSparse(0, sparse_.size());
     return;
   }
   size_t next_dense = 0, next_sparse = 0;  // one after the other, then
@@ -183,12 +221,35 @@ void UpdateStep::PrepareCalls() {
       AddDense(next_dense, next_dense + 1);
       ++next_dense;
     } else {
-      AddSparse(next_sparse++);
+      AddSparse(next_sparse, next_sparse + 1);
+      ++next_sparse;
     }
   }
 }
 
-void UpdateStep::AddSparse(size_t i) { calls_.push_back({true, sparse_[i].values.dtype(), i, 1}); }
+void UpdateStep::AddSparse(size_t first, size_t last) {
+  if (plan_.rule().sparse == nullptr || !transforms_.empty()) {
+    for (size_t i = first; i < last; ++i) {
+      if (VarOf(sparse_[i]).count() == 0) continue;
+      calls_.push_back({Call::Of::kItem, sparse_[i].values.dtype(), i, 1});
+    }
+    return;
+  }
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
+    const size_t begin = tables_.size();
+    for (size_t i = first; i < last; ++i) {
+      const ArrayArgument& var = VarOf(sparse_[i]);
+      if (var.dtype() == dtype && var.count() > 0) tables_.push_back(TableOf(sparse_[i]));
+    }
+    if (tables_.size() > begin) {
+      calls_.push_back({Call::Of::kTables, dtype, begin, tables_.size() - begin});
+    }
+  }
+  for (size_t i = first; i < last; ++i) {
+    if (!sparse_[i].touched || VarOf(sparse_[i]).count() == 0) continue;
+    calls_.push_back({Call::Of::kSweep, sparse_[i].values.dtype(), i, 1});
+  }
+}
 
 void UpdateStep::AddDense(size_t first, size_t last) {
   for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
@@ -211,13 +272,13 @@ void UpdateStep::AddDense(size_t first, size_t last) {
     if (elements == 0) {
       tensors_.resize(begin);
     } else {
-      calls_.push_back({false, dtype, begin, tensors_.size() - begin});
+      calls_.push_back({Call::Of::kTensors, dtype, begin, tensors_.size() - begin});
     }
   }
 }
 
 void UpdateStep::ReserveFor(SparseItem& item) {
-  const ArrayArgument& var = plan_.entries()[item.entry].arrays->var();
+  const ArrayArgument& var = VarOf(item);
   if (!transforms_.empty()) clipped_bytes_ = std::max(clipped_bytes_, item.values.bytes());
   if (plan_.rule().sparse == nullptr) {
     whole_bytes_ = std::max(whole_bytes_, var.bytes());
@@ -233,73 +294,88 @@ void UpdateStep::Run() const {
   std::optional<py::gil_scoped_release> release;
   if (bytes_ >= kMinBytesWithoutGil) release.emplace();
   for (const Call& call : calls_) {
-    if (call.is_sparse) {
-      RunSparse(call.first);
-    } else {
-      plan_.rule().dense[TargetIndex()](DenseCall{call.dtype, call.count, &tensors_[call.first],
-                                                  hypers_.Of(call.dtype), attrs_.data()});
+    switch (call.of) {
+      case Call::Of::kTensors:
+        plan_.rule().dense[TargetIndex()](DenseCall{call.dtype, call.count, &tensors_[call.first],
+                                                    hypers_.Of(call.dtype), attrs_.data()});
+        break;
+      case Call::Of::kTables:
+        RunTables(call.dtype, &tables_[call.first], call.count);
+        break;
+      case Call::Of::kSweep:
+        Sweep(sparse_[call.first]);
+        break;
+      case Call::Of::kItem:
+        RunItem(call.first);
     }
   }
 }
 
-void UpdateStep::RunSparse(size_t i) const {
-  const SparseItem& item = sparse_[i];
-  const Updated& arrays = *plan_.entries()[item.entry].arrays;
-  const ArrayArgument& var = arrays.var();
-  if (var.count() == 0) return;
-  SparseCall call{};
-  call.dtype = var.dtype();
-  call.width = var.width();
-  call.var = var.data();
-  arrays.GetSlots(call.slots);
-  call.grad = item.values.data();
-  call.grad_stride = item.values.RowStride();
-  call.groups = item.rows.groups().view();
-  call.sum = true;
-  call.hypers = hypers_.Of(call.dtype);
-  call.attrs = attrs_.data();
-  call.decay_average = DecayAverageOf(item.entry);
-  if (!transforms_.empty()) {
-    ReadGradient(call.dtype, item.values.strided(), &transforms_[dense_.size() + i], 0,
-                 item.values.count(), clipped_);
-    call.grad = clipped_;
-    call.grad_stride = static_cast<int64_t>(call.width);
-  }
-  if (plan_.rule().sparse == nullptr) return UpdateWhole(var, call);
-  if (call.groups.groups > 0) plan_.rule().sparse[TargetIndex()](call);
-  if (item.touched) Sweep(call, item);
+SparseTable UpdateStep::TableOf(const SparseItem& item) const {
+  const ArrayArgument& var = VarOf(item);
+  SparseTable table{};
+  table.width = var.width();
+  table.var = var.data();
+  plan_.entries()[item.entry].arrays->GetSlots(table.slots);
+  table.gradients = {item.values.data(), item.values.RowStride(),
+                     item.pooled ? &item.pooled->view() : nullptr};
+  table.groups = item.rows.groups().view();
+  table.decay_average = DecayAverageOf(item.entry);
+  return table;
 }
 
-void UpdateStep::Sweep(const SparseCall& call, const SparseItem& item) const {
+void UpdateStep::RunTables(DType dtype, const SparseTable* tables, size_t count) const {
+  plan_.rule().sparse[TargetIndex()](
+      SparseCall{dtype, count, tables, Duplicates::kSum, hypers_.Of(dtype), attrs_.data()});
+}
+
+void UpdateStep::RunItem(size_t i) const {
+  const SparseItem& item = sparse_[i];
+  const DType dtype = item.values.dtype();
+  SparseTable table = TableOf(item);
+  if (!transforms_.empty()) {
+    ReadGradient(dtype, item.values.strided(), &transforms_[dense_.size() + i], 0,
+                 item.values.count(), clipped_);
+    table.gradients = {clipped_, static_cast<int64_t>(table.width), nullptr};
+  }
+  if (plan_.rule().sparse == nullptr) return UpdateWhole(dtype, VarOf(item), table);
+  RunTables(dtype, &table, 1);
+  if (item.touched) Sweep(item);
+}
+
+void UpdateStep::Sweep(const SparseItem& item) const {
+  const SparseTable table = TableOf(item);
   SweepCall sweep{};
-  sweep.dtype = call.dtype;
-  sweep.rows = static_cast<size_t>(plan_.entries()[item.entry].arrays->var().dim(0));
-  sweep.width = call.width;
-  sweep.var = call.var;
-  std::copy_n(call.slots, kMaxSlots, sweep.slots);
+  sweep.dtype = item.values.dtype();
+  sweep.rows = static_cast<size_t>(VarOf(item).dim(0));
+  sweep.width = table.width;
+  sweep.var = table.var;
+  std::copy_n(table.slots, kMaxSlots, sweep.slots);
   sweep.except = &*item.touched;
   sweep.untouched = untouched_;
-  sweep.hypers = call.hypers;
-  sweep.attrs = call.attrs;
-  sweep.decay_average = around_untouched_ ? call.decay_average : nullptr;
+  sweep.hypers = hypers_.Of(sweep.dtype);
+  sweep.attrs = attrs_.data();
+  sweep.decay_average = around_untouched_ ? table.decay_average : nullptr;
   plan_.rule().sweep[TargetIndex()](sweep);
 }
 
 // The dense update by the gradient that the rows of a sparse one stand for: equal ids summed in
 // order, other rows 0.
-void UpdateStep::UpdateWhole(const ArrayArgument& var, const SparseCall& call) const {
-  SparseCall sum = call;
+void UpdateStep::UpdateWhole(DType dtype, const ArrayArgument& var,
+                             const SparseTable& table) const {
+  SparseTable sum = table;
   sum.decay_average = nullptr;
   sum.var = std::memset(whole_, 0, var.bytes());
-  ScatterFloats(Scatter::kAdd, sum);
+  ScatterFloats(Scatter::kAdd, {dtype, 1, &sum, Duplicates::kSum, nullptr, nullptr});
   DenseTensor tensor{};
   tensor.count = var.count();
-  tensor.var = call.var;
-  std::copy_n(call.slots, kMaxSlots, tensor.slots);
-  tensor.decay_average = call.decay_average;
+  tensor.var = table.var;
+  std::copy_n(table.slots, kMaxSlots, tensor.slots);
+  tensor.decay_average = table.decay_average;
   tensor.grad = var.strided();
   tensor.grad.data = sum.var;
-  plan_.rule().dense[TargetIndex()](DenseCall{call.dtype, 1, &tensor, call.hypers, call.attrs});
+  plan_.rule().dense[TargetIndex()](
+      DenseCall{dtype, 1, &tensor, hypers_.Of(dtype), attrs_.data()});
 }
 
 void ApplyAll(const py::list& steps, const py::object& after, bool only_check) {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/bags.h"
 #include "bindings/clipping.h"
 #include "bindings/numbers_by_type.h"
 #include "bindings/row_plan.h"
@@ -48,24 +49,33 @@ class UpdateStep {
         : entry(number),
           values(rows_of_gradient),
           ids(indices),
-          rows(op, name, indices, num_rows, Bounds::kRaise) {}
+          rows(op, name, indices, num_rows) {}
 
     size_t entry;
-    ArrayArgument values;
+    ArrayArgument values;  // a row for each id; for each bag, if there are bags
     pybind11::object ids;  // kept alive: a plan among them is not copied
     RowsArgument rows;
+    std::optional<BagsArgument> bags;
+    std::optional<Bags> pooled;     // made of them
     std::optional<RowSet> touched;  // where other rows are swept
   };
 
-  // A call of the kernels: dense tensors of one dtype, or one sparse item.
+  // A call of the kernels.
   struct Call {
-    bool is_sparse;
+    enum class Of : uint8_t {
+      kTensors,  // dense tensors of one dtype
+      kTables,   // rows of tables of one dtype
+      kSweep,    // the other rows of one sparse item
+      kItem      // all of one sparse item, by a gradient that is formed first
+    } of;
     DType dtype;
-    size_t first, count;  // of tensors_; of sparse_
+    size_t first, count;  // of tensors_, of tables_; of sparse_
   };
 
   void PrepareGradient(size_t i, pybind11::handle grad);
-  void PrepareSlices(size_t i, const pybind11::object& values, const pybind11::object& ids);
+  void PrepareSlices(size_t i, const pybind11::object& values, const pybind11::object& ids,
+                     const pybind11::object& bags);
+  void PrepareRows();
   // Whether a gradient lies in memory that is written: it has to be read before.
   bool IsWritten(const NamedArray& gradient) const;
   void PrepareDecayAverage(const pybind11::object& decay, const pybind11::object& average);
@@ -73,12 +83,19 @@ class UpdateStep {
   void PrepareClipping(const Clipping& clipping);
   void PrepareCalls();
   void AddDense(size_t first, size_t last);
-  void AddSparse(size_t i);
+  void AddSparse(size_t first, size_t last);
   void ReserveFor(SparseItem& item);
 
-  void RunSparse(size_t i) const;
-  void Sweep(const SparseCall& call, const SparseItem& item) const;
-  void UpdateWhole(const ArrayArgument& var, const SparseCall& call) const;
+  void RunItem(size_t i) const;
+  void RunTables(DType dtype, const SparseTable* tables, size_t count) const;
+  void Sweep(const SparseItem& item) const;
+  void UpdateWhole(DType dtype, const ArrayArgument& var, const SparseTable& table) const;
+
+  const ArrayArgument& VarOf(const SparseItem& item) const {
+    return plan_.entries()[item.entry].arrays->var();
+  }
+  // What a sparse item means to the kernels.
+  SparseTable TableOf(const SparseItem& item) const;
 
   // What is done around the update of an entry; null: nothing.
   const DecayAndAverage* DecayAverageOf(size_t entry) const {
@@ -97,6 +114,7 @@ class UpdateStep {
   NumbersByType hypers_;
   std::array<bool, kMaxAttrs> attrs_{};
   std::vector<DenseTensor> tensors_;
+  std::vector<SparseTable> tables_;
   std::vector<Call> calls_;
   size_t clipped_bytes_ = 0, whole_bytes_ = 0;  // the most that a sparse item takes
   Scratch memory_;

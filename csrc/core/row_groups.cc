@@ -11,7 +11,6 @@
 namespace slotwise {
 namespace {
 
-constexpr size_t kMinIdsPerPart = 8192;  // measured: fewer are grouped sooner by one thread
 constexpr size_t kMaxParts = 64;         // enough threads for what memory can take
 constexpr size_t kMaxBuckets = 1024;     // of hashes, dealt out to parts so that these are even
 constexpr size_t kIdsAhead = 16;         // of the current one: their table entries are prefetched
@@ -69,7 +68,7 @@ class Grouping {
       : ids_(static_cast<const Id*>(ids.data)),
         count_(ids.count),
         num_rows_(static_cast<uint64_t>(num_rows)),
-        parts_(std::min(kMaxParts, PartsFor(count_ / kMinIdsPerPart))),
+        parts_(std::min(kMaxParts, PartsFor(count_ / RowGroups::kMinIdsPerPart))),
         memory_(2 * Scratch::Size<Row>(count_) + 3 * Scratch::Size<uint32_t>(count_)),
         given_(memory_.Take<Row>(count_)),
         rows_(memory_.Take<Row>(count_)),
@@ -292,6 +291,24 @@ std::optional<RowGroups::Repeat> RowGroups::first_repeat() const {
     if (!first || repeat.position < first->position) first = repeat;
   }
   return first;
+}
+
+ScratchArray<int64_t> RowGroups::Ids() const {
+  ScratchArray<int64_t> ids(id_count_);
+  if (skipped() > 0) std::fill_n(ids.data(), id_count_, -1);
+  for (size_t g = 0; g < view_.groups; ++g) {
+    for (size_t i = view_.offsets[g]; i < view_.offsets[g + 1]; ++i) {
+      ids[view_.positions[i]] = view_.rows[g];
+    }
+  }
+  return ids;
+}
+
+std::vector<bool> RowGroups::LeftOut() const {
+  if (skipped() == 0) return {};
+  std::vector<bool> left_out(id_count_, true);
+  for (size_t i = 0; i < view_.offsets[view_.groups]; ++i) left_out[view_.positions[i]] = false;
+  return left_out;
 }
 
 ScratchArray<uint32_t> RowGroups::InOrderOfAppearance() const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "core/scratch.h"
 #include "core/types.h"
@@ -34,6 +35,10 @@ std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows);
 
 class RowGroups {
  public:
+  // Fewer ids for a thread are grouped sooner without it (measured).
+  static constexpr size_t kMinIdsPerPart = 8192;
+  static constexpr size_t kMinIdsForThreads = 2 * kMinIdsPerPart;
+
   // Ids outside of [0, num_rows) are in no group. At most 2^32 - 1 ids.
   RowGroups(const RowIds& ids, int64_t num_rows);
 
@@ -50,6 +55,10 @@ class RowGroups {
     size_t position, earlier;
   };
   std::optional<Repeat> first_repeat() const;
+
+  // The ids as they were given; -1 for those in no group.
+  ScratchArray<int64_t> Ids() const;
+  std::vector<bool> LeftOut() const;  // empty: none is
 
   // Group numbers in the order of first appearance (the groups themselves are in no useful order).
   ScratchArray<uint32_t> InOrderOfAppearance() const;

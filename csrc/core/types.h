@@ -79,6 +79,7 @@ enum class Duplicates : uint8_t {
   kSequential,  // each occurrence is applied, in order
   kSum,         // their gradients are summed in order, then applied once
   kError,       // not allowed
+  kExact,       // their gradients are summed as if without rounding, then applied once
 };
 
 // The occurrences of every row id, each row once: row `rows[g]` occurs at
@@ -90,20 +91,47 @@ struct RowGroupsView {
   const uint32_t* positions;
 };
 
-// One sparse update of rows of `width` elements: row `rows[g]` of var and of every slot, by the
-// rows of grad where it occurs.
-struct SparseCall {
-  DType dtype;
+// What the sum of a bag's rows is divided by.
+enum class Pooling : uint8_t {
+  kSum,    // nothing
+  kMean,   // the sum of the weights
+  kSqrtN,  // the root of the sum of their squares
+};
+
+// The gradients of rows that were pooled by bags, which have a gradient each: that of id i is
+// weights[i] / divisors[bags[i]] times its bag's, in the type that is computed in.
+struct PooledRows {
+  const uint32_t* bags;  // of each id
+  const void* weights;   // null: all 1
+  const void* divisors;  // null: all 1
+};
+
+// The gradients of rows, one for each id.
+struct RowGradients {
+  const void* data;          // a row for each id, or for each bag; contiguous in themselves
+  int64_t stride;            // elements from one row to the next
+  const PooledRows* pooled;  // null: a row for each id
+};
+
+// Rows of `width` elements to update: row `rows[g]` of var and of every slot, by the gradients that
+// it has where it occurs.
+struct SparseTable {
   size_t width;
   void* var;
   void* slots[kMaxSlots];
-  const void* grad;     // rows are contiguous in themselves
-  int64_t grad_stride;  // elements from one row of grad to the next
+  RowGradients gradients;
   RowGroupsView groups;
-  bool sum;  // sum the gradients of a row first
+  const DecayAndAverage* decay_average;  // of these rows only; null: nothing
+};
+
+// One sparse update of a list of tables, all of one dtype, that share no memory.
+struct SparseCall {
+  DType dtype;
+  size_t table_count;
+  const SparseTable* tables;
+  Duplicates duplicates;
   const double* hypers;
   const bool* attrs;
-  const DecayAndAverage* decay_average;  // of these rows only; null: nothing
 };
 
 // What is updated, by a zero gradient, in the rows that a sparse gradient leaves out.

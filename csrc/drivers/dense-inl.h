@@ -42,13 +42,14 @@ class Dense {
   using Stored = typename Codec::Stored;
   using RuleSpan = Span<R, Codec>;
 
-  static bool IsBefore(size_t element, const DenseTensor& tensor) { return element < tensor.first; }
-
   static void Part(const void* context, size_t begin, size_t end) {
     const Dense& self = *static_cast<const Dense*>(context);
     const DenseTensor* const tensors = self.call_.tensors;
-    const DenseTensor* t =
-        std::upper_bound(tensors, tensors + self.call_.tensor_count, begin, &IsBefore) - 1;
+    const DenseTensor* t = tensors;
+    if (self.call_.tensor_count > 1) {  // the last one that begins there or before
+      const auto is_before = [](size_t at, const DenseTensor& each) { return at < each.first; };
+      t = std::upper_bound(tensors, tensors + self.call_.tensor_count, begin, is_before) - 1;
+    }
     for (; begin < end; ++t) {
       const size_t stop = std::min(end, t->first + t->count);
       self.Apply(*t, begin - t->first, stop - t->first);

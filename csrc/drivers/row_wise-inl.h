@@ -9,8 +9,8 @@
 #define SLOTWISE_DRIVERS_ROW_WISE_INL_H_
 #endif
 
-#include "core/scratch.h"
 #include "core/group_tasks.h"
+#include "drivers/occurrences-inl.h"
 #include "drivers/update-inl.h"
 #include "simd/ops-inl.h"
 #include "simd/sums-inl.h"
@@ -23,37 +23,38 @@ template <class R, class Codec>
 class RowWise {
  public:
   explicit RowWise(const SparseCall& call)
-      : call_(call),
-        coefficients_(CoefficientsOf<R, Compute>(call)),
-        var_(static_cast<Stored*>(call.var)),
-        slot_(static_cast<Stored*>(call.slots[0])) {}
+      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call)) {}
 
-  void Run() const { GroupTasks<RowWise>(*this, call_.groups, 2, call_.width * sizeof(Stored)); }
+  void Run() const { RunGroups(*this); }
 
-  void operator()(size_t begin, size_t end) const {
+  size_t tables() const { return call_.table_count; }
+  GroupCosts Costs(size_t t) const {
+    return {call_.tables[t].groups, 2, call_.tables[t].width * sizeof(Stored)};
+  }
+
+  void operator()(size_t t, size_t begin, size_t end) const {
     const Coefficients c = coefficients_;
-    const RowGroupsView& groups = call_.groups;
+    const SparseTable& table = call_.tables[t];
+    const int64_t* const rows = table.groups.rows;
+    const size_t width = table.width;
+    auto* const var = static_cast<Stored*>(table.var);
+    auto* const slots = static_cast<Stored*>(table.slots[0]);
     const hn::CappedTag<Compute, 1> one;
-    Scratch memory(Scratch::Size<Compute>(call_.width));
-    Compute* const grad = memory.Take<Compute>(call_.width);
+    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, table, end);
     for (size_t g = begin; g < end; ++g) {
       if (g + kRowsAhead < end) {
-        PrefetchRow(var_ + RowStart(groups.rows[g + kRowsAhead]), call_.width);
-        PrefetchRow(slot_ + groups.rows[g + kRowsAhead], 1);
+        PrefetchRow(var + static_cast<size_t>(rows[g + kRowsAhead]) * width, width);
+        PrefetchRow(slots + rows[g + kRowsAhead], 1);
       }
-      Occurrences<Codec> occurrences(call_, g, end);
-      Stored* const row = var_ + RowStart(groups.rows[g]);
-      Stored* const slot = slot_ + groups.rows[g];
-      size_t steps = call_.sum ? 1 : occurrences.Single();
-      for (; steps > 0; --steps, occurrences.Next()) {
-        WalkAll<Compute>(Summed{occurrences, grad}, call_.width);
+      Stored* const row = var + static_cast<size_t>(rows[g]) * width;
+      Stored* const slot = slots + rows[g];
+      occurrences.ForGroup(g, [&](const Compute* grad) HWY_ATTR {
         Compute accum = hn::GetLane(Codec::Load(one, slot));
-        const Compute mean =
-            SumOf<Compute>(Square{grad}, call_.width) / static_cast<Compute>(call_.width);
+        const Compute mean = SumOf<Compute>(Square{grad}, width) / static_cast<Compute>(width);
         const Compute scale = R::RowStep(c, mean, accum);
         Codec::Store(one, hn::Set(one, accum), slot);
-        WalkAll<Compute>(Stepped{scale, row, grad}, call_.width);
-      }
+        WalkAll<Compute>(Stepped{scale, row, grad}, width);
+      });
     }
   }
 
@@ -61,17 +62,6 @@ class RowWise {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
   using Coefficients = typename R::template Coefficients<Compute>;
-
-  // The bodies of two walks along one row: its gradient is read once, and kept in between.
-  struct Summed {
-    const Occurrences<Codec>& occurrences;
-    Compute* grad;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      hn::StoreU(occurrences.Sum(d, i), d, grad + i);
-    }
-  };
 
   struct Square {
     const Compute* grad;
@@ -96,12 +86,8 @@ class RowWise {
     }
   };
 
-  size_t RowStart(int64_t row) const { return static_cast<size_t>(row) * call_.width; }
-
   const SparseCall& call_;
   Coefficients coefficients_;
-  Stored* var_;
-  Stored* slot_;
 };
 
 }  // namespace HWY_NAMESPACE

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The sparse driver: walks rows of one update, each row by one thread, with its occurrences in
-// order.
+// The sparse driver: walks rows of the tables of one update, each row by one thread, with its
+// occurrences in order.
 
 #if defined(SLOTWISE_DRIVERS_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_DRIVERS_ROWS_INL_H_
@@ -11,6 +11,7 @@
 
 #include "passes/decay_average.h"
 #include "core/group_tasks.h"
+#include "drivers/occurrences-inl.h"
 #include "drivers/update-inl.h"
 #include "simd/row-inl.h"
 
@@ -22,32 +23,33 @@ template <class R, class Codec>
 class Rows {
  public:
   explicit Rows(const SparseCall& call)
-      : call_(call), coefficients_(CoefficientsOf<R, typename Codec::Compute>(call)) {
-    arrays_.var = static_cast<Stored*>(call.var);
-    for (size_t i = 0; i < kMaxSlots; ++i) arrays_.slots[i] = static_cast<Stored*>(call.slots[i]);
-    arrays_.grad = static_cast<const Stored*>(call.grad);
+      : call_(call), coefficients_(CoefficientsOf<R, typename Codec::Compute>(call)) {}
+
+  void Run() const { RunGroups(*this); }
+
+  size_t tables() const { return call_.table_count; }
+  GroupCosts Costs(size_t t) const {
+    const SparseTable& table = call_.tables[t];
+    return {table.groups, 2 * (1 + kSlots), table.width * sizeof(Stored)};
   }
 
-  void Run() const {
-    GroupTasks<Rows>(*this, call_.groups, 2 * (1 + kSlots), call_.width * sizeof(Stored));
-  }
-
-  // All rows of groups [begin, end).
-  void operator()(size_t begin, size_t end) const {
+  // All rows of groups [begin, end) of a table.
+  void operator()(size_t t, size_t begin, size_t end) const {
     const typename RuleUpdate::Coefficients c = coefficients_;  // a copy that stores cannot alias
-    const RowGroupsView& groups = call_.groups;
+    const SparseTable& table = call_.tables[t];
+    Arrays<Stored> arrays;
+    arrays.var = static_cast<Stored*>(table.var);
+    for (size_t i = 0; i < kMaxSlots; ++i) arrays.slots[i] = static_cast<Stored*>(table.slots[i]);
+    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, table, end);
     for (size_t g = begin; g < end; ++g) {
-      PrefetchRows(g + kRowsAhead, end);
-      const size_t start = RowStart(groups.rows[g]);
-      const Arrays<Stored> row = arrays_.template From<kSlots>(start, nullptr);
-      BeforeUpdate(call_.dtype, call_.decay_average, start, call_.width, call_.var);
-      Occurrences<Codec> occurrences(call_, g, end);
-      // One place where the rule is compiled, whether they are summed or applied one by one.
-      size_t steps = call_.sum ? 1 : occurrences.Single();
-      for (; steps > 0; --steps, occurrences.Next()) {
-        WalkAll<Compute>(Body{c, row, occurrences}, call_.width);
-      }
-      AfterUpdate(call_.dtype, call_.decay_average, start, call_.width, call_.var);
+      if (g + kRowsAhead < end) PrefetchRows(table, arrays, g + kRowsAhead);
+      const size_t start = RowStart(table, g);
+      const Arrays<Stored> row = arrays.template From<kSlots>(start, nullptr);
+      BeforeUpdate(call_.dtype, table.decay_average, start, table.width, table.var);
+      occurrences.ForGroup(g, [&](const Compute* gradient) HWY_ATTR {
+        WalkAll<Compute>(Body{c, row, gradient}, table.width);
+      });
+      AfterUpdate(call_.dtype, table.decay_average, start, table.width, table.var);
     }
   }
 
@@ -57,33 +59,34 @@ class Rows {
   using RuleUpdate = Update<R, Codec>;
   static constexpr size_t kSlots = RuleUpdate::kSlots;
 
-  // The body of a walk along one row. The sum of its gradients is never stored.
+  // The body of a walk along one row.
   struct Body {
     const typename RuleUpdate::Coefficients& c;
     const Arrays<Stored>& row;
-    const Occurrences<Codec>& occurrences;
+    const Compute* gradient;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
-      RuleUpdate::StepAt(d, c, row, i, occurrences.Sum(d, i));
+      RuleUpdate::StepAt(d, c, row, i, hn::LoadU(d, gradient + i));
     }
   };
 
-  size_t RowStart(int64_t row) const { return static_cast<size_t>(row) * call_.width; }
+  static size_t RowStart(const SparseTable& table, size_t g) {
+    return static_cast<size_t>(table.groups.rows[g]) * table.width;
+  }
 
-  HWY_INLINE void PrefetchRows(size_t g, size_t end) const {
-    if (g >= end) return;
-    const size_t start = RowStart(call_.groups.rows[g]);
-    PrefetchRow(arrays_.var + start, call_.width);
-    for (size_t i = 0; i < kSlots; ++i) PrefetchRow(arrays_.slots[i] + start, call_.width);
-    if (call_.decay_average != nullptr && call_.decay_average->average != nullptr) {
-      PrefetchRow(static_cast<const Stored*>(call_.decay_average->average) + start, call_.width);
+  static HWY_INLINE void PrefetchRows(const SparseTable& table, const Arrays<Stored>& arrays,
+                                      size_t g) {
+    const size_t start = RowStart(table, g);
+    PrefetchRow(arrays.var + start, table.width);
+    for (size_t i = 0; i < kSlots; ++i) PrefetchRow(arrays.slots[i] + start, table.width);
+    if (table.decay_average != nullptr && table.decay_average->average != nullptr) {
+      PrefetchRow(static_cast<const Stored*>(table.decay_average->average) + start, table.width);
     }
   }
 
   const SparseCall& call_;
   typename RuleUpdate::Coefficients coefficients_;
-  Arrays<Stored> arrays_;
 };
 
 }  // namespace HWY_NAMESPACE

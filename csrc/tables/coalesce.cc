@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <type_traits>
+
 #include "core/group_tasks.h"
 #include "tables/tables.h"
 #include "core/targets.h"
@@ -7,7 +9,7 @@
 #define HWY_TARGET_INCLUDE "tables/coalesce.cc"
 #include "hwy/foreach_target.h"
 #include "simd/dispatch.h"
-#include "simd/row-inl.h"
+#include "drivers/occurrences-inl.h"
 #include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -19,25 +21,36 @@ class Sums {
  public:
   explicit Sums(const CoalesceCall& call) : call_(call) {}
 
-  void Run() const { GroupTasks<Sums>(*this, call_.groups, 1, call_.width * sizeof(Stored)); }
+  void Run() const { RunGroups(*this); }
 
-  void operator()(size_t begin, size_t end) const {
+  static size_t tables() { return 1; }
+  GroupCosts Costs(size_t) const { return {call_.groups, 1, call_.width * sizeof(Stored)}; }
+
+  void operator()(size_t, size_t begin, size_t end) const {
+    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, call_, end);
     for (size_t g = begin; g < end; ++g) {
       Stored* const out = static_cast<Stored*>(call_.out) + call_.places[g] * call_.width;
-      WalkAll<typename Codec::Compute>(Body{Occurrences<Codec>(call_, g, end), out}, call_.width);
+      if constexpr (std::is_same_v<Stored, Compute>) {
+        occurrences.SumTo(g, out);
+      } else {
+        occurrences.ForGroup(g, [&](const Compute* sum) HWY_ATTR {
+          WalkAll<Compute>(Rounded{sum, out}, call_.width);
+        });
+      }
     }
   }
 
  private:
   using Stored = typename Codec::Stored;
+  using Compute = typename Codec::Compute;
 
-  struct Body {
-    Occurrences<Codec> occurrences;
+  struct Rounded {
+    const Compute* sum;
     Stored* out;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
-      Codec::Store(d, occurrences.Sum(d, i), out + i);
+      Codec::Store(d, hn::LoadU(d, sum + i), out + i);
     }
   };
 

@@ -1,98 +1,189 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
+#include <type_traits>
 
-#include "tables/tables.h"
+#include "core/bags.h"
+#include "core/group_tasks.h"
+#include "core/scratch.h"
 #include "core/targets.h"
-#include "core/threads.h"
+#include "tables/tables.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tables/pooled.cc"
 #include "hwy/foreach_target.h"
 #include "simd/dispatch.h"
 #include "simd/ops-inl.h"
-#include "simd/row-inl.h"
-#include "simd/walk-inl.h"
+#include "simd/row_sums-inl.h"
+#include "simd/sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
+// The rows of a table that ids name, `first` and those after it; up to id `end` they are fetched.
+template <class Codec, class Table, bool kHasWeights>
+struct NamedRows {
+  using Stored = typename Codec::Stored;
+  using Compute = typename Codec::Compute;
+  static constexpr bool kWeighted = kHasWeights;
+
+  const Table& table;
+  size_t first, end;
+
+  HWY_INLINE const Stored* Row(size_t k) const {
+    const auto row = static_cast<size_t>(table.ids[first + k]);
+    return static_cast<const Stored*>(table.table) + (row < table.rows ? row : 0) * table.width;
+  }
+  HWY_INLINE Compute Weight(size_t k) const {
+    return static_cast<const Compute*>(table.weights)[first + k];
+  }
+  HWY_INLINE void Fetch(size_t k) const {
+    if (first + k + kRowsAhead < end) PrefetchRow(Row(k + kRowsAhead), table.width);
+  }
+};
+
+// Pools bags of one table.
 template <class Codec>
 class Pool {
  public:
-  explicit Pool(const PooledCall& call) : call_(call) {}
+  Pool(Pooling mode, const PooledTable& table) : mode_(mode), table_(table) {}
 
-  void Run() const {
-    const size_t ids = static_cast<size_t>(call_.offsets[call_.bags] - call_.offsets[0]);
-    const size_t bag_bytes = (ids / call_.bags + 1) * call_.width * sizeof(Stored);
-    ParallelFor({call_.bags, std::max(size_t{1}, kMinBytesPerThread / bag_bytes), 0, 1}, &Range,
-                this);
+  void Bags(size_t begin, size_t end) const {
+    const auto last = static_cast<size_t>(table_.offsets[end]);
+    for (size_t bag = begin; bag < end; ++bag) {
+      if (table_.out_dtype == table_.dtype) {
+        One(bag, last, static_cast<Stored*>(table_.out));
+      } else if constexpr (!std::is_same_v<Stored, Compute>) {
+        if (table_.out_dtype == DType::kF32) {
+          One(bag, last, static_cast<float*>(table_.out));
+        } else {
+          One(bag, last, static_cast<double*>(table_.out));
+        }
+      } else {
+        One(bag, last, static_cast<double*>(table_.out));
+      }
+    }
   }
 
  private:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
 
-  static void Range(const void* context, size_t begin, size_t end) {
-    const Pool& self = *static_cast<const Pool*>(context);
-    for (size_t bag = begin; bag < end; ++bag) self.One(bag);
-  }
-
-  // The body of a walk along one row of the output.
-  struct Body {
-    const Pool& pool;
-    size_t first, last;
+  // Ends what RowSum begins: a sum of terms that began with 0 is never -0.
+  template <class Out>
+  struct Pooled {
     Compute divisor;
-    Stored* out;
+    Out* out;
 
     template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      auto sum = hn::Zero(d);
-      for (size_t k = first; k < last; ++k) {
-        const auto row = Codec::Load(d, pool.Row(k) + i);
-        sum = sum + (pool.call_.weights == nullptr ? row : row * pool.Weight(k));
+    HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
+      auto pooled = hn::Add(sum, hn::Zero(d));
+      if (divisor != 1) pooled = pooled / divisor;
+      if constexpr (std::is_same_v<Out, Stored>) {
+        Codec::Store(d, pooled, out + i);
+      } else if constexpr (std::is_same_v<Out, Compute>) {
+        hn::StoreU(pooled, d, out + i);
+      } else {
+        Compute lanes[kLanes<D>];
+        hn::StoreU(pooled, d, lanes);
+        for (size_t k = 0; k < kLanes<D>; ++k) out[i + k] = static_cast<Out>(lanes[k]);
       }
-      Codec::Store(d, divisor == 1 ? sum : sum / divisor, out + i);
     }
   };
 
-  HWY_INLINE void One(size_t bag) const {
-    const size_t first = static_cast<size_t>(call_.offsets[bag]);
-    const size_t last = static_cast<size_t>(call_.offsets[bag + 1]);
-    for (size_t k = first; k < std::min(last + kRowsAhead, call_.ids.count); ++k) {
-      PrefetchRow(Row(k), call_.width);
+  template <class Out>
+  HWY_INLINE void One(size_t bag, size_t end, Out* out) const {
+    const auto first = static_cast<size_t>(table_.offsets[bag]);
+    const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
+    out += static_cast<int64_t>(bag) * table_.out_stride;
+    if (first == last) {
+      std::fill_n(out, table_.width, Out{0});
+    } else if (table_.weights == nullptr) {
+      Sum<false>(first, last, end, out);
+    } else {
+      Sum<true>(first, last, end, out);
     }
-    WalkAll<Compute>(Body{*this, first, last, Divisor(first, last),
-                          static_cast<Stored*>(call_.out) + bag * call_.width},
-                     call_.width);
   }
 
-  // What the sum is divided by; 1 for an empty bag, whose pool is 0.
-  Compute Divisor(size_t first, size_t last) const {
-    if (call_.mode == Pooling::kSum || first == last) return 1;
-    Compute total = 0;
-    for (size_t k = first; k < last; ++k) {
-      const Compute weight = call_.weights == nullptr ? 1 : Weight(k);
-      total += call_.mode == Pooling::kMean ? weight : weight * weight;
-    }
-    return call_.mode == Pooling::kMean ? total : std::sqrt(total);
+  template <bool kHasWeights, class Out>
+  HWY_INLINE void Sum(size_t first, size_t last, size_t end, Out* out) const {
+    using Rows = NamedRows<Codec, PooledTable, kHasWeights>;
+    const Rows rows{table_, first, end};
+    const auto weight_of = [&](size_t k) -> Compute {
+      return kHasWeights ? rows.Weight(k - first) : 1;
+    };
+    const Pooled<Out> sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
+    WalkByMany<8, Compute>(RowSum<Codec, Rows, Pooled<Out>>{rows, last - first, sink},
+                           table_.width);
   }
 
-  HWY_INLINE const Stored* Row(size_t k) const {
-    const auto row = static_cast<size_t>(call_.ids[k]);
-    return static_cast<const Stored*>(call_.table) + (row < call_.rows ? row : 0) * call_.width;
-  }
-  HWY_INLINE Compute Weight(size_t k) const {
-    return static_cast<const Compute*>(call_.weights)[k];
-  }
-
-  const PooledCall& call_;
+  const Pooling mode_;
+  const PooledTable& table_;
 };
 
-struct Pooled {
-  static void Apply(const PooledCall& call) {
-    WithCodec(call.dtype, [&](auto codec) HWY_ATTR { Pool<decltype(codec)>(call).Run(); });
+// All tables of one call.
+struct PooledTables {
+  const PooledCall& call;
+
+  size_t tables() const { return call.table_count; }
+  BagCosts Costs(size_t t) const {
+    const PooledTable& table = call.tables[t];
+    return {table.offsets, table.bags, table.width * SizeOf(table.dtype)};
+  }
+  void operator()(size_t t, size_t begin, size_t end) const {
+    const PooledTable& table = call.tables[t];
+    if (table.width == 0) return;
+    WithCodec(table.dtype, [&](auto codec) HWY_ATTR {
+      Pool<decltype(codec)>(call.mode, table).Bags(begin, end);
+    });
+  }
+
+  static void Apply(const PooledCall& call) { RunGroups(PooledTables{call}); }
+};
+
+// The gradients of weights: dot products.
+template <class Codec>
+struct WeightGradients {
+  using Stored = typename Codec::Stored;
+  using Compute = typename Codec::Compute;
+  using Rows = NamedRows<Codec, WeightGradientCall, false>;
+
+  const WeightGradientCall& call;
+
+  static size_t tables() { return 1; }
+  BagCosts Costs(size_t) const {
+    return {call.offsets, call.bags, call.width * sizeof(Stored)};
+  }
+
+  struct Product {
+    const Stored *row, *grad;
+
+    template <class D>
+    HWY_INLINE hn::VFromD<D> operator()(D d, size_t i) const {
+      return hn::Mul(Codec::Load(d, row + i), Codec::Load(d, grad + i));
+    }
+  };
+
+  void operator()(size_t, size_t begin, size_t end) const {
+    const Rows rows{call, 0, static_cast<size_t>(call.offsets[end])};
+    const auto* const grads = static_cast<const Stored*>(call.bag_grads);
+    auto* const out = static_cast<Compute*>(call.out);
+    for (size_t bag = begin; bag < end; ++bag) {
+      const Stored* const grad = grads + static_cast<int64_t>(bag) * call.bag_stride;
+      const auto last = static_cast<size_t>(call.offsets[bag + 1]);
+      for (auto k = static_cast<size_t>(call.offsets[bag]); k < last; ++k) {
+        rows.Fetch(k);
+        out[k] = SumOf<Compute>(Product{rows.Row(k), grad}, call.width);
+      }
+    }
+  }
+};
+
+struct WeightGradient {
+  static void Apply(const WeightGradientCall& call) {
+    WithCodec(call.dtype, [&](auto codec) HWY_ATTR {
+      RunGroups(WeightGradients<decltype(codec)>{call});
+    });
   }
 };
 
@@ -104,8 +195,14 @@ HWY_AFTER_NAMESPACE();
 namespace slotwise {
 
 void GatherPooled(const PooledCall& call) {
-  static constexpr void (*kTable[])(const PooledCall&) = SLOTWISE_TABLE(Pooled::Apply);
-  if (call.bags > 0 && call.width > 0) kTable[TargetIndex()](call);
+  static constexpr void (*kTable[])(const PooledCall&) = SLOTWISE_TABLE(PooledTables::Apply);
+  kTable[TargetIndex()](call);
+}
+
+void PooledWeightGradient(const WeightGradientCall& call) {
+  static constexpr void (*kTable[])(const WeightGradientCall&) =
+      SLOTWISE_TABLE(WeightGradient::Apply);
+  kTable[TargetIndex()](call);
 }
 
 }  // namespace slotwise

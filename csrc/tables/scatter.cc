@@ -98,7 +98,7 @@ namespace slotwise {
 
 void ScatterFloats(Scatter op, const SparseCall& call) {
   static constexpr void (*kTable[])(Scatter, const SparseCall&) = SLOTWISE_TABLE(Scattered::Apply);
-  if (call.groups.groups > 0 && call.width > 0) kTable[TargetIndex()](op, call);
+  kTable[TargetIndex()](op, call);
 }
 
 }  // namespace slotwise

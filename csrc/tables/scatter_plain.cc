@@ -62,7 +62,10 @@ struct PlainRows {
   Scatter op;
   const ScatterCall& call;
 
-  void operator()(size_t begin, size_t end) const {
+  static size_t tables() { return 1; }
+  GroupCosts Costs(size_t) const { return {call.groups, 2, call.width * sizeof(T)}; }
+
+  void operator()(size_t, size_t begin, size_t end) const {
     const RowGroupsView& groups = call.groups;
     for (size_t g = begin; g < end; ++g) {
       T* const row = static_cast<T*>(call.var) + static_cast<size_t>(groups.rows[g]) * call.width;
@@ -77,8 +80,7 @@ struct PlainRows {
 
 template <class T>
 void Run(Scatter op, const ScatterCall& call) {
-  const PlainRows<T> rows{op, call};
-  GroupTasks<PlainRows<T>>(rows, call.groups, 2, call.width * sizeof(T));
+  RunGroups(PlainRows<T>{op, call});
 }
 
 // Copies the last update of each row.
@@ -86,7 +88,10 @@ struct CopyRows {
   size_t row_bytes, stride_bytes;
   const ScatterCall& call;
 
-  void operator()(size_t begin, size_t end) const {
+  static size_t tables() { return 1; }
+  GroupCosts Costs(size_t) const { return {call.groups, 2, row_bytes}; }
+
+  void operator()(size_t, size_t begin, size_t end) const {
     const RowGroupsView& groups = call.groups;
     for (size_t g = begin; g < end; ++g) {
       const size_t last = groups.positions[groups.offsets[g + 1] - 1];
@@ -124,8 +129,7 @@ void ScatterPlain(Scatter op, PlainType type, const ScatterCall& call) {
 }
 
 void ScatterCopy(size_t row_bytes, size_t stride_bytes, const ScatterCall& call) {
-  const CopyRows rows{row_bytes, stride_bytes, call};
-  GroupTasks<CopyRows>(rows, call.groups, 2, row_bytes);
+  RunGroups(CopyRows{row_bytes, stride_bytes, call});
 }
 
 }  // namespace slotwise

@@ -21,12 +21,10 @@ struct GatherCall {
 };
 bool Gather(const GatherCall& call);
 
-enum class Pooling : uint8_t { kSum, kMean, kSqrtN };
-
 // out[b] = pool of weights[i] * table[ids[i]] over i in [offsets[b], offsets[b + 1]), in order. An
 // id that is changed meanwhile to one that is outside of the table counts as row 0, of which there
 // is one.
-struct PooledCall {
+struct PooledTable {
   DType dtype;
   size_t width;
   const void* table;
@@ -35,17 +33,39 @@ struct PooledCall {
   const void* weights;     // null, or of the type that dtype is computed in
   const int64_t* offsets;  // bags + 1
   size_t bags;
-  Pooling mode;
   void* out;
+  int64_t out_stride;  // elements from one row of out to the next
+  DType out_dtype;     // the table's, or the type that one of the tables is computed in
+};
+struct PooledCall {
+  size_t table_count;
+  const PooledTable* tables;
+  Pooling mode;
 };
 void GatherPooled(const PooledCall& call);
 
-// out[places[g]] = sum of the rows of grad where group g occurs, in order.
+// out[i] = the dot product of table[ids[i]] and the gradient of its bag, both in the type that
+// dtype is computed in.
+struct WeightGradientCall {
+  DType dtype;
+  size_t width;
+  const void* table;
+  size_t rows;
+  RowIds ids;
+  const void* bag_grads;
+  int64_t bag_stride;      // elements
+  const int64_t* offsets;  // bags + 1
+  size_t bags;
+  void* out;
+};
+void PooledWeightGradient(const WeightGradientCall& call);
+
+// out[places[g]] = sum of the gradients of group g.
 struct CoalesceCall {
   DType dtype;
   size_t width;
-  const void* grad;
-  int64_t grad_stride;  // elements
+  RowGradients gradients;
+  Duplicates duplicates;
   RowGroupsView groups;
   const uint32_t* places;
   void* out;

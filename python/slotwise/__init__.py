@@ -3,6 +3,13 @@
 
 from slotwise import interop, optimizers, raw_ops, state
 from slotwise._autodiff import GradientTape, stop_gradient
+from slotwise._bags import (
+    Jagged,
+    PooledSlices,
+    gather_pooled,
+    pooled_weight_gradient,
+    split_jagged,
+)
 from slotwise._runtime import (
     active_target,
     get_config,
@@ -19,7 +26,6 @@ from slotwise._tables import (
     empty,
     full,
     gather,
-    gather_pooled,
     zeros,
 )
 from slotwise._variable import Variable
@@ -42,6 +48,8 @@ __all__ = [
     "CheckpointManager",
     "GradientTape",
     "IndexedSlices",
+    "Jagged",
+    "PooledSlices",
     "RowPlan",
     "StateError",
     "Variable",
@@ -59,12 +67,14 @@ __all__ = [
     "load_array",
     "open_table",
     "optimizers",
+    "pooled_weight_gradient",
     "raw_ops",
     "save",
     "save_delta",
     "set_num_threads",
     "set_target",
     "show_config",
+    "split_jagged",
     "state",
     "stop_gradient",
     "support_matrix",

@@ -19,9 +19,11 @@ def build_config() -> dict[str, Any]: ...
 def allocate(bytes: int) -> NDArray[np.uint8]: ...
 def as_array(op: str, name: str, value: Any) -> NDArray[Any]: ...
 def gather(table: Any, ids: Any, out: Any) -> NDArray[Any]: ...
-def gather_pooled(table: Any, ids: Any, offsets: Any, weights: Any, mode: str) -> NDArray[Any]: ...
+def gather_pooled(tables: list[tuple[Any, Any, Any]], many: bool, out: Any) -> NDArray[Any]: ...
+def expand_bags(grads: Any, bags: Any) -> NDArray[Any]: ...
+def pooled_weight_gradient(grads: Any, table: Any, ids: Any, bags: Any) -> NDArray[Any]: ...
 def coalesce(
-    ids: Any, grads: Any, num_rows: int
+    ids: Any, grads: Any, num_rows: int, exact: bool
 ) -> tuple[NDArray[np.int64], NDArray[Any], RowPlan]: ...
 def clip(
     gradients: list[Any], clipvalue: Any, clipnorm: Any, global_clipnorm: Any
@@ -406,6 +408,7 @@ def SparseApplyGradientDescent(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyProximalGradientDescent(
@@ -418,6 +421,7 @@ def SparseApplyProximalGradientDescent(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdadelta(
@@ -432,6 +436,7 @@ def SparseApplyAdadelta(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdagrad(
@@ -444,6 +449,7 @@ def SparseApplyAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdagradV2(
@@ -457,6 +463,7 @@ def SparseApplyAdagradV2(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasAdagrad(
@@ -469,6 +476,7 @@ def SparseApplyKerasAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdagradDA(
@@ -484,6 +492,7 @@ def SparseApplyAdagradDA(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyProximalAdagrad(
@@ -497,6 +506,7 @@ def SparseApplyProximalAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyFtrl(
@@ -513,6 +523,7 @@ def SparseApplyFtrl(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyFtrlV2(
@@ -530,6 +541,7 @@ def SparseApplyFtrlV2(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyMomentum(
@@ -543,6 +555,7 @@ def SparseApplyMomentum(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasMomentum(
@@ -556,6 +569,7 @@ def SparseApplyKerasMomentum(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdam(
@@ -574,6 +588,7 @@ def SparseApplyAdam(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdamWithAmsgrad(
@@ -592,6 +607,7 @@ def SparseApplyAdamWithAmsgrad(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdaMax(
@@ -608,6 +624,7 @@ def SparseApplyAdaMax(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyRMSProp(
@@ -623,6 +640,7 @@ def SparseApplyRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyCenteredRMSProp(
@@ -639,6 +657,7 @@ def SparseApplyCenteredRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasRMSProp(
@@ -653,6 +672,7 @@ def SparseApplyKerasRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasCenteredRMSProp(
@@ -668,6 +688,7 @@ def SparseApplyKerasCenteredRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAddSign(
@@ -682,6 +703,7 @@ def SparseApplyAddSign(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyPowerSign(
@@ -696,6 +718,7 @@ def SparseApplyPowerSign(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyNadam(
@@ -715,6 +738,7 @@ def SparseApplyNadam(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyLion(
@@ -728,6 +752,7 @@ def SparseApplyLion(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdaBelief(
@@ -745,6 +770,7 @@ def SparseApplyAdaBelief(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyRAdam(
@@ -764,6 +790,7 @@ def SparseApplyRAdam(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyRowWiseAdagrad(
@@ -776,5 +803,6 @@ def SparseApplyRowWiseAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
+    bags: Any,
     /,
 ) -> _Var | int: ...

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of rows: their memory, reading rows, and merging gradients of equal ids."""
+"""Tables of rows: their memory, reading rows, and merging gradients of equal ids.
+
+Pooling rows is in `_bags`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -115,92 +118,24 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
     return rows
 
 
-_POOLS = ["sum", "mean", "sqrtn"]
-
-
-def gather_pooled(
-    table: Array,
-    ids: Array,
-    offsets: ArrayLike,
-    weights: ArrayLike | None = None,
-    mode: Literal["sum", "mean", "sqrtn"] = "sum",
-    include_last_offset: bool = False,
-) -> NDArray[Any]:
-    """Pool rows of a table by bags (an embedding bag).
-
-        out[b] = sum(w[i] * table[ids[i]]) / d        for i from offsets[b] to the next offset
-
-    with d = 1 for ``"sum"``, sum(w) for ``"mean"`` and sqrt(sum(w^2)) for ``"sqrtn"``; w is 1
-    without weights. An empty bag is 0. float16 and bfloat16 are computed in float32.
-
-    Args:
-        table: C-contiguous, shape ``(rows, ...)``, floating-point; or a `Variable`.
-        ids: int32 or int64, shape ``(n,)``, each in ``[0, rows)``.
-        offsets: where each bag begins in ``ids``: ascending from 0, at most n.
-        weights: shape ``(n,)``.
-        mode: what the sum is divided by.
-        include_last_offset: whether ``offsets`` ends with n, the end of the last bag.
-
-    Returns:
-        A new array of shape ``(bags, ...)``.
-
-    Raises:
-        TypeError, ValueError: arguments that do not fit; an id out of range.
-
-    Example:
-        >>> import numpy as np, slotwise
-        >>> table = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-        >>> slotwise.gather_pooled(table, np.array([0, 2, 1]), [0, 2], mode="mean").tolist()
-        [[3.0, 4.0], [3.0, 4.0]]
-    """
-    if not isinstance(mode, str) or mode not in _POOLS:
-        got = _arguments.shown(mode)
-        raise ValueError(f"gather_pooled: mode: expected one of {_POOLS}, got {got}")
-    if is_recorded(table):
-        raise TypeError("gather_pooled: table: a GradientTape records no pooling of rows")
-    table = plain(table)
-    table = _core.as_array("gather_pooled", "table", table)
-    ids = _core.as_array("gather_pooled", "ids", ids)
-    count = ids.size
-    if ids.ndim != 1:
-        raise ValueError(f"gather_pooled: ids: expected rank 1, got rank {ids.ndim}")
-    bounds = _arguments.array("gather_pooled", "offsets", offsets)
-    if bounds.ndim != 1 or (bounds.size > 0 and bounds.dtype.kind not in "iu"):
-        raise TypeError(
-            "gather_pooled: offsets: expected a vector of integers, "
-            f"got shape {bounds.shape} of dtype {bounds.dtype}"
-        )
-    given, bounds = bounds, bounds.astype(np.int64)
-    if not _arguments.flag_of("gather_pooled", "include_last_offset", include_last_offset):
-        bounds = np.append(bounds, np.int64(count))
-    if bounds.size == 0 or bounds[0] != 0 or bounds[-1] != count or (np.diff(bounds) < 0).any():
-        raise ValueError(
-            f"gather_pooled: offsets: expected them to ascend from 0 to at most {count}, "
-            f"got {given.tolist()}"
-        )
-    factors = None
-    if weights is not None:
-        wide = table.dtype == np.float64
-        kind = np.float64 if wide else np.float32
-        factors = _arguments.array("gather_pooled", "weights", weights, kind)
-        if factors.shape != (count,):
-            raise ValueError(
-                f"gather_pooled: weights: expected shape ({count},) like ids, got {factors.shape}"
-            )
-        factors = np.ascontiguousarray(factors)
-    return _core.gather_pooled(table, ids, bounds, factors, mode)
-
-
 @overload
 def coalesce(
-    ids: Array, grads: Array, num_rows: int, return_inverse: Literal[False] = False
+    ids: Array,
+    grads: Array,
+    num_rows: int,
+    return_inverse: Literal[False] = False,
+    exact: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
 @overload
 def coalesce(
-    ids: Array, grads: Array, num_rows: int, return_inverse: Literal[True]
+    ids: Array,
+    grads: Array,
+    num_rows: int,
+    return_inverse: Literal[True],
+    exact: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]: ...
 def coalesce(
-    ids: Array, grads: Array, num_rows: int, return_inverse: bool = False
+    ids: Array, grads: Array, num_rows: int, return_inverse: bool = False, exact: bool = False
 ) -> (
     tuple[NDArray[np.int64], NDArray[Any]]
     | tuple[NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
@@ -215,6 +150,8 @@ def coalesce(
         grads: shape ``(n, ...)``, floating-point.
         num_rows: rows of the table that the ids are for.
         return_inverse: whether to return the inverse, too.
+        exact: whether rows are added as if nothing were rounded before the end: the float nearest
+            to the sum, in whatever order the ids come.
 
     Returns:
         The distinct ids in order of first appearance, their sums, and, if asked for, the place of
@@ -230,7 +167,8 @@ def coalesce(
         ([5, 2], [4.0, 2.0])
     """
     has_inverse = _arguments.flag_of("coalesce", "return_inverse", return_inverse)
-    unique, summed, plan = _core.coalesce(ids, grads, _row_count("coalesce", num_rows))
+    is_exact = _arguments.flag_of("coalesce", "exact", exact)
+    unique, summed, plan = _core.coalesce(ids, grads, _row_count("coalesce", num_rows), is_exact)
     return (unique, summed, plan.inverse) if has_inverse else (unique, summed)
 
 

@@ -367,7 +367,8 @@ def test_signature(case: SparseCase) -> None:
     optional = {n: p.default for n, p in parameters.items() if p.default is not p.empty}
     assert required == case.arguments.split()
     assert [*parameters][: len(required)] == required
-    ours = {"duplicates": SEQUENTIAL, "bounds": "raise"}
+    bags = {"offsets": None, "weights": None, "mode": "sum", "include_last_offset": False}
+    ours = {"duplicates": SEQUENTIAL, "bounds": "raise", **bags}
     assert optional == {"use_locking": False, **case.op.attrs, **ours, "name": None}
 
 

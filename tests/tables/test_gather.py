@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""slotwise.gather and gather_pooled, against NumPy's indexing and sums in order."""
+"""slotwise.gather, against NumPy's indexing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from support.reference import Array, Vec, compute_dtype
 every_mode = in_rows(mode=["sum", "mean", "sqrtn"])
 ROWS = 9
 IDS = np.array([3, 0, 7, 3, 8, 3, 0, 5, 3, 8])
-OFFSETS = np.array([0, 3, 3, 4, 9])  # bags of 3, 0, 1, 5 and 1
 
 
 def table(tag: str, shape: tuple[int, ...]) -> Array:
@@ -82,44 +81,3 @@ def test_gather_bad_input() -> None:
     both = np.zeros(10, np.int64)  # rows written to out would be taken for ids
     with pytest.raises(ValueError, match=r"gather: out: expected .* overlaps ids"):
         slotwise.gather(np.full(100, 7000), both[:-1], out=both[1:])
-
-
-def pooled(x: Array, ids: Array, offsets: Array, weights: Array | None, mode: str) -> Array:
-    """Sums in order in the compute type, rounded once; a bag of nothing is 0."""
-    work = compute_dtype(x.dtype)
-    out = np.zeros((offsets.size, *x.shape[1:]), x.dtype)
-    for bag, (start, stop) in enumerate(zip(offsets, [*offsets[1:], ids.size], strict=True)):
-        total, scale = Vec(np.zeros(x.shape[1:], work)), Vec(np.zeros((), work))
-        for i in range(start, stop):
-            row = Vec(x[ids[i]].astype(work))
-            weight = Vec(work.type(1 if weights is None else weights[i]))
-            total = total + (row if weights is None else row * weight)
-            scale = scale + (weight * weight if mode == "sqrtn" else weight)
-        if mode != "sum" and stop > start:
-            total = total / (np.sqrt(scale) if mode == "sqrtn" else scale)
-        out[bag] = total.data.astype(x.dtype)
-    return out
-
-
-@every_dtype
-@every_mode
-@in_rows(weighted=[False, True])
-def test_pooled(tag: str, mode: str, weighted: bool, target: str) -> None:
-    weights = np.linspace(0.3, 2, IDS.size).astype(DTYPES[tag]) if weighted else None
-    for width in (*range(1, 34), 64, 100):
-        x = table(tag, (ROWS, width))
-        got = slotwise.gather_pooled(x, IDS, OFFSETS, weights=weights, mode=mode)
-        assert_same(got, pooled(x, IDS, OFFSETS, weights, mode), width)
-
-
-def test_pooled_bad_input() -> None:
-    x = table("f32", (ROWS, 3))
-    for offsets in (OFFSETS[::-1].copy(), OFFSETS - 1, OFFSETS + 20):
-        with pytest.raises(ValueError, match="gather_pooled: offsets"):
-            slotwise.gather_pooled(x, IDS, offsets)
-    with pytest.raises(ValueError, match="gather_pooled: weights"):
-        slotwise.gather_pooled(x, IDS, OFFSETS, weights=np.ones(3, np.float32))
-    with pytest.raises(ValueError, match="gather_pooled: mode"):
-        slotwise.gather_pooled(x, IDS, OFFSETS, mode="max")
-    with pytest.raises(ValueError, match=r"gather_pooled: ids\[4\] = 8 is not in \[0, 8\)"):
-        slotwise.gather_pooled(x[:8], IDS, OFFSETS)

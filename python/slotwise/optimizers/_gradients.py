@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _arguments, _core, _tracking
+from slotwise._bags import PooledSlices
 from slotwise._tables import IndexedSlices, RowPlan
 from slotwise._variable import Variable, described
 from slotwise.optimizers._state import array_of, listed
@@ -112,6 +113,8 @@ class _Gradient:
         return self._held(grad, "")
 
     def _slices(self, grad: Any) -> IndexedSlices:
+        if isinstance(grad, PooledSlices):  # whose parts were checked
+            return grad
         if _is_coo(grad):
             ids = self._held(grad._indices(), ".indices")
             if ids.ndim != 2 or len(ids) != 1:
@@ -222,6 +225,8 @@ def divided(gradient: Any, by: Any) -> Any:
     What is no gradient stays as it is: it is refused where it is used.
     """
     gradient = plain(gradient)
+    if isinstance(gradient, PooledSlices):
+        return gradient.with_grads(divided(gradient.grads, by))
     values = np.asarray(values_of(gradient))
     if values.dtype not in _FLOATS:
         return gradient

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from slotwise import _core
+from slotwise._bags import op_bags
 from slotwise.raw_ops._table import (
     EXAMPLE,
     INTEGERS,
@@ -31,6 +32,7 @@ Scalar: TypeAlias = SupportsFloat
 # What annotations of the functions are written as, and what they are.
 _TYPES: dict[str, Any] = {
     "Array": Array,
+    "Array | None": Array | None,
     "ArrayT": ArrayT,
     "ArrayT | int": ArrayT | int,
     "Ids": Ids,
@@ -44,6 +46,12 @@ _TYPES: dict[str, Any] = {
 _WIDTH = 94  # of docstrings
 
 Option: TypeAlias = tuple[str, str, bool | str | None]  # name, type, default
+_BAGS: tuple[Option, ...] = (
+    ("offsets", "Array | None", None),
+    ("weights", "Array | None", None),
+    ("mode", "str", "sum"),
+    ("include_last_offset", "bool", False),
+)
 _LOCKING: Option = ("use_locking", "bool", False)
 _NAME: Option = ("name", "str | None", None)
 
@@ -76,7 +84,7 @@ def define(ops: Iterable[Op], module: dict[str, Any]) -> list[str]:
     ops, names = list(ops), []
     source = "".join(op.source() for op in ops)
     file = f"<{module['__name__']}>"
-    module["_core"] = _core  # which the functions call
+    module["_core"], module["_op_bags"] = _core, op_bags  # which the functions call
     exec(compile(source, file, "exec", dont_inherit=True), module)
     # Where debuggers and tracebacks look for the source.
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
@@ -129,8 +137,8 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
     if sparse:
         at = names.index(spec["grad"])
         names[at : at + 1] = [gradient, "indices"]
-        options += (("duplicates", "str", "sequential"), ("bounds", "str", "raise"))
-        passed += ["indices", "duplicates", "bounds"]
+        options += (("duplicates", "str", "sequential"), ("bounds", "str", "raise"), *_BAGS)
+        passed += ["indices", "duplicates", "bounds", _bags_of(name)]
     types = {
         **dict.fromkeys(spec["slots"], "Array"),
         **dict.fromkeys(INTEGERS, "SupportsIndex"),
@@ -149,13 +157,20 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
     )
 
 
+def _bags_of(op: str) -> str:
+    """The bags of a call, an expression that most calls leave at its beginning."""
+    arguments = ", ".join(name for name, _, _ in _BAGS)
+    is_without = "offsets is weights is None and mode == 'sum'"
+    return f"None if {is_without} else _op_bags({op!r}, var, indices, {arguments})"
+
+
 def _doc(rule: Rule, spec: Mapping[str, Any], names: Iterable[str], sparse: bool) -> str:
     line, _, about = rule.about.replace("\n    ", "\n").strip().partition("\n\n")
     example = rule.example.strip()
     sentences, rest = {**SENTENCES, **rule.says}, "use_locking, name: see the module."
     if sparse:
         sentences.update(ROW_SENTENCES)
-        rest = "use_locking, duplicates, bounds, name: see the modules."
+        rest = "use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules."
     if sparse and spec["has_dense"]:
         dense = f"Apply{rule.name}"
         about = f"    The rows ``indices`` of ``var`` and its slots, by the rule of `{dense}`."

@@ -11,12 +11,19 @@ indices:
 duplicates:
     What equal ids mean. ``"sequential"``: each occurrence is applied in turn, on top of the one
     before. ``"sum"``: their gradients are summed in order of appearance, then applied once (what
-    Keras does); the sums are never stored. ``"error"``: a ValueError.
+    Keras does); the sums are never stored. ``"exact"``: the same, except that nothing is rounded
+    before the end of a sum, so that the order of ids changes no bit. ``"error"``: a ValueError.
 
 bounds:
     What an id outside of ``[0, rows)`` means. ``"raise"``: a ValueError that names it, before any
     row has changed. ``"skip"``: its gradient is left out, and the op returns how many were. A plan
     has its own bounds; ``"raise"`` refuses one that skipped ids.
+
+offsets, weights, mode, include_last_offset:
+    With offsets, rows were pooled by bags, as `slotwise.gather_pooled` does it with the same
+    arguments, and ``grad`` has a row for each bag. The gradient of id i in bag b is
+    ``weights[i] / d * grad[b]``, in the type that is computed in, with d as in the forward; it is
+    formed where it is used. Ids that ``bounds="skip"`` leaves out are in no bag.
 
 Returns:
     ``var``; with ``bounds="skip"``, the number of ids that were left out.

@@ -11,12 +11,19 @@ indices:
 duplicates:
     What equal ids mean. ``"sequential"``: each occurrence is applied in turn, on top of the one
     before. ``"sum"``: their gradients are summed in order of appearance, then applied once (what
-    Keras does); the sums are never stored. ``"error"``: a ValueError.
+    Keras does); the sums are never stored. ``"exact"``: the same, except that nothing is rounded
+    before the end of a sum, so that the order of ids changes no bit. ``"error"``: a ValueError.
 
 bounds:
     What an id outside of ``[0, rows)`` means. ``"raise"``: a ValueError that names it, before any
     row has changed. ``"skip"``: its gradient is left out, and the op returns how many were. A plan
     has its own bounds; ``"raise"`` refuses one that skipped ids.
+
+offsets, weights, mode, include_last_offset:
+    With offsets, rows were pooled by bags, as `slotwise.gather_pooled` does it with the same
+    arguments, and ``grad`` has a row for each bag. The gradient of id i in bag b is
+    ``weights[i] / d * grad[b]``, in the type that is computed in, with d as in the forward; it is
+    formed where it is used. Ids that ``bounds="skip"`` leaves out are in no bag.
 
 Returns:
     ``var``; with ``bounds="skip"``, the number of ids that were left out.
@@ -36,6 +43,10 @@ def SparseApplyGradientDescent(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Gradient descent.
@@ -47,7 +58,7 @@ def SparseApplyGradientDescent(
         alpha: step size.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -72,6 +83,10 @@ def SparseApplyProximalGradientDescent(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Gradient descent followed by the proximal step of l1 and l2 regularization (FOBOS).
@@ -85,7 +100,7 @@ def SparseApplyProximalGradientDescent(
         l2: l2 regularization strength.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -114,6 +129,10 @@ def SparseApplyAdadelta(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adadelta: steps scaled by the root mean square of past steps over that of past gradients.
@@ -129,7 +148,7 @@ def SparseApplyAdadelta(
         epsilon: added under both square roots.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -157,6 +176,10 @@ def SparseApplyAdagrad(
     update_slots: bool = True,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adagrad: steps scaled by the root of the sum of squared gradients.
@@ -170,7 +193,7 @@ def SparseApplyAdagrad(
         grad: the gradients of rows.
         indices: the row that each is for.
         update_slots: whether to add to ``accum``.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -198,6 +221,10 @@ def SparseApplyAdagradV2(
     update_slots: bool = True,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adagrad with an epsilon outside of the square root.
@@ -212,7 +239,7 @@ def SparseApplyAdagradV2(
         grad: the gradients of rows.
         indices: the row that each is for.
         update_slots: whether to add to ``accum``.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -240,6 +267,10 @@ def SparseApplyKerasAdagrad(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adagrad with an epsilon inside of the square root.
@@ -253,7 +284,7 @@ def SparseApplyKerasAdagrad(
         epsilon: added to ``accum`` in the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -284,6 +315,10 @@ def SparseApplyAdagradDA(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adagrad by dual averaging: var is computed anew from the sums of all gradients.
@@ -300,7 +335,7 @@ def SparseApplyAdagradDA(
         l1: l1 regularization strength; at most 0 means none.
         l2: l2 regularization strength.
         global_step: number of this step, an integer; rounded to float32 for every dtype.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -331,6 +366,10 @@ def SparseApplyProximalAdagrad(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adagrad followed by the proximal step of l1 and l2 regularization.
@@ -345,7 +384,7 @@ def SparseApplyProximalAdagrad(
         l2: l2 regularization strength, >= 0.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -377,6 +416,10 @@ def SparseApplyFtrl(
     multiply_linear_by_lr: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Follow the regularized leader, proximal (FTRL).
@@ -395,7 +438,7 @@ def SparseApplyFtrl(
         lr_power: power of the learning rate schedule, usually -0.5; finite.
         multiply_linear_by_lr: keep ``linear`` multiplied by ``lr``, so that ``lr`` may change
             or be 0.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -428,6 +471,10 @@ def SparseApplyFtrlV2(
     multiply_linear_by_lr: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """FTRL with an l2 penalty of the magnitude type (shrinkage) besides the stabilizing one.
@@ -447,7 +494,7 @@ def SparseApplyFtrlV2(
         lr_power: power of the learning rate schedule, usually -0.5; finite.
         multiply_linear_by_lr: keep ``linear`` multiplied by ``lr``, so that ``lr`` may change
             or be 0.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -476,6 +523,10 @@ def SparseApplyMomentum(
     use_nesterov: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Gradient descent with momentum.
@@ -490,7 +541,7 @@ def SparseApplyMomentum(
         indices: the row that each is for.
         momentum: decay of ``accum``.
         use_nesterov: look one step ahead.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -519,6 +570,10 @@ def SparseApplyKerasMomentum(
     use_nesterov: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Gradient descent with momentum, the learning rate inside the accumulator.
@@ -533,7 +588,7 @@ def SparseApplyKerasMomentum(
         indices: the row that each is for.
         momentum: decay of ``accum``.
         use_nesterov: look one step ahead.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -567,6 +622,10 @@ def SparseApplyAdam(
     use_nesterov: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adam.
@@ -586,7 +645,7 @@ def SparseApplyAdam(
         grad: the gradients of rows.
         indices: the row that each is for.
         use_nesterov: look one step ahead.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -620,6 +679,10 @@ def SparseApplyAdamWithAmsgrad(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adam scaled by the largest second moment so far (AMSGrad).
@@ -639,7 +702,7 @@ def SparseApplyAdamWithAmsgrad(
         epsilon: added to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -673,6 +736,10 @@ def SparseApplyAdaMax(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """AdaMax: Adam with the infinity norm.
@@ -690,7 +757,7 @@ def SparseApplyAdaMax(
         epsilon: added to ``v``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -721,6 +788,10 @@ def SparseApplyRMSProp(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """RMSProp with momentum.
@@ -737,7 +808,7 @@ def SparseApplyRMSProp(
         epsilon: added under the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -770,6 +841,10 @@ def SparseApplyCenteredRMSProp(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """RMSProp scaled by the variance of the gradients instead of their mean square.
@@ -787,7 +862,7 @@ def SparseApplyCenteredRMSProp(
         epsilon: added under the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -818,6 +893,10 @@ def SparseApplyKerasRMSProp(
     epsilon_in_root: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """RMSProp as Keras computes it without momentum.
@@ -833,7 +912,7 @@ def SparseApplyKerasRMSProp(
         grad: the gradients of rows.
         indices: the row that each is for.
         epsilon_in_root: where epsilon stands.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -864,6 +943,10 @@ def SparseApplyKerasCenteredRMSProp(
     epsilon_in_root: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Centered RMSProp as Keras computes it without momentum.
@@ -880,7 +963,7 @@ def SparseApplyKerasCenteredRMSProp(
         grad: the gradients of rows.
         indices: the row that each is for.
         epsilon_in_root: where epsilon stands.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -911,6 +994,10 @@ def SparseApplyAddSign(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """AddSign: larger steps where the gradient agrees with its running mean.
@@ -926,7 +1013,7 @@ def SparseApplyAddSign(
         beta: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -955,6 +1042,10 @@ def SparseApplyPowerSign(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """PowerSign: steps grow by a power where the gradient agrees with its running mean.
@@ -970,7 +1061,7 @@ def SparseApplyPowerSign(
         beta: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1004,6 +1095,10 @@ def SparseApplyNadam(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adam with scheduled Nesterov momentum, as in Keras.
@@ -1024,7 +1119,7 @@ def SparseApplyNadam(
         momentum_product: product of the scheduled decays up to this step.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1054,6 +1149,10 @@ def SparseApplyLion(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Lion: steps of one size, by the sign of an interpolated momentum.
@@ -1068,7 +1167,7 @@ def SparseApplyLion(
         beta2: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1100,6 +1199,10 @@ def SparseApplyAdaBelief(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """AdaBelief: Adam scaled by how far gradients are from their mean.
@@ -1118,7 +1221,7 @@ def SparseApplyAdaBelief(
         epsilon: added to ``s`` and to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1154,6 +1257,10 @@ def SparseApplyRAdam(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """RAdam: Adam that warms up by itself.
@@ -1175,7 +1282,7 @@ def SparseApplyRAdam(
         sma_threshold: the least length at which steps are adaptive, > 0; usually 5.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1205,6 +1312,10 @@ def SparseApplyRowWiseAdagrad(
     use_locking: bool = False,
     duplicates: str = "sequential",
     bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
     name: str | None = None,
 ) -> ArrayT | int:
     """Adagrad with one accumulator per row.
@@ -1219,7 +1330,7 @@ def SparseApplyRowWiseAdagrad(
         epsilon: added to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, name: see the modules.
+        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np

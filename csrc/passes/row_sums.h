@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sums of the gradients that one row has.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/types.h"
+
+namespace slotwise {
+
+// sum[i] = the sum of the gradients of ids positions[0], ... positions[count - 1], one at least, of
+// `width` elements each, in the type that is computed in. What positions[count] to
+// positions[ahead - 1] say is fetched on the way.
+struct RowSumCall {
+  const RowGradients& gradients;
+  size_t width;
+  const uint32_t* positions;
+  size_t count, ahead;
+  void* sum;
+};
+using RowSumFunction = void (*)(const RowSumCall&);
+
+// What sums gradients of this dtype in order, or exactly.
+RowSumFunction RowSumOf(DType dtype, bool is_exact);
+
+}  // namespace slotwise
