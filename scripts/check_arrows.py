@@ -39,12 +39,13 @@ CSRC = {
 # room is a module or a package; a file is in the one that is most of its name.
 PYTHON = (
     "_core _arguments _identity",
-    "_overlap _runtime raw_ops",
+    "_bags _overlap _runtime",
+    "raw_ops",
     "_lock",
     "_tracking",
     "_variable",
     "_tables _names",
-    "_recording _match _stateful",
+    "_match _pooling _recording _stateful",
     "_autodiff",
     "optimizers",
     "optimizers._descriptions optimizers.schedules",

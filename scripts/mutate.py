@@ -424,6 +424,8 @@ def passes(tests: str) -> tuple[bool, str]:
     except subprocess.TimeoutExpired:
         return False, f"it took longer than {SECONDS} s"
     lines = done.stdout.strip().splitlines() or [""]
+    if done.returncode < 0:
+        return False, f"the tests were ended by signal {-done.returncode}"  # memory went wrong
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest {tests} ended with {done.returncode}\n{done.stdout[-3000:]}")
     noted = [line for line in lines if line.startswith(("FAILED", "SUBFAILED"))]

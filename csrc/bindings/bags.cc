@@ -206,8 +206,8 @@ py::object PoolRows(const py::list& items, bool many, const py::object& out_obje
   const ArrayArgument given(kPool, "out", out);
   if (given.dtype() != dtype) {
     const char* const kNames[] = {"float16", "bfloat16", "float32", "float64"};
-    Fail(PyExc_TypeError, kPool, "out",
-         std::string("dtype ") + kNames[static_cast<size_t>(dtype)], given.DTypeText());
+    Fail(PyExc_TypeError, kPool, "out", std::string("dtype ") + kNames[static_cast<size_t>(dtype)],
+         given.DTypeText());
   }
   given.RequireShape(shape, "");
   given.RequireUpdatable();
@@ -265,8 +265,8 @@ py::object WeightGradient(py::handle grads_object, py::handle table_object, py::
   };
   require_inside();
   auto count = static_cast<npy_intp>(ids.count());
-  const auto out = py::reinterpret_steal<py::object>(PyArray_ZEROS(
-      1, &count, table.dtype() == DType::kF64 ? NPY_FLOAT64 : NPY_FLOAT32, 0));
+  const auto out = py::reinterpret_steal<py::object>(
+      PyArray_ZEROS(1, &count, table.dtype() == DType::kF64 ? NPY_FLOAT64 : NPY_FLOAT32, 0));
   if (!out) throw py::error_already_set();
   if (count > 0 && table.width() > 0) {
     const py::gil_scoped_release release;

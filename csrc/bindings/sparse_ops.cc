@@ -57,12 +57,13 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   operands.GetSlots(table.slots);
   table.gradients = {grad.data(), grad.RowStride(), pooled ? &pooled->view() : nullptr};
   table.groups = rows.groups().view();
-  const SparseCall call{var.dtype(), 1,          &table,
-                        duplicates,  settings.hypers.data(), settings.attrs.data()};
+  const SparseCall call{var.dtype(),          1, &table, duplicates, settings.hypers.data(),
+                        settings.attrs.data()};
   if (table.groups.groups > 0 && table.width > 0) {
     const SparseFunction function = op.rule->sparse[TargetIndex()];
-    const WithoutGil without_gil(var, rows.count() * table.width * SizeOf(call.dtype) *
-                                          (2 + slot_count), settings.use_locking);
+    const WithoutGil without_gil(var,
+                                 rows.count() * table.width * SizeOf(call.dtype) * (2 + slot_count),
+                                 settings.use_locking);
     function(call);
   }
   if (bounds == Bounds::kSkip) return PyLong_FromSize_t(rows.groups().skipped());

@@ -186,7 +186,8 @@ void UpdateStep::PrepareClipping(const Clipping& clipping) {
   for (SparseItem& item : sparse_) {
     if (!item.bags) continue;
     if (clips) {  // what is measured is there
-      item.values = ArrayArgument(plan_.op(), item.values.name(), Expanded(item.values, *item.bags));
+      item.values =
+          ArrayArgument(plan_.op(), item.values.name(), Expanded(item.values, *item.bags));
       item.bags.reset();
     } else {
       item.pooled.emplace(item.bags->ForGradients({}));
@@ -374,8 +375,7 @@ void UpdateStep::UpdateWhole(DType dtype, const ArrayArgument& var,
   tensor.decay_average = table.decay_average;
   tensor.grad = var.strided();
   tensor.grad.data = sum.var;
-  plan_.rule().dense[TargetIndex()](
-      DenseCall{dtype, 1, &tensor, hypers_.Of(dtype), attrs_.data()});
+  plan_.rule().dense[TargetIndex()](DenseCall{dtype, 1, &tensor, hypers_.Of(dtype), attrs_.data()});
 }
 
 void ApplyAll(const py::list& steps, const py::object& after, bool only_check) {

@@ -30,9 +30,7 @@ struct BagCosts {
   BagCosts(const int64_t* bounds, size_t bags, size_t bytes)
       : count(bags), offsets(bounds), row_bytes(std::max(size_t{1}, bytes)) {}
 
-  size_t Before(size_t bag) const {
-    return (static_cast<size_t>(offsets[bag]) + bag) * row_bytes;
-  }
+  size_t Before(size_t bag) const { return (static_cast<size_t>(offsets[bag]) + bag) * row_bytes; }
 
   size_t count;
   const int64_t* offsets;

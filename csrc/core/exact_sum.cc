@@ -75,8 +75,7 @@ T ExactSum::Rounded() const {
   bool has_more = (at(2) << (kDigitBits + spare)) != 0;
   for (size_t below = 3; below <= top; ++below) has_more |= at(below) != 0;
   // leading * 2^exponent, a little more if has_more.
-  const int exponent =
-      kExponentOfUnit + kDigitBits * (static_cast<int>(top) - 1) - spare;
+  const int exponent = kExponentOfUnit + kDigitBits * (static_cast<int>(top) - 1) - spare;
 
   constexpr int kDropped = 64 - std::numeric_limits<T>::digits;
   const uint64_t dropped = leading & ((uint64_t{1} << kDropped) - 1);

@@ -11,9 +11,9 @@
 namespace slotwise {
 namespace {
 
-constexpr size_t kMaxParts = 64;         // enough threads for what memory can take
-constexpr size_t kMaxBuckets = 1024;     // of hashes, dealt out to parts so that these are even
-constexpr size_t kIdsAhead = 16;         // of the current one: their table entries are prefetched
+constexpr size_t kMaxParts = 64;      // enough threads for what memory can take
+constexpr size_t kMaxBuckets = 1024;  // of hashes, dealt out to parts so that these are even
+constexpr size_t kIdsAhead = 16;      // of the current one: their table entries are prefetched
 
 constexpr uint64_t kMultiplier = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
 

@@ -78,8 +78,7 @@ void SumOfRows(const RowSumCall& call) {
     }
   }
   const ToArray<Compute> sink{sum};
-  WalkByMany<8, Compute>(RowSum<Codec, Rows, ToArray<Compute>>{rows, call.count, sink},
-                         call.width);
+  WalkByMany<8, Compute>(RowSum<Codec, Rows, ToArray<Compute>>{rows, call.count, sink}, call.width);
 }
 
 struct RowSums {

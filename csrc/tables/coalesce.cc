@@ -33,9 +33,8 @@ class Sums {
       if constexpr (std::is_same_v<Stored, Compute>) {
         occurrences.SumTo(g, out);
       } else {
-        occurrences.ForGroup(g, [&](const Compute* sum) HWY_ATTR {
-          WalkAll<Compute>(Rounded{sum, out}, call_.width);
-        });
+        occurrences.ForGroup(g, [&](const Compute* sum)
+                                    HWY_ATTR { WalkAll<Compute>(Rounded{sum, out}, call_.width); });
       }
     }
   }

@@ -151,9 +151,7 @@ struct WeightGradients {
   const WeightGradientCall& call;
 
   static size_t tables() { return 1; }
-  BagCosts Costs(size_t) const {
-    return {call.offsets, call.bags, call.width * sizeof(Stored)};
-  }
+  BagCosts Costs(size_t) const { return {call.offsets, call.bags, call.width * sizeof(Stored)}; }
 
   struct Product {
     const Stored *row, *grad;
@@ -181,9 +179,8 @@ struct WeightGradients {
 
 struct WeightGradient {
   static void Apply(const WeightGradientCall& call) {
-    WithCodec(call.dtype, [&](auto codec) HWY_ATTR {
-      RunGroups(WeightGradients<decltype(codec)>{call});
-    });
+    WithCodec(call.dtype,
+              [&](auto codec) HWY_ATTR { RunGroups(WeightGradients<decltype(codec)>{call}); });
   }
 };
 

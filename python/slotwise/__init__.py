@@ -3,7 +3,7 @@
 
 from slotwise import interop, optimizers, raw_ops, state
 from slotwise._autodiff import GradientTape, stop_gradient
-from slotwise._bags import (
+from slotwise._pooling import (
     Jagged,
     PooledSlices,
     gather_pooled,

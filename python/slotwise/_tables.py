@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables of rows: their memory, reading rows, and merging gradients of equal ids.
 
-Pooling rows is in `_bags`.
+Pooling rows is in `_pooling`.
 """
 
 from collections.abc import Sequence

@@ -44,9 +44,7 @@ def pooled(x: Array, ids: Array, offsets: Array, weights: Array | None, mode: st
     return out
 
 
-def expanded(
-    grads: Array, offsets: Array, count: int, weights: Array | None, mode: str
-) -> Array:
+def expanded(grads: Array, offsets: Array, count: int, weights: Array | None, mode: str) -> Array:
     """The gradient of each id, in the compute type."""
     work = compute_dtype(grads.dtype)
     out = np.zeros((count, *grads.shape[1:]), work)

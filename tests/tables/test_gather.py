@@ -9,7 +9,7 @@ import slotwise
 from support.cases import every_dtype, every_index, in_rows
 from support.compare import assert_same
 from support.ops import DTYPES
-from support.reference import Array, Vec, compute_dtype
+from support.reference import Array
 
 every_mode = in_rows(mode=["sum", "mean", "sqrtn"])
 ROWS = 9

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _arguments, _core, _tracking
-from slotwise._bags import PooledSlices
+from slotwise._pooling import PooledSlices
 from slotwise._tables import IndexedSlices, RowPlan
 from slotwise._variable import Variable, described
 from slotwise.optimizers._state import array_of, listed

@@ -170,7 +170,7 @@ def _doc(rule: Rule, spec: Mapping[str, Any], names: Iterable[str], sparse: bool
     sentences, rest = {**SENTENCES, **rule.says}, "use_locking, name: see the module."
     if sparse:
         sentences.update(ROW_SENTENCES)
-        rest = "use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules."
+        rest = "use_locking and all that follow it: see the modules."
     if sparse and spec["has_dense"]:
         dense = f"Apply{rule.name}"
         about = f"    The rows ``indices`` of ``var`` and its slots, by the rule of `{dense}`."

@@ -58,7 +58,7 @@ def SparseApplyGradientDescent(
         alpha: step size.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -100,7 +100,7 @@ def SparseApplyProximalGradientDescent(
         l2: l2 regularization strength.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -148,7 +148,7 @@ def SparseApplyAdadelta(
         epsilon: added under both square roots.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -193,7 +193,7 @@ def SparseApplyAdagrad(
         grad: the gradients of rows.
         indices: the row that each is for.
         update_slots: whether to add to ``accum``.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -239,7 +239,7 @@ def SparseApplyAdagradV2(
         grad: the gradients of rows.
         indices: the row that each is for.
         update_slots: whether to add to ``accum``.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -284,7 +284,7 @@ def SparseApplyKerasAdagrad(
         epsilon: added to ``accum`` in the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -335,7 +335,7 @@ def SparseApplyAdagradDA(
         l1: l1 regularization strength; at most 0 means none.
         l2: l2 regularization strength.
         global_step: number of this step, an integer; rounded to float32 for every dtype.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -384,7 +384,7 @@ def SparseApplyProximalAdagrad(
         l2: l2 regularization strength, >= 0.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -438,7 +438,7 @@ def SparseApplyFtrl(
         lr_power: power of the learning rate schedule, usually -0.5; finite.
         multiply_linear_by_lr: keep ``linear`` multiplied by ``lr``, so that ``lr`` may change
             or be 0.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -494,7 +494,7 @@ def SparseApplyFtrlV2(
         lr_power: power of the learning rate schedule, usually -0.5; finite.
         multiply_linear_by_lr: keep ``linear`` multiplied by ``lr``, so that ``lr`` may change
             or be 0.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -541,7 +541,7 @@ def SparseApplyMomentum(
         indices: the row that each is for.
         momentum: decay of ``accum``.
         use_nesterov: look one step ahead.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -588,7 +588,7 @@ def SparseApplyKerasMomentum(
         indices: the row that each is for.
         momentum: decay of ``accum``.
         use_nesterov: look one step ahead.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -645,7 +645,7 @@ def SparseApplyAdam(
         grad: the gradients of rows.
         indices: the row that each is for.
         use_nesterov: look one step ahead.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -702,7 +702,7 @@ def SparseApplyAdamWithAmsgrad(
         epsilon: added to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -757,7 +757,7 @@ def SparseApplyAdaMax(
         epsilon: added to ``v``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -808,7 +808,7 @@ def SparseApplyRMSProp(
         epsilon: added under the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -862,7 +862,7 @@ def SparseApplyCenteredRMSProp(
         epsilon: added under the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -912,7 +912,7 @@ def SparseApplyKerasRMSProp(
         grad: the gradients of rows.
         indices: the row that each is for.
         epsilon_in_root: where epsilon stands.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -963,7 +963,7 @@ def SparseApplyKerasCenteredRMSProp(
         grad: the gradients of rows.
         indices: the row that each is for.
         epsilon_in_root: where epsilon stands.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1013,7 +1013,7 @@ def SparseApplyAddSign(
         beta: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1061,7 +1061,7 @@ def SparseApplyPowerSign(
         beta: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1119,7 +1119,7 @@ def SparseApplyNadam(
         momentum_product: product of the scheduled decays up to this step.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1167,7 +1167,7 @@ def SparseApplyLion(
         beta2: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1221,7 +1221,7 @@ def SparseApplyAdaBelief(
         epsilon: added to ``s`` and to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1282,7 +1282,7 @@ def SparseApplyRAdam(
         sma_threshold: the least length at which steps are adaptive, > 0; usually 5.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1330,7 +1330,7 @@ def SparseApplyRowWiseAdagrad(
         epsilon: added to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking, duplicates, bounds, offsets, weights, mode, include_last_offset, name: see the modules.
+        use_locking and all that follow it: see the modules.
 
     Example:
         >>> import numpy as np
