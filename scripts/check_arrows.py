@@ -39,8 +39,7 @@ CSRC = {
 # room is a module or a package; a file is in the one that is most of its name.
 PYTHON = (
     "_core _arguments _identity",
-    "_bags _overlap _runtime",
-    "raw_ops",
+    "_overlap _runtime raw_ops",
     "_lock",
     "_tracking",
     "_variable",

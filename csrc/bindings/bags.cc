@@ -21,36 +21,108 @@ namespace py = pybind11;
 
 namespace slotwise {
 
-BagsArgument::BagsArgument(const char* op, py::handle object, DType dtype)
-    : BagsArgument(op, RequireTuple(op, "bags", 3, object), dtype) {}
+namespace {
 
-BagsArgument::BagsArgument(const char* op, const py::tuple& fields, DType dtype)
-    : op_(op),
-      dtype_(dtype),
-      mode_(static_cast<Pooling>(ParseChoice(op, "mode", fields[2], {"sum", "mean", "sqrtn"}))),
-      offsets_(op, "offsets", fields[0]) {
-  const RowIds bounds = offsets_.ids();
-  bool ascends = bounds.is_int64 && bounds.count > 0 && bounds[0] == 0;
-  for (size_t i = 1; ascends && i < bounds.count; ++i) ascends = bounds[i - 1] <= bounds[i];
-  if (!ascends) {
-    Fail(PyExc_ValueError, op, "offsets", "int64 numbers that ascend from 0", "others");
+// What NumPy makes of an argument; `expected` says what that was to be.
+py::object ToArray(const char* op, const char* name, const char* expected, py::handle object) {
+  auto array = py::reinterpret_steal<py::object>(PyArray_FROM_O(object.ptr()));
+  if (!array) {
+    PyErr_Clear();
+    Fail(PyExc_TypeError, op, name, expected, TypeName(object));
   }
-  if (count() >= std::numeric_limits<uint32_t>::max()) {
-    Fail(PyExc_ValueError, op, "offsets", "fewer than 2^32 - 1 bags", std::to_string(count()));
-  }
-  if (fields[1].is_none()) return;
-  weights_.emplace(op, "weights", fields[1]);
-  weights_->RequireShape({static_cast<npy_intp>(ids())}, " like ids");
-  if (weights_->dtype() != (dtype == DType::kF64 ? DType::kF64 : DType::kF32) ||
-      !weights_->Has(NPY_ARRAY_CARRAY_RO)) {
-    Fail(PyExc_TypeError, op, "weights", "them in the type that is computed in", "others");
-  }
+  return array;
 }
 
-void BagsArgument::RequireIds(size_t count) const {
-  if (ids() == count) return;
-  Fail(PyExc_ValueError, op_, "offsets",
-       "them to end with " + std::to_string(count) + ", the number of ids", std::to_string(ids()));
+PyArrayObject* ArrayOf(const py::object& array) {
+  return reinterpret_cast<PyArrayObject*>(array.ptr());
+}
+
+// The same array, or a copy, contiguous and of another type.
+py::object Cast(const py::object& array, int type) {
+  auto cast = py::reinterpret_steal<py::object>(PyArray_FROM_OTF(
+      array.ptr(), type, NPY_ARRAY_CARRAY_RO | NPY_ARRAY_NOTSWAPPED | NPY_ARRAY_FORCECAST));
+  if (!cast) throw py::error_already_set();
+  return cast;
+}
+
+// What errors say of an array: its numbers, if they are few.
+std::string Shown(const py::object& array) {
+  constexpr npy_intp kFew = 12;
+  if (PyArray_SIZE(ArrayOf(array)) <= kFew) return Text(array.attr("tolist")());
+  return "an array of shape " + Text(array.attr("shape"));
+}
+
+// Offsets with the number of ids appended, if they do not have it.
+ScratchArray<int64_t> Offsets(const char* op, const std::string& where, py::handle object,
+                              size_t ids, py::handle include_last) {
+  const std::string name = "offsets" + where;
+  if (object.is_none()) {
+    Fail(PyExc_TypeError, op, name.c_str(), "where bags begin", "None");
+  }
+  const py::object given = ToArray(op, name.c_str(), "a vector of integers", object);
+  PyArrayObject* const array = ArrayOf(given);
+  if (PyArray_NDIM(array) != 1 ||
+      (PyArray_SIZE(array) > 0 && !PyTypeNum_ISINTEGER(PyArray_TYPE(array)))) {
+    Fail(PyExc_TypeError, op, name.c_str(), "a vector of integers",
+         "shape " + Text(given.attr("shape")) + " of dtype " + Text(given.attr("dtype")));
+  }
+  const int has_end = PyObject_IsTrue(include_last.ptr());
+  if (has_end < 0) {
+    PyErr_Clear();
+    Fail(PyExc_TypeError, op, "include_last_offset", "True or False", TypeName(include_last));
+  }
+  const py::object numbers = Cast(given, NPY_INT64);
+  const auto count = static_cast<size_t>(PyArray_SIZE(array));
+  const auto* const from = static_cast<const int64_t*>(PyArray_DATA(ArrayOf(numbers)));
+  const auto end = static_cast<int64_t>(ids);
+  ScratchArray<int64_t> offsets(std::max(size_t{1}, count + (has_end != 0 ? 0 : 1)));
+  std::copy_n(from, count, offsets.data());
+  if (has_end == 0) offsets[count] = end;
+  bool ascends =
+      (has_end == 0 || count > 0) && offsets[0] == 0 && offsets[offsets.size() - 1] == end;
+  for (size_t i = 1; i < offsets.size(); ++i) ascends &= offsets[i - 1] <= offsets[i];
+  if (!ascends) {
+    Fail(PyExc_ValueError, op, name.c_str(),
+         "them to ascend from 0 to at most " + std::to_string(ids) +
+             (has_end != 0 ? ", and to end with it" : ""),
+         Shown(given));
+  }
+  if (offsets.size() > std::numeric_limits<uint32_t>::max()) {
+    Fail(PyExc_ValueError, op, name.c_str(), "fewer than 2^32 - 1 bags",
+         std::to_string(offsets.size() - 1));
+  }
+  return offsets;
+}
+
+// Weights in the type that `dtype` is computed in.
+py::object Weights(const char* op, const char* name, py::handle object, DType dtype) {
+  const py::object given = ToArray(op, name, "an array of numbers", object);
+  const int type = PyArray_TYPE(ArrayOf(given));
+  const bool is_number = PyTypeNum_ISBOOL(type) || PyTypeNum_ISINTEGER(type) ||
+                         PyTypeNum_ISFLOAT(type) || FloatTypeOf(ArrayOf(given));
+  if (!is_number) {
+    Fail(PyExc_TypeError, op, name, "an array of real numbers",
+         "dtype " + Text(given.attr("dtype")));
+  }
+  return Cast(given, dtype == DType::kF64 ? NPY_FLOAT64 : NPY_FLOAT32);
+}
+
+}  // namespace
+
+BagsArgument::BagsArgument(const char* op, const std::string& where, py::handle object, size_t ids,
+                           DType dtype)
+    : BagsArgument(op, where, RequireTuple(op, "bags", 4, object), ids, dtype) {}
+
+BagsArgument::BagsArgument(const char* op, const std::string& where, const py::tuple& fields,
+                           size_t ids, DType dtype)
+    : dtype_(dtype),
+      mode_(static_cast<Pooling>(ParseChoice(op, "mode", fields[2], {"sum", "mean", "sqrtn"}))),
+      weights_name_("weights" + where),
+      offsets_(Offsets(op, where, fields[0], ids, fields[3])) {
+  if (fields[1].is_none()) return;
+  const char* const name = weights_name_.c_str();
+  weights_.emplace(op, name, Weights(op, name, fields[1], dtype));
+  weights_->RequireShape({static_cast<npy_intp>(ids)}, " like ids");
 }
 
 void BagsArgument::RequireGradients(const NamedArray& grads, const NamedArray& table) const {
@@ -61,24 +133,33 @@ namespace {
 
 constexpr const char* kPool = "gather_pooled";
 
+void RequireVector(const NamedArray& ids) {
+  if (ids.rank() == 1) return;
+  Fail(PyExc_ValueError, ids.op(), ids.name(), "rank 1", "rank " + std::to_string(ids.rank()));
+}
+
 // The ids of one table, by the plan or the array that was given; those that a plan left out are
 // left out of their bags.
 class PooledIds {
  public:
-  PooledIds(const char* name, py::handle object, int64_t rows, const BagsArgument& bags)
-      : rows_(rows), offsets_(bags.offsets()), weights_(bags.weights()) {
-    if (!py::isinstance<RowGroups>(object)) {
+  PooledIds(const char* name, py::handle object, int64_t rows) : rows_(rows) {
+    if (py::isinstance<RowGroups>(object)) {
+      const RowsArgument plan(kPool, name, object, rows, Bounds::kSkip);
+      own_.emplace(plan.groups().Ids());
+      skipped_ = plan.groups().skipped();
+      ids_ = {own_->data(), true, own_->size()};
+    } else {
       ids_ = array_.emplace(kPool, name, object).ids();
-      bags.RequireIds(ids_.count);
-      RequireInside();
-      return;
+      RequireVector(*array_);
     }
-    const RowsArgument plan(kPool, name, object, rows, Bounds::kSkip);
-    const RowGroups& groups = plan.groups();
-    bags.RequireIds(groups.id_count());
-    own_.emplace(groups.Ids());
-    if (groups.skipped() > 0) LeaveOut(bags);
-    ids_ = {own_->data(), true, static_cast<size_t>(offsets_[bags.count()])};
+  }
+
+  // The bags that the ids are in.
+  void Take(const BagsArgument& bags) {
+    offsets_ = bags.offsets();
+    weights_ = bags.weights();
+    if (skipped_ > 0) LeaveOut(bags);
+    ids_.count = static_cast<size_t>(offsets_[bags.count()]);
   }
 
   const RowIds& ids() const { return ids_; }
@@ -120,8 +201,9 @@ class PooledIds {
   }
 
   int64_t rows_;
-  const int64_t* offsets_;
-  const void* weights_;
+  const int64_t* offsets_ = nullptr;
+  const void* weights_ = nullptr;
+  size_t skipped_ = 0;
   RowIds ids_{};
   std::optional<IntegerArray> array_;
   std::optional<ScratchArray<int64_t>> own_;
@@ -131,11 +213,13 @@ class PooledIds {
 
 // One table of a call.
 struct Pooled {
-  Pooled(const char* table_name, const char* ids_name, py::handle item)
+  Pooled(const char* table_name, const char* ids_name, const std::string& where, py::handle item)
       : fields(RequireTuple(kPool, "tables", 3, item)),
-        table(kPool, table_name, fields[0]),
-        bags(kPool, py::object(fields[2]), table.dtype()),
-        ids(ids_name, fields[1], Rows(table), bags) {}
+        table(kPool, table_name, py::object(fields[0])),
+        ids(ids_name, py::object(fields[1]), Rows(table)),
+        bags(kPool, where, py::object(fields[2]), ids.ids().count, table.dtype()) {
+    ids.Take(bags);
+  }
 
   static int64_t Rows(const ArrayArgument& table) {
     table.RequireRows();
@@ -152,8 +236,8 @@ struct Pooled {
 
   py::tuple fields;
   ArrayArgument table;
-  BagsArgument bags;
   PooledIds ids;
+  BagsArgument bags;
 };
 
 // The dtype of all tables, or the widest that any of them is computed in.
@@ -182,10 +266,10 @@ py::object PoolRows(const py::list& items, bool many, const py::object& out_obje
   std::deque<std::string> names;
   std::deque<Pooled> tables;
   for (size_t i = 0; i < items.size(); ++i) {
-    const std::string number = "[" + std::to_string(i) + "]";
-    const char* const table = names.emplace_back(many ? "table" + number : "table").c_str();
-    const char* const ids = names.emplace_back(many ? "ids" + number : "ids").c_str();
-    tables.emplace_back(table, ids, items[i]);
+    const std::string where = many ? "[" + std::to_string(i) + "]" : "";
+    const char* const table = names.emplace_back("table" + where).c_str();
+    const char* const ids = names.emplace_back("ids" + where).c_str();
+    tables.emplace_back(table, ids, where, items[i]);
     if (tables.back().bags.count() != tables.front().bags.count()) {
       Fail(PyExc_ValueError, kPool, ids,
            "as many bags as ids[0] has, " + std::to_string(tables.front().bags.count()),
@@ -215,6 +299,8 @@ py::object PoolRows(const py::list& items, bool many, const py::object& out_obje
   std::vector<PooledTable> calls;
   size_t column = 0;
   for (const Pooled& each : tables) {
+    // New memory may be filled before ids are known to be rows, if there is a row to take for them.
+    if (!out_object.is_none() || each.table.dim(0) == 0) each.ids.RequireInside();
     if (!out_object.is_none()) {
       given.RequireApartFrom(each.table);
       each.ids.RequireApart(given);
@@ -236,15 +322,41 @@ py::object PoolRows(const py::list& items, bool many, const py::object& out_obje
   return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(given.array()));
 }
 
+// Gradients of bags, and how many ids these have: an array, or a plan.
+struct GradientsOfBags {
+  GradientsOfBags(py::handle grads_object, py::handle ids, py::handle bags_object)
+      : grads(Checked(grads_object)), bags(kOp, "", bags_object, Count(ids), grads.dtype()) {
+    bags.RequireGradients(grads, grads);
+  }
+
+  static ArrayArgument Checked(py::handle object) {
+    ArrayArgument grads(kOp, "bag_grads", object);
+    grads.RequireRows();
+    return grads;
+  }
+  static size_t Count(py::handle ids) {
+    if (py::isinstance<RowGroups>(ids)) return py::len(ids);
+    const IntegerArray array(kOp, "ids", ids);
+    RequireVector(array);
+    return array.count();
+  }
+
+  static constexpr const char* kOp = "PooledSlices";
+
+  ArrayArgument grads;
+  BagsArgument bags;
+};
+
+// Raises if these are no gradients of such bags.
+void CheckBags(py::handle grads, py::handle ids, py::handle bags) {
+  const GradientsOfBags checked(grads, ids, bags);
+}
+
 // The gradients of all ids, an array of the dtype of `grads`: what the gradients of bags stand for.
-py::object ExpandBags(py::handle grads_object, py::handle bags_object) {
-  constexpr const char* kOp = "PooledSlices";
-  ArrayArgument grads(kOp, "grads", grads_object);
-  grads.RequireRows();
-  const BagsArgument bags(kOp, bags_object, grads.dtype());
-  bags.RequireGradients(grads, grads);
-  grads.MakeRowsContiguous();
-  return Expanded(grads, bags);
+py::object ExpandBags(py::handle grads, py::handle ids, py::handle bags) {
+  GradientsOfBags given(grads, ids, bags);
+  given.grads.MakeRowsContiguous();
+  return Expanded(given.grads, given.bags);
 }
 
 py::object WeightGradient(py::handle grads_object, py::handle table_object, py::handle ids_object,
@@ -253,9 +365,9 @@ py::object WeightGradient(py::handle grads_object, py::handle table_object, py::
   const ArrayArgument table(kOp, "table", table_object);
   table.RequireRows();
   table.RequireContiguous();
-  const BagsArgument bags(kOp, bags_object, table.dtype());
   const IntegerArray ids(kOp, "ids", ids_object);
-  bags.RequireIds(ids.count());
+  RequireVector(ids);
+  const BagsArgument bags(kOp, "", bags_object, ids.count(), table.dtype());
   ArrayArgument grads(kOp, "bag_grads", grads_object);
   grads.RequireDTypeOf(table);
   bags.RequireGradients(grads, table);
@@ -301,6 +413,7 @@ py::object Expanded(const ArrayArgument& grads, const BagsArgument& bags) {
 
 void BindBags(py::module_& module) {
   module.def("gather_pooled", &PoolRows);
+  module.def("check_bags", &CheckBags);
   module.def("expand_bags", &ExpandBags);
   module.def("pooled_weight_gradient", &WeightGradient);
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bags of ids as an argument: a tuple of offsets with the end appended, weights and a mode, as
-// Python makes it (slotwise._bags).
+// Bags of ids as an argument: a tuple of offsets, weights (or None), mode and include_last_offset.
 #pragma once
 
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "bindings/arrays.h"
@@ -13,20 +13,21 @@ namespace slotwise {
 
 class BagsArgument {
  public:
-  // Of a call whose arrays have this dtype.
-  BagsArgument(const char* op, pybind11::handle object, DType dtype);
+  // Of `ids` ids, in a call whose arrays have this dtype. Errors call the arguments offsets and
+  // weights, and after that `where`: which of several tables they are for.
+  BagsArgument(const char* op, const std::string& where, pybind11::handle object, size_t ids,
+               DType dtype);
 
-  size_t count() const { return offsets_.count() - 1; }
-  size_t ids() const { return static_cast<size_t>(offsets()[count()]); }
-  const int64_t* offsets() const { return static_cast<const int64_t*>(offsets_.data()); }
+  size_t count() const { return offsets_.size() - 1; }
+  size_t ids() const { return static_cast<size_t>(offsets_[count()]); }
+  // Where bags begin, and the number of ids; nobody else can change them.
+  const int64_t* offsets() const { return offsets_.begin(); }
   const void* weights() const { return weights_ ? weights_->data() : nullptr; }
-  // The weights as an array; none if all are 1.
+  // The weights as an array, in the type that is computed in; none if all are 1.
   std::optional<ArrayArgument>& weights_array() { return weights_; }
   Pooling mode() const { return mode_; }
   DType dtype() const { return dtype_; }
 
-  // Raises if the bags do not have so many ids.
-  void RequireIds(size_t count) const;
   // Raises if `grads` is not a row of `table` for each bag.
   void RequireGradients(const NamedArray& grads, const NamedArray& table) const;
 
@@ -36,12 +37,13 @@ class BagsArgument {
   }
 
  private:
-  BagsArgument(const char* op, const pybind11::tuple& fields, DType dtype);
+  BagsArgument(const char* op, const std::string& where, const pybind11::tuple& fields, size_t ids,
+               DType dtype);
 
-  const char* op_;
   DType dtype_;
   Pooling mode_;
-  IntegerArray offsets_;
+  std::string weights_name_;
+  ScratchArray<int64_t> offsets_;  // the end appended
   std::optional<ArrayArgument> weights_;
 };
 

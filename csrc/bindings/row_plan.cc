@@ -90,7 +90,7 @@ Bounds ParseBounds(const char* op, py::handle object) {
 
 Duplicates ParseDuplicates(const char* op, py::handle object) {
   return static_cast<Duplicates>(
-      ParseChoice(op, "duplicates", object, {"sequential", "sum", "error", "exact"}, ", "));
+      ParseChoice(op, "duplicates", object, {"sequential", "sum", "error", "exact"}));
 }
 
 RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, int64_t num_rows)

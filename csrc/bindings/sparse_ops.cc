@@ -42,8 +42,7 @@ PyObject* Apply(const BoundOp& op, PyObject* const* args) {
   if (rest[3] == Py_None) {
     rows.RequireRowForEach(grad, var);
   } else {
-    bags.emplace(name, rest[3], var.dtype());
-    bags->RequireIds(rows.count());
+    bags.emplace(name, "", rest[3], rows.count(), var.dtype());
     bags->RequireGradients(grad, var);
     if (bags->weights_array()) operands.RequireApart(*bags->weights_array());
     pooled.emplace(bags->ForGradients(rows.groups().LeftOut()));

@@ -110,8 +110,8 @@ void UpdateStep::PrepareSlices(size_t i, const py::object& values_object, const 
   if (bags.is_none()) {
     item.rows.RequireRowForEach(item.values, var);
   } else {
-    BagsArgument& argument = item.bags.emplace(plan_.op(), bags, var.dtype());
-    argument.RequireIds(item.rows.count());
+    BagsArgument& argument = item.bags.emplace(plan_.op(), " of " + std::string(entry.grad_name),
+                                               bags, item.rows.count(), var.dtype());
     argument.RequireGradients(item.values, var);
     if (argument.weights_array() && IsWritten(*argument.weights_array())) {
       argument.weights_array()->Copy();

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "core/threads.h"
@@ -239,19 +241,50 @@ class Grouping {
 
 }  // namespace
 
-std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows) {
-  const auto find = [&](const auto* id) -> std::optional<size_t> {
-    const auto is_outside = [&](auto row) {
-      return static_cast<uint64_t>(static_cast<int64_t>(row)) >= static_cast<uint64_t>(num_rows);
-    };
+namespace {
+
+// The search of one thread, for ids of one type.
+template <class Id>
+struct OutsideSearch {
+  const Id* ids;
+  uint64_t num_rows;
+  mutable std::atomic<size_t> first;  // as far as anyone knows
+
+  bool IsOutside(Id id) const {
+    return static_cast<uint64_t>(static_cast<int64_t>(id)) >= num_rows;
+  }
+
+  static void Range(const void* context, size_t begin, size_t end) {
+    const auto& self = *static_cast<const OutsideSearch*>(context);
     constexpr size_t kChecked = 256;  // at a time, without a branch for each
-    for (size_t begin = 0; begin < ids.count; begin += kChecked) {
-      const size_t end = std::min(begin + kChecked, ids.count);
+    for (; begin < end; begin += kChecked) {
+      const size_t stop = std::min(begin + kChecked, end);
       bool any = false;
-      for (size_t i = begin; i < end; ++i) any |= is_outside(id[i]);
-      if (any) return static_cast<size_t>(std::find_if(id + begin, id + end, is_outside) - id);
+      for (size_t i = begin; i < stop; ++i) any |= self.IsOutside(self.ids[i]);
+      if (any) return self.Note(begin, stop);
     }
-    return std::nullopt;
+  }
+
+  void Note(size_t begin, size_t end) const {
+    const Id* const found =
+        std::find_if(ids + begin, ids + end, [&](Id id) { return IsOutside(id); });
+    const auto at = static_cast<size_t>(found - ids);
+    size_t known = first.load();
+    while (at < known && at < end && !first.compare_exchange_weak(known, at)) {
+    }
+  }
+};
+
+}  // namespace
+
+std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows) {
+  constexpr size_t kMinIdsPerThread = 32768;
+  const auto find = [&](const auto* from) -> std::optional<size_t> {
+    using Id = std::remove_const_t<std::remove_pointer_t<decltype(from)>>;
+    const OutsideSearch<Id> search{from, static_cast<uint64_t>(num_rows), {ids.count}};
+    ParallelFor({ids.count, kMinIdsPerThread, 0, 1}, &OutsideSearch<Id>::Range, &search);
+    const size_t first = search.first.load();
+    return first < ids.count ? std::optional<size_t>(first) : std::nullopt;
   };
   return ids.is_int64 ? find(static_cast<const int64_t*>(ids.data))
                       : find(static_cast<const int32_t*>(ids.data));

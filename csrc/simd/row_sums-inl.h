@@ -14,8 +14,6 @@
 #define SLOTWISE_SIMD_ROW_SUMS_INL_H_
 #endif
 
-#include <limits>
-
 #include "core/exact_sum.h"
 #include "simd/row-inl.h"
 #include "simd/walk-inl.h"
@@ -24,21 +22,31 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// A vector of row k times its weight, from element i on.
+// A vector of a row times its weight.
 template <class Codec, class Rows, class D>
-HWY_INLINE hn::VFromD<D> Term(D d, const Rows& rows, size_t k, size_t i) {
-  const auto row = Codec::Load(d, rows.Row(k) + i);
+HWY_INLINE hn::VFromD<D> Term(D d, const typename Codec::Stored* from,
+                              typename Codec::Compute weight) {
+  const auto row = Codec::Load(d, from);
   if constexpr (Rows::kWeighted) {
-    return hn::Mul(row, hn::Set(d, rows.Weight(k)));
+    return hn::Mul(row, hn::Set(d, weight));
   } else {
     return row;
   }
 }
 
-// Where the vector comes that is number `vector` after element i.
-template <class D>
-HWY_INLINE size_t At(D d, size_t i, size_t vector) {
-  return i + vector * hn::Lanes(d);
+template <class Codec, class Rows>
+HWY_INLINE typename Codec::Compute WeightOf(const Rows& rows, size_t k) {
+  if constexpr (Rows::kWeighted) {
+    return rows.Weight(k);
+  } else {
+    return 1;
+  }
+}
+
+// The vector that is number `vector` from there on: a pointer, or the number of an element.
+template <class D, class Place>
+HWY_INLINE Place At(D d, Place begin, size_t vector) {
+  return begin + vector * hn::Lanes(d);
 }
 
 // Calls body.Walk<n>(d, i) for n vectors at a time from element i on, for all of a row.
@@ -68,13 +76,24 @@ struct RowSum {
   HWY_INLINE void Walk(D d, size_t i) const {
     hn::VFromD<D> sums[kVectors];
     if (i == 0) rows.Fetch(0);
-    for (size_t j = 0; j < kVectors; ++j) sums[j] = Term<Codec>(d, rows, 0, At(d, i, j));
-    for (size_t k = 1; k < count; ++k) {
-      if (i == 0) rows.Fetch(k);
+    {
+      const auto* const row = rows.Row(0) + i;
+      const auto weight = WeightOf<Codec>(rows, 0);
+      HWY_UNROLL(8)
       for (size_t j = 0; j < kVectors; ++j) {
-        sums[j] = hn::Add(sums[j], Term<Codec>(d, rows, k, At(d, i, j)));
+        sums[j] = Term<Codec, Rows>(d, At(d, row, j), weight);
       }
     }
+    for (size_t k = 1; k < count; ++k) {
+      if (i == 0) rows.Fetch(k);
+      const auto* const row = rows.Row(k) + i;
+      const auto weight = WeightOf<Codec>(rows, k);
+      HWY_UNROLL(8)
+      for (size_t j = 0; j < kVectors; ++j) {
+        sums[j] = hn::Add(sums[j], Term<Codec, Rows>(d, At(d, row, j), weight));
+      }
+    }
+    HWY_UNROLL(8)
     for (size_t j = 0; j < kVectors; ++j) sink(d, At(d, i, j), sums[j]);
   }
 
@@ -100,14 +119,18 @@ struct ExactRowSum {
     const hn::RebindToUnsigned<D> du;
     V sums[kVectors], errors[kVectors];
     hn::VFromD<decltype(du)> inexact[kVectors];
+    HWY_UNROLL(8)
     for (size_t j = 0; j < kVectors; ++j) {
       sums[j] = errors[j] = hn::Zero(d);
       inexact[j] = hn::Zero(du);
     }
     for (size_t k = 0; k < count; ++k) {
       if (i == 0) rows.Fetch(k);
+      const auto* const row = rows.Row(k) + i;
+      const auto weight = WeightOf<Codec>(rows, k);
+      HWY_UNROLL(8)
       for (size_t j = 0; j < kVectors; ++j) {
-        const V term = WideTerm(d, k, At(d, i, j));
+        const V term = WideTerm(d, At(d, row, j), weight);
         const V error = AddTo(sums[j], term);
         const V lost = AddTo(errors[j], error);
         inexact[j] = hn::Or(inexact[j], hn::BitCast(du, lost));
@@ -116,6 +139,7 @@ struct ExactRowSum {
         }
       }
     }
+    HWY_UNROLL(8)
     for (size_t j = 0; j < kVectors; ++j) {
       Finish(d, At(d, i, j), sums[j], errors[j], inexact[j]);
     }
@@ -128,11 +152,12 @@ struct ExactRowSum {
 
  private:
   template <class D>
-  HWY_INLINE hn::VFromD<D> WideTerm(D d, size_t k, size_t i) const {
+  static HWY_INLINE hn::VFromD<D> WideTerm(D d, const typename Codec::Stored* from,
+                                           Compute weight) {
     if constexpr (sizeof(Compute) == sizeof(double)) {
-      return Term<Codec>(d, rows, k, i);
+      return Term<Codec, Rows>(d, from, weight);
     } else {
-      return hn::PromoteTo(d, Term<Codec>(hn::Rebind<float, D>(), rows, k, i));
+      return hn::PromoteTo(d, Term<Codec, Rows>(hn::Rebind<float, D>(), from, weight));
     }
   }
 
@@ -161,10 +186,6 @@ struct ExactRowSum {
     if constexpr (sizeof(Compute) == sizeof(double)) {
       hn::StoreU(sum, d, out + i);
     } else {
-      constexpr double kLargest = std::numeric_limits<Compute>::max();
-      if (!hn::AllFalse(d, hn::Gt(hn::Abs(sum), hn::Set(d, kLargest)))) {
-        return Slowly(i, hn::Lanes(d));  // not all targets round it to infinity
-      }
       // Rounded to an odd number, it can be rounded again to one of half the bits.
       const auto one = hn::Set(du, 1u);
       const auto bits = hn::BitCast(du, sum);
@@ -174,7 +195,7 @@ struct ExactRowSum {
                                   hn::Eq(hn::And(bits, one), hn::Zero(du)));
       const auto odd = hn::BitCast(d, hn::Add(bits, hn::IfThenElseZero(is_due, step)));
       const hn::Rebind<float, D> df;
-      hn::StoreU(hn::DemoteTo(df, odd), df, out + i);
+      hn::StoreU(Narrow(df, odd), df, out + i);
     }
   }
 
@@ -182,7 +203,10 @@ struct ExactRowSum {
     const hn::CappedTag<Compute, 1> one;
     for (size_t i = begin; i < begin + lanes; ++i) {
       ExactSum sum;
-      for (size_t k = 0; k < count; ++k) sum.Add(hn::GetLane(Term<Codec>(one, rows, k, i)));
+      for (size_t k = 0; k < count; ++k) {
+        const auto weight = WeightOf<Codec>(rows, k);
+        sum.Add(hn::GetLane(Term<Codec, Rows>(one, rows.Row(k) + i, weight)));
+      }
       out[i] = sum.Rounded<Compute>();
     }
   }

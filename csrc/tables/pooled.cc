@@ -21,25 +21,38 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 // The rows of a table that ids name, `first` and those after it; up to id `end` they are fetched.
-template <class Codec, class Table, bool kHasWeights>
-struct NamedRows {
+template <class Codec, class Id, bool kHasWeights>
+class NamedRows {
+ public:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
   static constexpr bool kWeighted = kHasWeights;
 
-  const Table& table;
-  size_t first, end;
+  template <class Table>
+  NamedRows(const Table& table, size_t first, size_t end)
+      : ids_(static_cast<const Id*>(table.ids.data) + first),
+        ahead_(end > first ? end - first : 0),
+        rows_(static_cast<const Stored*>(table.table)),
+        row_count_(table.rows),
+        width_(table.width) {
+    if constexpr (kHasWeights) weights_ = static_cast<const Compute*>(table.weights) + first;
+  }
 
   HWY_INLINE const Stored* Row(size_t k) const {
-    const auto row = static_cast<size_t>(table.ids[first + k]);
-    return static_cast<const Stored*>(table.table) + (row < table.rows ? row : 0) * table.width;
+    const auto row = static_cast<size_t>(ReadOnce(&ids_[k]));
+    return rows_ + (row < row_count_ ? row : 0) * width_;
   }
-  HWY_INLINE Compute Weight(size_t k) const {
-    return static_cast<const Compute*>(table.weights)[first + k];
-  }
+  HWY_INLINE Compute Weight(size_t k) const { return weights_[k]; }
   HWY_INLINE void Fetch(size_t k) const {
-    if (first + k + kRowsAhead < end) PrefetchRow(Row(k + kRowsAhead), table.width);
+    if (k + kRowsAhead < ahead_) PrefetchRow(Row(k + kRowsAhead), width_);
   }
+
+ private:
+  const Id* ids_;
+  size_t ahead_;
+  const Stored* rows_;
+  size_t row_count_, width_;
+  const Compute* weights_ = nullptr;
 };
 
 // Pools bags of one table.
@@ -49,19 +62,18 @@ class Pool {
   Pool(Pooling mode, const PooledTable& table) : mode_(mode), table_(table) {}
 
   void Bags(size_t begin, size_t end) const {
-    const auto last = static_cast<size_t>(table_.offsets[end]);
-    for (size_t bag = begin; bag < end; ++bag) {
-      if (table_.out_dtype == table_.dtype) {
-        One(bag, last, static_cast<Stored*>(table_.out));
-      } else if constexpr (!std::is_same_v<Stored, Compute>) {
-        if (table_.out_dtype == DType::kF32) {
-          One(bag, last, static_cast<float*>(table_.out));
-        } else {
-          One(bag, last, static_cast<double*>(table_.out));
-        }
+    const auto run = [&](auto id) HWY_ATTR {
+      using Id = decltype(id);
+      if (table_.weights == nullptr) {
+        BagsOf<NamedRows<Codec, Id, false>>(begin, end);
       } else {
-        One(bag, last, static_cast<double*>(table_.out));
+        BagsOf<NamedRows<Codec, Id, true>>(begin, end);
       }
+    };
+    if (table_.ids.is_int64) {
+      run(int64_t{});
+    } else {
+      run(int32_t{});
     }
   }
 
@@ -69,52 +81,59 @@ class Pool {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
 
-  // Ends what RowSum begins: a sum of terms that began with 0 is never -0.
-  template <class Out>
-  struct Pooled {
+  // Ends what RowSum begins. A sum that begins with 0 is never -0.
+  struct ToTable {
     Compute divisor;
-    Out* out;
+    Stored* out;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
       auto pooled = hn::Add(sum, hn::Zero(d));
       if (divisor != 1) pooled = pooled / divisor;
-      if constexpr (std::is_same_v<Out, Stored>) {
-        Codec::Store(d, pooled, out + i);
-      } else if constexpr (std::is_same_v<Out, Compute>) {
-        hn::StoreU(pooled, d, out + i);
-      } else {
-        Compute lanes[kLanes<D>];
-        hn::StoreU(pooled, d, lanes);
-        for (size_t k = 0; k < kLanes<D>; ++k) out[i + k] = static_cast<Out>(lanes[k]);
-      }
+      Codec::Store(d, pooled, out + i);
+    }
+  };
+  // The same, for an output of another type than the table.
+  template <class Out>
+  struct ToOther {
+    Compute divisor;
+    Out* out;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
+      Compute lanes[kLanes<D>];
+      hn::StoreU(hn::Add(sum, hn::Zero(d)) / divisor, d, lanes);
+      for (size_t k = 0; k < kLanes<D>; ++k) out[i + k] = static_cast<Out>(lanes[k]);
     }
   };
 
-  template <class Out>
-  HWY_INLINE void One(size_t bag, size_t end, Out* out) const {
-    const auto first = static_cast<size_t>(table_.offsets[bag]);
-    const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
-    out += static_cast<int64_t>(bag) * table_.out_stride;
-    if (first == last) {
-      std::fill_n(out, table_.width, Out{0});
-    } else if (table_.weights == nullptr) {
-      Sum<false>(first, last, end, out);
+  template <class Rows>
+  void BagsOf(size_t begin, size_t end) const {
+    if (table_.out_dtype == table_.dtype) {
+      EachBag<Rows, ToTable, Stored>(begin, end);
+    } else if (table_.out_dtype == DType::kF32) {
+      EachBag<Rows, ToOther<float>, float>(begin, end);
     } else {
-      Sum<true>(first, last, end, out);
+      EachBag<Rows, ToOther<double>, double>(begin, end);
     }
   }
 
-  template <bool kHasWeights, class Out>
-  HWY_INLINE void Sum(size_t first, size_t last, size_t end, Out* out) const {
-    using Rows = NamedRows<Codec, PooledTable, kHasWeights>;
-    const Rows rows{table_, first, end};
-    const auto weight_of = [&](size_t k) -> Compute {
-      return kHasWeights ? rows.Weight(k - first) : 1;
-    };
-    const Pooled<Out> sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-    WalkByMany<8, Compute>(RowSum<Codec, Rows, Pooled<Out>>{rows, last - first, sink},
-                           table_.width);
+  template <class Rows, class Sink, class Out>
+  void EachBag(size_t begin, size_t end) const {
+    const auto fetched = static_cast<size_t>(table_.offsets[end]);
+    Out* out = static_cast<Out*>(table_.out) + static_cast<int64_t>(begin) * table_.out_stride;
+    for (size_t bag = begin; bag < end; ++bag, out += table_.out_stride) {
+      const auto first = static_cast<size_t>(table_.offsets[bag]);
+      const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
+      if (first == last) {
+        std::fill_n(out, table_.width, Out{0});
+        continue;
+      }
+      const Rows rows(table_, first, fetched);
+      const auto weight_of = [&](size_t k) -> Compute { return WeightOf<Codec>(rows, k - first); };
+      const Sink sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
+      WalkByMany<8, Compute>(RowSum<Codec, Rows, Sink>{rows, last - first, sink}, table_.width);
+    }
   }
 
   const Pooling mode_;
@@ -146,7 +165,6 @@ template <class Codec>
 struct WeightGradients {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
-  using Rows = NamedRows<Codec, WeightGradientCall, false>;
 
   const WeightGradientCall& call;
 
@@ -163,7 +181,16 @@ struct WeightGradients {
   };
 
   void operator()(size_t, size_t begin, size_t end) const {
-    const Rows rows{call, 0, static_cast<size_t>(call.offsets[end])};
+    if (call.ids.is_int64) {
+      BagsOf<NamedRows<Codec, int64_t, false>>(begin, end);
+    } else {
+      BagsOf<NamedRows<Codec, int32_t, false>>(begin, end);
+    }
+  }
+
+  template <class Rows>
+  void BagsOf(size_t begin, size_t end) const {
+    const Rows rows(call, 0, static_cast<size_t>(call.offsets[end]));
     const auto* const grads = static_cast<const Stored*>(call.bag_grads);
     auto* const out = static_cast<Compute*>(call.out);
     for (size_t bag = begin; bag < end; ++bag) {

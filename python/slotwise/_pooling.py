@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from slotwise import _arguments, _core
-from slotwise._bags import Bags, bags_of, count_of
 from slotwise._tables import Array, IndexedSlices, RowPlan
 from slotwise._variable import is_recorded, plain
 
 Mode: TypeAlias = Literal["sum", "mean", "sqrtn"]
+Bags: TypeAlias = tuple[Any, Any, str, bool]  # offsets, weights, mode, include_last_offset
 
 
 # ----- forward -----------------------------------------------------------------------------------
@@ -108,9 +108,7 @@ def _item(
 ) -> tuple[Any, Any, Bags]:
     if is_recorded(table):
         raise TypeError(f"{op}: table{where}: a GradientTape records no pooling of rows")
-    rows = _core.as_array(op, f"table{where}", plain(table))
-    bags = bags_of(op, ids, offsets, weights, mode, include_last_offset, rows.dtype, where)
-    return rows, ids, bags
+    return plain(table), ids, (offsets, weights, mode, include_last_offset)
 
 
 class Jagged(NamedTuple):
@@ -150,7 +148,8 @@ def split_jagged(
     """
     op = "split_jagged"
     ids = _core.as_array(op, "values", values)
-    count_of(op, "values", ids)
+    if ids.ndim != 1:
+        raise ValueError(f"{op}: values: expected rank 1, got rank {ids.ndim}")
     number = _arguments.index_of(op, "tables", tables)
     sizes = _arguments.array(op, "lengths", lengths)
     if sizes.ndim != 1 or (sizes.size > 0 and sizes.dtype.kind not in "iu"):
@@ -205,7 +204,7 @@ class PooledSlices(IndexedSlices):
     Args:
         bag_grads: the gradient of each bag, shape ``(bags, ...)``, not copied.
         ids, offsets, weights, mode, include_last_offset: as `gather_pooled` was called with. The
-            offsets are copied.
+            offsets are copied, ids and weights are not.
         dense_shape: shape of the table, if known.
 
     Attributes:
@@ -224,7 +223,7 @@ class PooledSlices(IndexedSlices):
         >>> grad.values.tolist()
         [[2.0], [2.0], [1.0]]
         >>> table = slotwise.Variable(np.zeros((10, 1)))
-        >>> slotwise.optimizers.SGD(1.0).apply_gradients([(grad, table)])
+        >>> _ = slotwise.optimizers.SGD(1.0).apply_gradients([(grad, table)])
         >>> table.numpy()[[3, 7], 0].tolist()
         [-2.0, -3.0]
     """
@@ -245,12 +244,8 @@ class PooledSlices(IndexedSlices):
         op = "PooledSlices"
         grads = _core.as_array(op, "bag_grads", plain(bag_grads))
         rows = ids if isinstance(ids, RowPlan) else _core.as_array(op, "ids", ids)
-        bags = bags_of(op, rows, offsets, weights, mode, include_last_offset, grads.dtype)
-        if grads.ndim == 0 or len(grads) != len(bags[0]) - 1:
-            raise ValueError(
-                f"{op}: bag_grads: expected {len(bags[0]) - 1} rows, one for each bag, "
-                f"got shape {grads.shape}"
-            )
+        bags = (np.array(offsets), weights, mode, include_last_offset)
+        _core.check_bags(grads, rows, bags)
         self._set(grads, rows, bags, dense_shape)
 
     def _set(self, grads: Any, ids: Any, bags: Bags, dense_shape: Any) -> None:
@@ -262,7 +257,7 @@ class PooledSlices(IndexedSlices):
 
     @property
     def values(self) -> NDArray[Any]:
-        return _core.expand_bags(self.grads, self._bags)
+        return _core.expand_bags(self.grads, self.indices, self._bags)
 
     def with_grads(self, grads: Any) -> PooledSlices:
         """The same with other gradients of bags."""
@@ -274,9 +269,10 @@ class PooledSlices(IndexedSlices):
         return self.with_grads(np.negative(self.grads))
 
     def __repr__(self) -> str:
-        bounds, weights, mode = self._bags
+        _, weights, mode, _ = self._bags
+        ids = len(self.indices)
         weighted = "" if weights is None else ", weighted"
-        return f"PooledSlices({len(bounds) - 1} bags of {bounds[-1]} ids, mode={mode!r}{weighted})"
+        return f"PooledSlices({len(self.grads)} bags of {ids} ids, mode={mode!r}{weighted})"
 
     @staticmethod
     def of_tables(
@@ -359,7 +355,5 @@ def pooled_weight_gradient(
         >>> slotwise.pooled_weight_gradient(np.array([[1.0, 10.0]]), table, np.array([1, 0]), [0])
         array([43., 21.])
     """
-    op = "pooled_weight_gradient"
-    rows = _core.as_array(op, "table", plain(table))
-    bags = bags_of(op, ids, offsets, None, "sum", include_last_offset, rows.dtype)
-    return _core.pooled_weight_gradient(plain(bag_grads), rows, ids, bags)
+    bags = (offsets, None, "sum", include_last_offset)
+    return _core.pooled_weight_gradient(plain(bag_grads), plain(table), ids, bags)

@@ -21,7 +21,8 @@ def scatter(choice: Any) -> object:
 
 
 def pool(choice: Any) -> object:
-    return _core.gather_pooled(TABLE, IDS, np.array([0, 1]), None, choice)
+    bags = (np.array([0, 1]), None, choice, True)
+    return _core.gather_pooled([(TABLE, IDS, bags)], False, None)
 
 
 def plan(choice: Any) -> object:

@@ -27,7 +27,9 @@ FOR_DEVELOPERS = [
     ROOT / name for name in ("HACKING.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
 ]
 PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-COMMON = ("use_locking", "duplicates", "bounds", "name")  # of all ops, or all sparse ones
+BAGS = ("offsets", "weights", "mode", "include_last_offset")
+ROW_OPTIONS = ("duplicates", "bounds", *BAGS)
+COMMON = ("use_locking", *ROW_OPTIONS, "name")  # of all ops, or all sparse ones
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -119,7 +121,7 @@ def test_signatures_follow_the_registry(rule: Any) -> None:
     common = {"var", *rule["slots"], *rule["hypers"], *rule["attrs"], "use_locking", "name"}
     expected = {}
     if rule["has_sparse"]:
-        expected["SparseApply"] = {*common, "grad", "indices", "duplicates", "bounds"}
+        expected["SparseApply"] = {*common, "grad", "indices", *ROW_OPTIONS}
     if rule["has_dense"]:
         expected["Apply"] = {*common, rule["grad"]}
     for prefix, names in expected.items():

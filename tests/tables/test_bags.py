@@ -383,7 +383,9 @@ def test_tracked_rows() -> None:
 
 def test_bad_gradients() -> None:
     grads = drawn("f32", (6, 3))
-    with pytest.raises(ValueError, match="PooledSlices: bag_grads: expected 6 rows"):
+    with pytest.raises(
+        ValueError, match=r"PooledSlices: bag_grads: expected shape .* a row for each bag"
+    ):
         slotwise.PooledSlices(grads[:5], IDS, OFFSETS)
     with pytest.raises(ValueError, match="PooledSlices: offsets: expected them to ascend"):
         slotwise.PooledSlices(grads, IDS, OFFSETS + 1)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, SupportsFloat, SupportsIndex, TypeAlias, TypeVar
 
 from slotwise import _core
-from slotwise._bags import op_bags
 from slotwise.raw_ops._table import (
     EXAMPLE,
     INTEGERS,
@@ -84,7 +83,7 @@ def define(ops: Iterable[Op], module: dict[str, Any]) -> list[str]:
     ops, names = list(ops), []
     source = "".join(op.source() for op in ops)
     file = f"<{module['__name__']}>"
-    module["_core"], module["_op_bags"] = _core, op_bags  # which the functions call
+    module["_core"] = _core  # which the functions call
     exec(compile(source, file, "exec", dont_inherit=True), module)
     # Where debuggers and tracebacks look for the source.
     linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)
@@ -138,7 +137,7 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
         at = names.index(spec["grad"])
         names[at : at + 1] = [gradient, "indices"]
         options += (("duplicates", "str", "sequential"), ("bounds", "str", "raise"), *_BAGS)
-        passed += ["indices", "duplicates", "bounds", _bags_of(name)]
+        passed += ["indices", "duplicates", "bounds", _bags()]
     types = {
         **dict.fromkeys(spec["slots"], "Array"),
         **dict.fromkeys(INTEGERS, "SupportsIndex"),
@@ -157,11 +156,10 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
     )
 
 
-def _bags_of(op: str) -> str:
+def _bags() -> str:
     """The bags of a call, an expression that most calls leave at its beginning."""
     arguments = ", ".join(name for name, _, _ in _BAGS)
-    is_without = "offsets is weights is None and mode == 'sum'"
-    return f"None if {is_without} else _op_bags({op!r}, var, indices, {arguments})"
+    return f"None if offsets is weights is None and mode == 'sum' else ({arguments})"
 
 
 def _doc(rule: Rule, spec: Mapping[str, Any], names: Iterable[str], sparse: bool) -> str:
@@ -170,7 +168,10 @@ def _doc(rule: Rule, spec: Mapping[str, Any], names: Iterable[str], sparse: bool
     sentences, rest = {**SENTENCES, **rule.says}, "use_locking, name: see the module."
     if sparse:
         sentences.update(ROW_SENTENCES)
-        rest = "use_locking and all that follow it: see the modules."
+        rest = (
+            "use_locking, duplicates, bounds: see the modules.\n"
+            "        offsets, weights, mode, include_last_offset, name: see the modules."
+        )
     if sparse and spec["has_dense"]:
         dense = f"Apply{rule.name}"
         about = f"    The rows ``indices`` of ``var`` and its slots, by the rule of `{dense}`."

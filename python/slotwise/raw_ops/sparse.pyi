@@ -58,7 +58,8 @@ def SparseApplyGradientDescent(
         alpha: step size.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -100,7 +101,8 @@ def SparseApplyProximalGradientDescent(
         l2: l2 regularization strength.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -148,7 +150,8 @@ def SparseApplyAdadelta(
         epsilon: added under both square roots.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -193,7 +196,8 @@ def SparseApplyAdagrad(
         grad: the gradients of rows.
         indices: the row that each is for.
         update_slots: whether to add to ``accum``.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -239,7 +243,8 @@ def SparseApplyAdagradV2(
         grad: the gradients of rows.
         indices: the row that each is for.
         update_slots: whether to add to ``accum``.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -284,7 +289,8 @@ def SparseApplyKerasAdagrad(
         epsilon: added to ``accum`` in the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -335,7 +341,8 @@ def SparseApplyAdagradDA(
         l1: l1 regularization strength; at most 0 means none.
         l2: l2 regularization strength.
         global_step: number of this step, an integer; rounded to float32 for every dtype.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -384,7 +391,8 @@ def SparseApplyProximalAdagrad(
         l2: l2 regularization strength, >= 0.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -438,7 +446,8 @@ def SparseApplyFtrl(
         lr_power: power of the learning rate schedule, usually -0.5; finite.
         multiply_linear_by_lr: keep ``linear`` multiplied by ``lr``, so that ``lr`` may change
             or be 0.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -494,7 +503,8 @@ def SparseApplyFtrlV2(
         lr_power: power of the learning rate schedule, usually -0.5; finite.
         multiply_linear_by_lr: keep ``linear`` multiplied by ``lr``, so that ``lr`` may change
             or be 0.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -541,7 +551,8 @@ def SparseApplyMomentum(
         indices: the row that each is for.
         momentum: decay of ``accum``.
         use_nesterov: look one step ahead.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -588,7 +599,8 @@ def SparseApplyKerasMomentum(
         indices: the row that each is for.
         momentum: decay of ``accum``.
         use_nesterov: look one step ahead.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -645,7 +657,8 @@ def SparseApplyAdam(
         grad: the gradients of rows.
         indices: the row that each is for.
         use_nesterov: look one step ahead.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -702,7 +715,8 @@ def SparseApplyAdamWithAmsgrad(
         epsilon: added to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -757,7 +771,8 @@ def SparseApplyAdaMax(
         epsilon: added to ``v``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -808,7 +823,8 @@ def SparseApplyRMSProp(
         epsilon: added under the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -862,7 +878,8 @@ def SparseApplyCenteredRMSProp(
         epsilon: added under the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -912,7 +929,8 @@ def SparseApplyKerasRMSProp(
         grad: the gradients of rows.
         indices: the row that each is for.
         epsilon_in_root: where epsilon stands.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -963,7 +981,8 @@ def SparseApplyKerasCenteredRMSProp(
         grad: the gradients of rows.
         indices: the row that each is for.
         epsilon_in_root: where epsilon stands.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1013,7 +1032,8 @@ def SparseApplyAddSign(
         beta: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1061,7 +1081,8 @@ def SparseApplyPowerSign(
         beta: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1119,7 +1140,8 @@ def SparseApplyNadam(
         momentum_product: product of the scheduled decays up to this step.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1167,7 +1189,8 @@ def SparseApplyLion(
         beta2: decay of ``m``.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1221,7 +1244,8 @@ def SparseApplyAdaBelief(
         epsilon: added to ``s`` and to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1282,7 +1306,8 @@ def SparseApplyRAdam(
         sma_threshold: the least length at which steps are adaptive, > 0; usually 5.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
@@ -1330,7 +1355,8 @@ def SparseApplyRowWiseAdagrad(
         epsilon: added to the root.
         grad: the gradients of rows.
         indices: the row that each is for.
-        use_locking and all that follow it: see the modules.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
 
     Example:
         >>> import numpy as np
