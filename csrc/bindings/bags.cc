@@ -74,14 +74,8 @@ ScratchArray<int64_t> Offsets(const char* op, const std::string& where, py::hand
   const py::object numbers = Cast(given, NPY_INT64);
   const auto count = static_cast<size_t>(PyArray_SIZE(array));
   const auto* const from = static_cast<const int64_t*>(PyArray_DATA(ArrayOf(numbers)));
-  const auto end = static_cast<int64_t>(ids);
   ScratchArray<int64_t> offsets(std::max(size_t{1}, count + (has_end != 0 ? 0 : 1)));
-  std::copy_n(from, count, offsets.data());
-  if (has_end == 0) offsets[count] = end;
-  bool ascends =
-      (has_end == 0 || count > 0) && offsets[0] == 0 && offsets[offsets.size() - 1] == end;
-  for (size_t i = 1; i < offsets.size(); ++i) ascends &= offsets[i - 1] <= offsets[i];
-  if (!ascends) {
+  if (!CopyOffsets(from, count, has_end != 0, ids, offsets.data())) {
     Fail(PyExc_ValueError, op, name.c_str(),
          "them to ascend from 0 to at most " + std::to_string(ids) +
              (has_end != 0 ? ", and to end with it" : ""),

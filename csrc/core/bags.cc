@@ -1,10 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/bags.h"
 
+#include <atomic>
+
 #include "core/threads.h"
 
 namespace slotwise {
 namespace {
+
+// Offsets that nobody else can change, so that what is checked is what is used.
+struct OwnOffsets {
+  const int64_t* from;
+  int64_t* own;
+  mutable std::atomic<bool> ascend{true};
+
+  static void Copy(const void* context, size_t begin, size_t end) {
+    const auto& self = *static_cast<const OwnOffsets*>(context);
+    std::copy(self.from + begin, self.from + end, self.own + begin);
+  }
+
+  static void Check(const void* context, size_t begin, size_t end) {
+    const auto& self = *static_cast<const OwnOffsets*>(context);
+    bool ascend = true;
+    for (size_t i = std::max(begin, size_t{1}); i < end; ++i) {
+      ascend &= self.own[i - 1] <= self.own[i];
+    }
+    if (!ascend) self.ascend = false;
+  }
+};
 
 template <class T>
 struct Filling {
@@ -33,6 +56,17 @@ struct Filling {
 };
 
 }  // namespace
+
+bool CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids, int64_t* to) {
+  const OwnOffsets own{offsets, to};
+  const Partition all{count, 16384, 0, 1};
+  ParallelFor(all, &OwnOffsets::Copy, &own);
+  ParallelFor(all, &OwnOffsets::Check, &own);
+  const auto end = static_cast<int64_t>(ids);
+  if (has_end) return own.ascend && count > 0 && to[0] == 0 && to[count - 1] == end;
+  to[count] = end;
+  return own.ascend && to[0] == 0 && (count == 0 || to[count - 1] <= end);
+}
 
 template <class T>
 void Bags::Fill(Pooling mode, const int64_t* offsets, size_t bags,

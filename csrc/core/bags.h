@@ -13,6 +13,10 @@
 
 namespace slotwise {
 
+// Copies where bags begin, and the number of ids, which `offsets` may end with: `to` has room for
+// one more. Returns whether they ascend from 0 to that number.
+bool CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids, int64_t* to);
+
 // What the sum of ids [first, last) is divided by; 1 for an empty bag, whose sum is 0.
 template <class T, class Weight>
 T PoolDivisor(Pooling mode, size_t first, size_t last, const Weight& weight_of) {

@@ -78,7 +78,8 @@ void SumOfRows(const RowSumCall& call) {
     }
   }
   const ToArray<Compute> sink{sum};
-  WalkByMany<8, Compute>(RowSum<Codec, Rows, ToArray<Compute>>{rows, call.count, sink}, call.width);
+  WalkByMany<8, Compute>(RowSum<Codec, Rows, ToArray<Compute>>{rows, 0, call.count, sink},
+                         call.width);
 }
 
 struct RowSums {

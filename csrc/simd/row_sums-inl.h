@@ -64,27 +64,27 @@ HWY_INLINE void WalkByMany(const Body& body, size_t width) {
   WalkAll<T>(body, width, i);
 }
 
-// The sum of `count` rows, one at least, in order. Rows are read once if they are not longer than
-// eight vectors. `sink(d, i, sum)` takes a vector of it.
+// The sum of rows [first, last), one at least, in order. Rows are read once if they are not longer
+// than eight vectors. `sink(d, i, sum)` takes a vector of it.
 template <class Codec, class Rows, class Sink>
 struct RowSum {
   const Rows& rows;
-  size_t count;
+  size_t first, last;
   const Sink& sink;
 
   template <size_t kVectors, class D>
   HWY_INLINE void Walk(D d, size_t i) const {
     hn::VFromD<D> sums[kVectors];
-    if (i == 0) rows.Fetch(0);
+    if (i == 0) rows.Fetch(first);
     {
-      const auto* const row = rows.Row(0) + i;
-      const auto weight = WeightOf<Codec>(rows, 0);
+      const auto* const row = rows.Row(first) + i;
+      const auto weight = WeightOf<Codec>(rows, first);
       HWY_UNROLL(8)
       for (size_t j = 0; j < kVectors; ++j) {
         sums[j] = Term<Codec, Rows>(d, At(d, row, j), weight);
       }
     }
-    for (size_t k = 1; k < count; ++k) {
+    for (size_t k = first + 1; k < last; ++k) {
       if (i == 0) rows.Fetch(k);
       const auto* const row = rows.Row(k) + i;
       const auto weight = WeightOf<Codec>(rows, k);

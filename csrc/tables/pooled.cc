@@ -20,7 +20,7 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// The rows of a table that ids name, `first` and those after it; up to id `end` they are fetched.
+// The rows of a table that ids name; up to id `end` they are fetched.
 template <class Codec, class Id, bool kHasWeights>
 class NamedRows {
  public:
@@ -29,13 +29,13 @@ class NamedRows {
   static constexpr bool kWeighted = kHasWeights;
 
   template <class Table>
-  NamedRows(const Table& table, size_t first, size_t end)
-      : ids_(static_cast<const Id*>(table.ids.data) + first),
-        ahead_(end > first ? end - first : 0),
+  NamedRows(const Table& table, size_t end)
+      : ids_(static_cast<const Id*>(table.ids.data)),
+        end_(end),
         rows_(static_cast<const Stored*>(table.table)),
         row_count_(table.rows),
         width_(table.width) {
-    if constexpr (kHasWeights) weights_ = static_cast<const Compute*>(table.weights) + first;
+    if constexpr (kHasWeights) weights_ = static_cast<const Compute*>(table.weights);
   }
 
   HWY_INLINE const Stored* Row(size_t k) const {
@@ -44,12 +44,12 @@ class NamedRows {
   }
   HWY_INLINE Compute Weight(size_t k) const { return weights_[k]; }
   HWY_INLINE void Fetch(size_t k) const {
-    if (k + kRowsAhead < ahead_) PrefetchRow(Row(k + kRowsAhead), width_);
+    if (k + kRowsAhead < end_) PrefetchRow(Row(k + kRowsAhead), width_);
   }
 
  private:
   const Id* ids_;
-  size_t ahead_;
+  size_t end_;
   const Stored* rows_;
   size_t row_count_, width_;
   const Compute* weights_ = nullptr;
@@ -107,6 +107,18 @@ class Pool {
     }
   };
 
+  // The body of a walk along the only row of a bag.
+  template <class Sink>
+  struct OneRow {
+    const Stored* row;
+    const Sink& sink;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i) const {
+      sink(d, i, Codec::Load(d, row + i));
+    }
+  };
+
   template <class Rows>
   void BagsOf(size_t begin, size_t end) const {
     if (table_.out_dtype == table_.dtype) {
@@ -120,7 +132,8 @@ class Pool {
 
   template <class Rows, class Sink, class Out>
   void EachBag(size_t begin, size_t end) const {
-    const auto fetched = static_cast<size_t>(table_.offsets[end]);
+    const Rows rows(table_, static_cast<size_t>(table_.offsets[end]));
+    const auto weight_of = [&](size_t k) -> Compute { return WeightOf<Codec>(rows, k); };
     Out* out = static_cast<Out*>(table_.out) + static_cast<int64_t>(begin) * table_.out_stride;
     for (size_t bag = begin; bag < end; ++bag, out += table_.out_stride) {
       const auto first = static_cast<size_t>(table_.offsets[bag]);
@@ -129,10 +142,14 @@ class Pool {
         std::fill_n(out, table_.width, Out{0});
         continue;
       }
-      const Rows rows(table_, first, fetched);
-      const auto weight_of = [&](size_t k) -> Compute { return WeightOf<Codec>(rows, k - first); };
+      if (!Rows::kWeighted && last - first == 1) {  // its mean is the row
+        rows.Fetch(first);
+        const Sink sink{1, out};
+        WalkAll<Compute>(OneRow<Sink>{rows.Row(first), sink}, table_.width);
+        continue;
+      }
       const Sink sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-      WalkByMany<8, Compute>(RowSum<Codec, Rows, Sink>{rows, last - first, sink}, table_.width);
+      WalkByMany<8, Compute>(RowSum<Codec, Rows, Sink>{rows, first, last, sink}, table_.width);
     }
   }
 
@@ -190,7 +207,7 @@ struct WeightGradients {
 
   template <class Rows>
   void BagsOf(size_t begin, size_t end) const {
-    const Rows rows(call, 0, static_cast<size_t>(call.offsets[end]));
+    const Rows rows(call, static_cast<size_t>(call.offsets[end]));
     const auto* const grads = static_cast<const Stored*>(call.bag_grads);
     auto* const out = static_cast<Compute*>(call.out);
     for (size_t bag = begin; bag < end; ++bag) {
