@@ -210,6 +210,7 @@ class PooledSlices(IndexedSlices):
     Attributes:
         grads: ``bag_grads``.
         indices: ``ids``.
+        weights: ``weights``.
         values: the gradient of each id, a new array whenever it is asked for, of the dtype of
             ``bag_grads``.
 
@@ -259,6 +260,11 @@ class PooledSlices(IndexedSlices):
     def values(self) -> NDArray[Any]:
         return _core.expand_bags(self.grads, self.indices, self._bags)
 
+    @property
+    def weights(self) -> Any:
+        """As given; None if there are none."""
+        return self._bags[1]
+
     def with_grads(self, grads: Any) -> PooledSlices:
         """The same with other gradients of bags."""
         new = object.__new__(PooledSlices)
@@ -269,10 +275,9 @@ class PooledSlices(IndexedSlices):
         return self.with_grads(np.negative(self.grads))
 
     def __repr__(self) -> str:
-        _, weights, mode, _ = self._bags
-        ids = len(self.indices)
-        weighted = "" if weights is None else ", weighted"
-        return f"PooledSlices({len(self.grads)} bags of {ids} ids, mode={mode!r}{weighted})"
+        bags = f"{len(self.grads)} bags of {len(self.indices)} ids"
+        weighted = "" if self.weights is None else ", weighted"
+        return f"PooledSlices({bags}, mode={self._bags[2]!r}{weighted})"
 
     @staticmethod
     def of_tables(

@@ -373,6 +373,26 @@ def test_gradients_in_the_table() -> None:
         raw_ops.SparseApplyGradientDescent(memory, 0.5, memory[3:9], IDS, offsets=OFFSETS)
 
 
+def test_loss_scale_skips_what_is_not_finite() -> None:
+    """An infinite gradient of a bag, unless it has no ids; weights that divide by nothing."""
+    offsets, ids = np.array([0, 2, 2]), np.array([1, 2, 3, 4])
+    for place, weights, mode, skips in (
+        (0, None, "mean", True),
+        (1, None, "mean", False),
+        (None, np.array([1, -1, 2, 2], np.float32), "mean", True),
+        (None, np.array([1, -1, 2, 2], np.float32), "sum", False),
+    ):
+        grads = np.ones((3, 2), np.float32)
+        if place is not None:
+            grads[place] = np.inf
+        table = slotwise.Variable(np.zeros((9, 2), np.float32), name="t")
+        optimizer = optimizers.LossScaleOptimizer(optimizers.SGD(0.5), initial_scale=2.0)
+        optimizer.apply_gradients(
+            [(slotwise.PooledSlices(grads, ids, offsets, weights, mode), table)]
+        )
+        assert table.numpy().any() != skips, (place, mode)
+
+
 def test_tracked_rows() -> None:
     table = slotwise.Variable(np.zeros((100, 2), np.float32), name="t")
     touched = slotwise.track(table)
