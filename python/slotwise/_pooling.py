@@ -245,7 +245,8 @@ class PooledSlices(IndexedSlices):
         op = "PooledSlices"
         grads = _core.as_array(op, "bag_grads", plain(bag_grads))
         rows = ids if isinstance(ids, RowPlan) else _core.as_array(op, "ids", ids)
-        bags = (np.array(offsets), weights, mode, include_last_offset)
+        own = _arguments.converted(op, "offsets", "a vector of integers", offsets, np.array)
+        bags = (own, weights, mode, include_last_offset)
         _core.check_bags(grads, rows, bags)
         self._set(grads, rows, bags, dense_shape)
 

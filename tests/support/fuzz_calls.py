@@ -30,7 +30,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import slotwise
-from slotwise import IndexedSlices, RowPlan, Variable, interop, optimizers, raw_ops
+from slotwise import (
+    IndexedSlices,
+    PooledSlices,
+    RowPlan,
+    Variable,
+    interop,
+    optimizers,
+    raw_ops,
+)
 from slotwise.optimizers import legacy, schedules
 from support.memory import misaligned, read_only
 
@@ -128,6 +136,7 @@ PLAIN: tuple[Callable[[], Any], ...] = (
     lambda: IndexedSlices(None, None, None),
     lambda: IndexedSlices(np.ones((2, 3), np.float32), np.array([0, 2**40]), "text"),
     lambda: IndexedSlices([[1.0, 2.0], [3.0]], ["a"], (2**70,)),
+    lambda: PooledSlices(np.ones((1, 3), np.float32), np.array([9, 0]), [0]),
     lambda: RowPlan(np.array([0, 1, 0]), 4),
     lambda: RowPlan.__new__(RowPlan),
     lambda: Variable(np.ones(2)),
@@ -289,6 +298,11 @@ def slices() -> IndexedSlices:
     return IndexedSlices(np.ones((2, 3), np.float32), np.array([2, 0]), (4, 3))
 
 
+def pooled() -> PooledSlices:
+    ids, weights = np.array([2, 0]), np.ones(2, np.float32)
+    return PooledSlices(np.ones((1, 3), np.float32), ids, [0], weights, "mean", (4, 3))
+
+
 _BY_NAME: dict[str, Callable[[], Any]] = {
     "indices": lambda: np.array([2, 0]),
     "updates": lambda: np.ones((2, 3), np.float32),
@@ -298,7 +312,10 @@ _BY_NAME: dict[str, Callable[[], Any]] = {
     "lr_power": lambda: -0.5,
     "logbase": lambda: 1.0,
     "bounds": lambda: "raise",
-    "duplicates": lambda: "accumulate",
+    "duplicates": lambda: "sum",
+    "mode": lambda: "sum",
+    "include_last_offset": lambda: False,
+    **dict.fromkeys(("offsets", "weights"), lambda: None),
     "name": lambda: None,
     **dict.fromkeys(("use_locking", "use_nesterov", "update_slots"), lambda: False),
     **dict.fromkeys(("epsilon_in_root", "multiply_linear_by_lr"), lambda: False),
@@ -326,6 +343,10 @@ def raw_op(rng: Rng) -> Call:
             arguments[key] = np.ones((2, 3), np.float32) if is_rows else table() + 1
         else:
             arguments[key] = 0.25
+    if is_sparse and "offsets" in arguments and rng.random() < 0.3:
+        arguments["offsets"] = rng.choice(([0, 1], np.array([0, 0])))
+        arguments["weights"] = rng.choice((None, np.ones(2, np.float32)))
+        arguments["mode"] = rng.choice(("sum", "mean"))
     return Call(name, function, arguments)
 
 
@@ -345,8 +366,60 @@ def gather_pooled(rng: Rng) -> Call:
         "weights": rng.choice((None, np.ones(2, np.float32), [1, 2])),
         "mode": "mean",
         "include_last_offset": False,
+        "out": rng.choice((None, np.zeros((2, 3), np.float32))),
     }
+    if rng.random() < 0.4:
+        arguments |= {
+            name: [arguments[name]] * 2 for name in ("table", "ids", "offsets", "weights")
+        }
+        arguments["out"] = rng.choice((None, np.zeros((2, 6), np.float32)))
     return Call("gather_pooled", slotwise.gather_pooled, arguments)
+
+
+@calls(1)
+def split_jagged(rng: Rng) -> Call:
+    arguments = {
+        "values": np.array([2, 0]),
+        "lengths": rng.choice(([1, 0, 0, 1], np.array([2, 0]))),
+        "tables": 2,
+        "weights": rng.choice((None, [1, 2])),
+    }
+    return Call("split_jagged", slotwise.split_jagged, arguments)
+
+
+def _pooled_slices(rng: Rng) -> dict[str, Any]:
+    return {
+        "bag_grads": np.ones((2, 3), np.float32),
+        "ids": rng.choice((np.array([2, 0]), RowPlan(np.array([2, 0]), 4))),
+        "offsets": rng.choice(([0, 1], np.array([0, 1]))),
+        "weights": rng.choice((None, np.ones(2, np.float32), [1, 2])),
+        "mode": rng.choice(("sum", "mean", "sqrtn")),
+        "dense_shape": rng.choice((None, (4, 3))),
+        "include_last_offset": False,
+    }
+
+
+def _used_slices(**arguments: Any) -> Any:
+    """Gradients of bags, and what asks for their values."""
+    slices = PooledSlices(**arguments)
+    return repr(-slices), slices.values
+
+
+@calls(2)
+def pooled_slices(rng: Rng) -> Call:
+    return Call("PooledSlices", _used_slices, _pooled_slices(rng))
+
+
+@calls(1)
+def pooled_weight_gradient(rng: Rng) -> Call:
+    arguments = {
+        "bag_grads": np.ones((2, 3), np.float32),
+        "table": table(),
+        "ids": np.array([2, 0]),
+        "offsets": [0, 1],
+        "include_last_offset": False,
+    }
+    return Call("pooled_weight_gradient", slotwise.pooled_weight_gradient, arguments)
 
 
 @calls(1)
@@ -356,6 +429,7 @@ def coalesce(rng: Rng) -> Call:
         "grads": np.ones((2, 3), np.float32),
         "num_rows": 4,
         "return_inverse": True,
+        "exact": rng.choice((False, True)),
     }
     return Call("coalesce", slotwise.coalesce, arguments)
 
@@ -475,7 +549,7 @@ def built(rng: Rng) -> tuple[Any, list[Any]]:
 def gradients(rng: Rng, given: list[Any]) -> list[Any]:
     return [
         (
-            slices()
+            rng.choice((slices, pooled))()
             if np.shape(var) == (4, 3) and rng.random() < 0.4
             else np.ones(np.shape(var), np.float32),
             var,
@@ -830,7 +904,7 @@ SENTENCES = (
     r"^At most one of `clipnorm` and `global_clipnorm` can be set",
     r"^Cannot accept both `clipnorm` and `global_clipnorm`",
     r"^Tensor conversion requested for IndexedSlices .* without dense_shape",
-    r"^[\w.]+: (gradient of .*: )?(ids|indices)(\[[\d, ]+\])? = -?\d+ is not in \[0, \d+\)$",
+    r"^[\w.]+: (gradient of .*: )?(ids|indices)(\[[\d, ]+\])* = -?\d+ is not in \[0, \d+\)$",
     r"^[\w.]+\.get_slot: .* has no slot .*, but \[",
     r"^load_state_dict: .*: the state has .*, the optimizer ",
     r"^load_state_dict: (missing|unexpected): ",

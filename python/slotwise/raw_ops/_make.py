@@ -159,7 +159,8 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
 def _bags() -> str:
     """The bags of a call, an expression that most calls leave at its beginning."""
     arguments = ", ".join(name for name, _, _ in _BAGS)
-    return f"None if offsets is weights is None and mode == 'sum' else ({arguments})"
+    is_without = "offsets is weights is None and mode.__class__ is str and mode == 'sum'"
+    return f"None if {is_without} else ({arguments})"
 
 
 def _doc(rule: Rule, spec: Mapping[str, Any], names: Iterable[str], sparse: bool) -> str:
