@@ -88,8 +88,8 @@ ScratchArray<int64_t> Offsets(const char* op, const std::string& where, py::hand
   return offsets;
 }
 
-// Weights in the type that `dtype` is computed in.
-py::object Weights(const char* op, const char* name, py::handle object, DType dtype) {
+// Weights of so many ids, in the type that `dtype` is computed in.
+py::object Weights(const char* op, const char* name, py::handle object, size_t ids, DType dtype) {
   const py::object given = ToArray(op, name, "an array of numbers", object);
   const int type = PyArray_TYPE(ArrayOf(given));
   const bool is_number = PyTypeNum_ISBOOL(type) || PyTypeNum_ISINTEGER(type) ||
@@ -97,6 +97,12 @@ py::object Weights(const char* op, const char* name, py::handle object, DType dt
   if (!is_number) {
     Fail(PyExc_TypeError, op, name, "an array of real numbers",
          "dtype " + Text(given.attr("dtype")));
+  }
+  // (Before it is copied: a broadcast one may have any size.)
+  if (PyArray_NDIM(ArrayOf(given)) != 1 ||
+      PyArray_SIZE(ArrayOf(given)) != static_cast<npy_intp>(ids)) {
+    Fail(PyExc_ValueError, op, name, "shape (" + std::to_string(ids) + ",) like ids",
+         Text(given.attr("shape")));
   }
   return Cast(given, dtype == DType::kF64 ? NPY_FLOAT64 : NPY_FLOAT32);
 }
@@ -115,8 +121,7 @@ BagsArgument::BagsArgument(const char* op, const std::string& where, const py::t
       offsets_(Offsets(op, where, fields[0], ids, fields[3])) {
   if (fields[1].is_none()) return;
   const char* const name = weights_name_.c_str();
-  weights_.emplace(op, name, Weights(op, name, fields[1], dtype));
-  weights_->RequireShape({static_cast<npy_intp>(ids)}, " like ids");
+  weights_.emplace(op, name, Weights(op, name, fields[1], ids, dtype));
 }
 
 void BagsArgument::RequireGradients(const NamedArray& grads, const NamedArray& table) const {
