@@ -24,7 +24,7 @@ CMAKE_CODE := CMakeLists.txt cmake
 .DELETE_ON_ERROR:
 
 help:
-	@echo 'make demo      build, install into .venv, train on digits and on words'
+	@echo 'make demo      build, install into .venv, train on digits, words and clicks'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
@@ -42,6 +42,7 @@ help:
 demo: $(VENV)/.project $(VENV)/.tools-demo
 	$(VENV)/bin/python examples/digits.py
 	$(VENV)/bin/python examples/words.py
+	$(VENV)/bin/python examples/clicks.py
 
 # A worker per core (ARGS='-n 0': none). Each has threads for all cores: those that wait must not spin.
 test: $(VENV)/.project $(VENV)/.tools-test
