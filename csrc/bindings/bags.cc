@@ -141,14 +141,14 @@ void RequireVector(const NamedArray& ids) {
 // left out of their bags.
 class PooledIds {
  public:
-  PooledIds(const char* name, py::handle object, int64_t rows) : rows_(rows) {
+  PooledIds(const char* op, const char* name, py::handle object, int64_t rows) : rows_(rows) {
     if (py::isinstance<RowGroups>(object)) {
-      const RowsArgument plan(kPool, name, object, rows, Bounds::kSkip);
+      const RowsArgument plan(op, name, object, rows, Bounds::kSkip);
       own_.emplace(plan.groups().Ids());
       skipped_ = plan.groups().skipped();
       ids_ = {own_->data(), true, own_->size()};
     } else {
-      ids_ = array_.emplace(kPool, name, object).ids();
+      ids_ = array_.emplace(op, name, object).ids();
       RequireVector(*array_);
     }
   }
@@ -215,7 +215,7 @@ struct Pooled {
   Pooled(const char* table_name, const char* ids_name, const std::string& where, py::handle item)
       : fields(RequireTuple(kPool, "tables", 3, item)),
         table(kPool, table_name, py::object(fields[0])),
-        ids(ids_name, py::object(fields[1]), Rows(table)),
+        ids(kPool, ids_name, py::object(fields[1]), Rows(table)),
         bags(kPool, where, py::object(fields[2]), ids.ids().count, table.dtype()) {
     ids.Take(bags);
   }
@@ -355,7 +355,9 @@ void CheckBags(py::handle grads, py::handle ids, py::handle bags) {
 py::object ExpandBags(py::handle grads, py::handle ids, py::handle bags) {
   GradientsOfBags given(grads, ids, bags);
   given.grads.MakeRowsContiguous();
-  return Expanded(given.grads, given.bags);
+  const bool is_plan = py::isinstance<RowGroups>(ids);
+  return Expanded(given.grads, given.bags,
+                  is_plan ? ids.cast<const RowGroups&>().LeftOut() : std::vector<bool>());
 }
 
 py::object WeightGradient(py::handle grads_object, py::handle table_object, py::handle ids_object,
@@ -364,20 +366,17 @@ py::object WeightGradient(py::handle grads_object, py::handle table_object, py::
   const ArrayArgument table(kOp, "table", table_object);
   table.RequireRows();
   table.RequireContiguous();
-  const IntegerArray ids(kOp, "ids", ids_object);
-  RequireVector(ids);
-  const BagsArgument bags(kOp, "", bags_object, ids.count(), table.dtype());
+  const PooledIds ids(kOp, "ids", ids_object, table.dim(0));
+  const BagsArgument bags(kOp, "", bags_object, ids.ids().count, table.dtype());
   ArrayArgument grads(kOp, "bag_grads", grads_object);
   grads.RequireDTypeOf(table);
   bags.RequireGradients(grads, table);
   grads.MakeRowsContiguous();
-  const auto require_inside = [&] {
-    if (const auto at = FirstOutside(ids.ids(), table.dim(0))) ids.FailOutside(*at, table.dim(0));
-  };
-  require_inside();
-  auto count = static_cast<npy_intp>(ids.count());
+  ids.RequireInside();
+  auto count = static_cast<npy_intp>(ids.ids().count);
+  const bool is_wide = table.dtype() == DType::kF64;
   const auto out = py::reinterpret_steal<py::object>(
-      PyArray_ZEROS(1, &count, table.dtype() == DType::kF64 ? NPY_FLOAT64 : NPY_FLOAT32, 0));
+      PyArray_ZEROS(1, &count, is_wide ? NPY_FLOAT64 : NPY_FLOAT32, 0));
   if (!out) throw py::error_already_set();
   if (count > 0 && table.width() > 0) {
     const py::gil_scoped_release release;
@@ -385,18 +384,19 @@ py::object WeightGradient(py::handle grads_object, py::handle table_object, py::
                           static_cast<size_t>(table.dim(0)), ids.ids(), grads.data(),
                           grads.RowStride(), bags.offsets(), bags.count(), DataOf(out)});
   }
-  require_inside();
+  ids.RequireInside();
   return out;
 }
 
 }  // namespace
 
-py::object Expanded(const ArrayArgument& grads, const BagsArgument& bags) {
+py::object Expanded(const ArrayArgument& grads, const BagsArgument& bags,
+                    const std::vector<bool>& left_out) {
   const size_t ids = bags.ids();
   const py::object out = NewLike(grads, grads.ShapeOfRows(ids));
   if (ids == 0 || grads.width() == 0) return out;
   const py::gil_scoped_release release;
-  const Bags pooled = bags.ForGradients({});
+  const Bags pooled = bags.ForGradients(left_out);
   ScratchArray<uint32_t> each(ids + 1);  // every id is a group of its own
   std::iota(each.data(), each.data() + ids + 1, 0);
   CoalesceCall call{};

@@ -48,6 +48,7 @@ class BagsArgument {
 };
 
 // A new array of the gradients of ids that gradients of bags stand for.
-pybind11::object Expanded(const ArrayArgument& grads, const BagsArgument& bags);
+pybind11::object Expanded(const ArrayArgument& grads, const BagsArgument& bags,
+                          const std::vector<bool>& left_out = {});
 
 }  // namespace slotwise

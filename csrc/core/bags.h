@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "core/scratch.h"
@@ -17,7 +18,8 @@ namespace slotwise {
 // one more. Returns whether they ascend from 0 to that number.
 bool CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids, int64_t* to);
 
-// What the sum of ids [first, last) is divided by; 1 for an empty bag, whose sum is 0.
+// What the sum of ids [first, last) is divided by; 1 for an empty bag, whose sum is 0. Infinity for
+// a bag whose weights have no sum: what is divided by it is 0, as by TensorFlow's div_no_nan.
 template <class T, class Weight>
 T PoolDivisor(Pooling mode, size_t first, size_t last, const Weight& weight_of) {
   if (mode == Pooling::kSum || first == last) return 1;
@@ -26,6 +28,7 @@ T PoolDivisor(Pooling mode, size_t first, size_t last, const Weight& weight_of) 
     const T weight = weight_of(k);
     total += mode == Pooling::kMean ? weight : weight * weight;
   }
+  if (total == 0) return std::numeric_limits<T>::infinity();
   return mode == Pooling::kMean ? total : std::sqrt(total);
 }
 

@@ -51,7 +51,7 @@ void ExactSum::Carry(Digits& digits) {
 }
 
 template <class T>
-T ExactSum::Rounded() const {
+T ExactSum::Rounded(bool to_odd) const {
   if (std::isnan(special_)) return std::numeric_limits<T>::quiet_NaN();
   if (special_ != 0) return static_cast<T>(special_);
   Digits digits = digits_;
@@ -82,13 +82,18 @@ T ExactSum::Rounded() const {
   constexpr uint64_t kHalf = uint64_t{1} << (kDropped - 1);
   leading >>= kDropped;
   const bool is_odd = (leading & 1) != 0;
-  if (dropped > kHalf || (dropped == kHalf && (has_more || is_odd))) ++leading;
+  if (to_odd) {
+    leading |= static_cast<uint64_t>(dropped != 0 || has_more);
+  } else if (dropped > kHalf || (dropped == kHalf && (has_more || is_odd))) {
+    ++leading;
+  }
   double size = std::ldexp(static_cast<double>(leading), exponent + kDropped);
-  if (size > std::numeric_limits<T>::max()) size = std::numeric_limits<double>::infinity();
+  constexpr double kLargest = std::numeric_limits<T>::max();
+  if (size > kLargest) size = to_odd ? kLargest : std::numeric_limits<double>::infinity();
   return static_cast<T>(is_negative ? -size : size);
 }
 
-template float ExactSum::Rounded<float>() const;
-template double ExactSum::Rounded<double>() const;
+template float ExactSum::Rounded<float>(bool) const;
+template double ExactSum::Rounded<double>(bool) const;
 
 }  // namespace slotwise

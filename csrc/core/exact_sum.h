@@ -14,10 +14,11 @@ class ExactSum {
  public:
   void Add(double term);
 
-  // The nearest T (ties to even), float or double. NaN if any term was NaN, or if infinities of
-  // both signs were added; +0 if there is nothing left.
+  // The nearest T (ties to even), float or double; or, `to_odd`, of the two that it lies between
+  // the one whose last bit is 1, which can be rounded again to a type of fewer bits. NaN if any
+  // term was NaN, or if infinities of both signs were added; +0 if there is nothing left.
   template <class T>
-  T Rounded() const;
+  T Rounded(bool to_odd = false) const;
 
  private:
   // Of 32 bits each, digit 0 counting units of 2^-1074; they may be negative, and carry later.

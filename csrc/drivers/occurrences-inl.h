@@ -29,14 +29,17 @@ class Occurrences {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
 
-  // Of groups [begin, end) of a call that has gradients, groups and a width.
+  // Of groups [begin, end) of a call that has gradients, groups and a width. `stores_sums`: they
+  // are not only computed with, but rounded to the stored type.
   template <class Call>
-  Occurrences(DType dtype, Duplicates duplicates, const Call& call, size_t end)
+  Occurrences(DType dtype, Duplicates duplicates, const Call& call, size_t end,
+              bool stores_sums = false)
       : gradients_(call.gradients),
         width_(call.width),
         groups_(call.groups),
         last_(call.groups.offsets[end]),
         is_each_(duplicates == Duplicates::kSequential),
+        to_odd_(stores_sums && !std::is_same_v<Stored, Compute>),
         sum_of_(RowSumOf(dtype, duplicates == Duplicates::kExact)) {}
 
   // Calls step(gradient) for what group g is to be updated by: the sum of its gradients, or each of
@@ -75,7 +78,7 @@ class Occurrences {
   }
 
   void Sum(size_t first, size_t count, Compute* to) const {
-    sum_of_({gradients_, width_, groups_.positions + first, count, last_ - first, to});
+    sum_of_({gradients_, width_, groups_.positions + first, count, last_ - first, to, to_odd_});
   }
 
   Compute* Memory() {
@@ -91,7 +94,7 @@ class Occurrences {
   const size_t width_;
   const RowGroupsView& groups_;
   const size_t last_;  // of the positions that this thread comes to
-  const bool is_each_;
+  const bool is_each_, to_odd_;
   const RowSumFunction sum_of_;
   Scratch memory_;
   Compute* far_ = nullptr;

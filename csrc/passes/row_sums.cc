@@ -74,7 +74,8 @@ void SumOfRows(const RowSumCall& call) {
   auto* const sum = static_cast<Compute*>(call.sum);
   if constexpr (kExact) {
     if (call.count > 1) {
-      return WalkByMany<4, double>(ExactRowSum<Codec, Rows>{rows, call.count, sum}, call.width);
+      return WalkByMany<4, double>(ExactRowSum<Codec, Rows>{rows, call.count, sum, call.to_odd},
+                                   call.width);
     }
   }
   const ToArray<Compute> sink{sum};

@@ -11,13 +11,15 @@ namespace slotwise {
 
 // sum[i] = the sum of the gradients of ids positions[0], ... positions[count - 1], one at least, of
 // `width` elements each, in the type that is computed in. What positions[count] to
-// positions[ahead - 1] say is fetched on the way.
+// positions[ahead - 1] say is fetched on the way. An exact sum that will be rounded once more, to a
+// stored type, is rounded `to_odd`.
 struct RowSumCall {
   const RowGradients& gradients;
   size_t width;
   const uint32_t* positions;
   size_t count, ahead;
   void* sum;
+  bool to_odd;
 };
 using RowSumFunction = void (*)(const RowSumCall&);
 

@@ -14,6 +14,8 @@
 #define SLOTWISE_SIMD_ROW_SUMS_INL_H_
 #endif
 
+#include <cmath>
+
 #include "core/exact_sum.h"
 #include "simd/row-inl.h"
 #include "simd/walk-inl.h"
@@ -112,6 +114,7 @@ struct ExactRowSum {
   const Rows& rows;
   size_t count;  // at least 2
   Compute* out;
+  bool to_odd;  // what comes of float32 will be rounded once more
 
   template <size_t kVectors, class D>
   HWY_INLINE void Walk(D d, size_t i) const {
@@ -195,8 +198,32 @@ struct ExactRowSum {
                                   hn::Eq(hn::And(bits, one), hn::Zero(du)));
       const auto odd = hn::BitCast(d, hn::Add(bits, hn::IfThenElseZero(is_due, step)));
       const hn::Rebind<float, D> df;
+      if (to_odd) return NarrowToOdd(df, odd, out + i);
       hn::StoreU(Narrow(df, odd), df, out + i);
     }
+  }
+
+  // Of the two numbers around `wide`, the one that is odd.
+  template <class DF, class V>
+  static HWY_INLINE void NarrowToOdd(DF df, V wide, Compute* to) {
+    const hn::Rebind<double, DF> d;
+    const hn::RebindToUnsigned<DF> du;
+    const auto one = hn::Set(du, 1u);
+    const auto nearest = Narrow(df, wide);
+    const auto back = hn::PromoteTo(d, nearest);
+    HWY_ALIGN uint32_t is_beyond[kLanes<DF>];
+    HWY_ALIGN uint32_t is_other[kLanes<DF>];
+    HWY_ALIGN double wides[kLanes<DF>], backs[kLanes<DF>];
+    hn::Store(wide, d, wides);
+    hn::Store(back, d, backs);
+    for (size_t k = 0; k < kLanes<DF>; ++k) {
+      is_beyond[k] = std::fabs(backs[k]) > std::fabs(wides[k]) ? 1 : 0;
+      is_other[k] = backs[k] != wides[k] ? 1 : 0;
+    }
+    // Towards 0 where it was rounded away from it, and odd where it was rounded.
+    const auto bits = hn::Sub(hn::BitCast(du, nearest), hn::Load(du, is_beyond));
+    const auto odd = hn::Or(bits, hn::And(hn::Load(du, is_other), one));
+    hn::StoreU(hn::BitCast(df, odd), df, to);
   }
 
   HWY_NOINLINE void Slowly(size_t begin, size_t lanes) const {
@@ -207,7 +234,7 @@ struct ExactRowSum {
         const auto weight = WeightOf<Codec>(rows, k);
         sum.Add(hn::GetLane(Term<Codec, Rows>(one, rows.Row(k) + i, weight)));
       }
-      out[i] = sum.Rounded<Compute>();
+      out[i] = sum.Rounded<Compute>(to_odd);
     }
   }
 };

@@ -27,7 +27,7 @@ class Sums {
   GroupCosts Costs(size_t) const { return {call_.groups, 1, call_.width * sizeof(Stored)}; }
 
   void operator()(size_t, size_t begin, size_t end) const {
-    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, call_, end);
+    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, call_, end, true);
     for (size_t g = begin; g < end; ++g) {
       Stored* const out = static_cast<Stored*>(call_.out) + call_.places[g] * call_.width;
       if constexpr (std::is_same_v<Stored, Compute>) {

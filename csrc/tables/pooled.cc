@@ -215,7 +215,7 @@ struct WeightGradients {
       const auto last = static_cast<size_t>(call.offsets[bag + 1]);
       for (auto k = static_cast<size_t>(call.offsets[bag]); k < last; ++k) {
         rows.Fetch(k);
-        out[k] = SumOf<Compute>(Product{rows.Row(k), grad}, call.width);
+        out[k] = call.ids[k] < 0 ? 0 : SumOf<Compute>(Product{rows.Row(k), grad}, call.width);
       }
     }
   }

@@ -45,7 +45,7 @@ struct PooledCall {
 void GatherPooled(const PooledCall& call);
 
 // out[i] = the dot product of table[ids[i]] and the gradient of its bag, both in the type that
-// dtype is computed in.
+// dtype is computed in; 0 if the id is negative.
 struct WeightGradientCall {
   DType dtype;
   size_t width;

@@ -43,11 +43,10 @@ def scaled(rng: np.random.Generator, shape: tuple[int, ...], dtype: type, larges
 @in_rows(width=[*range(1, 34), 64, 100])
 def test_every_width(tag: str, width: int, target: str) -> None:
     grads = np.random.default_rng(1).standard_normal((IDS.size, width)).astype(DTYPES[tag])
-    work = grads.astype(compute_dtype(grads.dtype))
-    unique, sums = summed_exactly(IDS, work)
+    unique, sums = summed_exactly(IDS, grads)
     got = slotwise.coalesce(IDS, grads, ROWS, exact=True)
     assert (got[0] == unique).all()
-    assert_same(got[1], sums.astype(grads.dtype))
+    assert_same(got[1], sums)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -65,6 +64,21 @@ def test_any_order_and_any_split(dtype: type, seed: int, count: int, largest: fl
         assert_same(total(rng.permutation(terms, axis=0)), want, "another order")
         halves = rng.permutation(np.concatenate([terms / 2, terms / 2]), axis=0)
         assert_same(total(halves), want, "halves")
+
+
+@in_rows(tag=["f16", "bf16"])
+def test_16_bit_sums_are_rounded_once(tag: str, target: str) -> None:
+    """Not to float32 first: that may make a tie."""
+    dtype = DTYPES[tag]
+    half = 2.0**-11 if tag == "f16" else 2.0**-8  # of the last place of 1
+    for sign in (1, -1):
+        for rest, want in ((2.0**-24, 1 + 2 * half), (0, 1), (-(2.0**-24), 1)):
+            terms = np.array([[1], [half], [rest]], np.float64) * sign
+            assert_same(total(terms.astype(dtype)), np.array([want * sign]).astype(dtype), rest)
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        terms = scaled(rng, (40, 9), dtype, 1e2)
+        assert_same(total(terms), rounded_once(terms))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -20,13 +20,14 @@ def bounds(offsets: Array, count: int) -> Iterator[tuple[int, int]]:
 
 
 def divisor(weights: Array | None, start: int, stop: int, mode: str, work: np.dtype) -> Array:
-    """What the sum of a bag is divided by, added up in order."""
+    """What the sum of a bag is divided by, added up in order; what is divided by 0 is 0."""
     total = Vec(np.zeros((), work))
     for i in range(start, stop):
         weight = Vec(work.type(1 if weights is None else weights[i]))
         total = total + (weight * weight if mode == "sqrtn" else weight)
     with np.errstate(all="ignore"):
-        return (np.sqrt(total) if mode == "sqrtn" else total).data
+        found = (np.sqrt(total) if mode == "sqrtn" else total).data
+    return np.asarray(np.inf, work) if found == 0 else found
 
 
 def pooled(x: Array, ids: Array, offsets: Array, weights: Array | None, mode: str) -> Array:
@@ -65,15 +66,28 @@ def rounded_once(terms: Array) -> Array:
     return np.array(sums, terms.dtype).reshape(terms.shape[1:])
 
 
-def _rounded_once(terms: Array, dtype: np.dtype) -> float:
+def _rounded_once(terms: Array, dtype: np.dtype) -> np.generic:
     if not np.isfinite(terms).all():
         with np.errstate(all="ignore"):
-            return float(terms.sum())
-    nearest = math.fsum(terms)
-    rest = math.fsum([*terms, -nearest])
-    if dtype != np.float64 and rest != 0 and np.float64(nearest).view(np.int64) % 2 == 0:
-        return float(np.nextafter(nearest, math.copysign(math.inf, rest)))  # an odd one
-    return nearest
+            return dtype.type(terms.sum())
+    found = np.float64(math.fsum(terms))
+    rest = math.fsum([*terms, -found])
+    if dtype != np.float64 and rest != 0:
+        found = _odd(found, math.copysign(math.inf, rest))
+    if dtype.itemsize == 2:
+        narrow = np.float32(found)
+        if narrow != found:
+            found = _odd(narrow, math.copysign(math.inf, found - np.float64(narrow)))
+    return dtype.type(found)
+
+
+def _odd(nearest: np.floating, towards: float) -> np.floating:
+    """Of the numbers around what was rounded to the nearest one, the odd one.
+
+    It can be rounded again, to fewer bits, as if it had not been rounded at all.
+    """
+    is_odd = nearest.view(f"u{nearest.itemsize}") % 2 == 1
+    return nearest if is_odd else np.nextafter(nearest, nearest.dtype.type(towards))
 
 
 def summed_exactly(ids: Array, grads: Array) -> tuple[Array, Array]:

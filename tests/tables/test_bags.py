@@ -49,6 +49,18 @@ def test_pooled(tag: str, mode: str, weighted: bool, target: str) -> None:
         assert_same(got, pooled(x, IDS, OFFSETS, weights, mode), width)
 
 
+@every_dtype
+@in_rows(mode=["mean", "sqrtn"], weights=[(0, 0, 0), (1, -1, 0)])
+def test_weights_without_a_sum(tag: str, mode: str, weights: tuple[float, ...]) -> None:
+    """As TensorFlow's div_no_nan, and so is the gradient."""
+    if mode == "sqrtn" and any(weights):
+        return  # whose squares have one
+    x, ids = drawn(tag, (ROWS, 5)), np.array([1, 2, 3])
+    factors = np.array(weights, np.float32)
+    assert not np.abs(slotwise.gather_pooled(x, ids, [0], factors, mode)).any()
+    assert not np.abs(slotwise.PooledSlices(x[:1], ids, [0], factors, mode).values).any()
+
+
 def test_zeros_of_bags_are_positive() -> None:
     x = np.full((2, 3), -0.0, np.float32)
     got = slotwise.gather_pooled(x, np.array([0, 1, 1]), [0, 1, 3])
@@ -263,6 +275,18 @@ def test_values(tag: str, mode: str, weighted: bool) -> None:
     assert "6 bags of 10 ids" in repr(slices)
 
 
+@every_dtype
+@every_pooling
+def test_values_by_a_plan_that_skips(tag: str, mode: str, weighted: bool) -> None:
+    weights, grads = weights_of(weighted), drawn(tag, (OFFSETS.size, 3))
+    want = slotwise.PooledSlices(grads, IDS, OFFSETS, weights, mode).values
+    places = [2, 9, 10]
+    plan = slotwise.RowPlan(np.insert(IDS, places, [-1, ROWS, 77]), ROWS, bounds="skip")
+    longer = None if weights is None else np.insert(weights, places, 9.0)
+    got = slotwise.PooledSlices(grads, plan, [0, 3, 3, 4, 10, 12], longer, mode).values
+    assert_same(got[plan.inverse >= 0], want)
+
+
 KINDS: dict[str, Any] = {
     "SGD": lambda: optimizers.SGD(0.1, momentum=0.9),
     "Adam": lambda: optimizers.Adam(0.01),
@@ -374,13 +398,13 @@ def test_gradients_in_the_table() -> None:
 
 
 def test_loss_scale_skips_what_is_not_finite() -> None:
-    """An infinite gradient of a bag, unless it has no ids; weights that divide by nothing."""
+    """An infinite gradient of a bag, unless it has no ids; an infinite weight."""
     offsets, ids = np.array([0, 2, 2]), np.array([1, 2, 3, 4])
     for place, weights, mode, skips in (
         (0, None, "mean", True),
         (1, None, "mean", False),
-        (None, np.array([1, -1, 2, 2], np.float32), "mean", True),
-        (None, np.array([1, -1, 2, 2], np.float32), "sum", False),
+        (None, np.array([np.inf, 1, 2, 2], np.float32), "sum", True),
+        (None, np.array([1, -1, 2, 2], np.float32), "mean", False),
     ):
         grads = np.ones((3, 2), np.float32)
         if place is not None:
@@ -457,6 +481,9 @@ def test_gradient_of_weights_is_the_derivative() -> None:
             slotwise.gather_pooled(x, IDS, OFFSETS, w) for w in (weights + step, weights - step)
         )
         np.testing.assert_allclose(got[i], ((up - down) * grads).sum(), rtol=1e-10, atol=1e-12)
+    plan = slotwise.RowPlan(np.insert(IDS, 1, -1), ROWS, bounds="skip")
+    offsets = OFFSETS + (OFFSETS > 0)
+    assert_same(slotwise.pooled_weight_gradient(grads, x, plan, offsets), np.insert(got, 1, 0))
     with pytest.raises(ValueError, match=r"pooled_weight_gradient: ids\[4\] = 8"):
         slotwise.pooled_weight_gradient(grads, x[:8], IDS, OFFSETS)
     with pytest.raises(TypeError, match="pooled_weight_gradient: bag_grads"):
