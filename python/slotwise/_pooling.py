@@ -34,7 +34,8 @@ def gather_pooled(
         out[b] = sum(w[i] * table[ids[i]]) / d        for i from offsets[b] to the next offset
 
     with d = 1 for ``"sum"``, sum(w) for ``"mean"`` and sqrt(sum(w^2)) for ``"sqrtn"``; w is 1
-    without weights. An empty bag is 0, and so is one with d = 0. float16 and bfloat16 are computed in float32.
+    without weights. An empty bag is 0, and so is one with d = 0. float16 and bfloat16 are computed
+    in float32.
 
     With lists of tables, ids and offsets (and weights, of which any may be None), all are pooled in
     one call, and their rows come beside each other: tables may differ in width and dtype. Those of
@@ -349,8 +350,8 @@ def pooled_weight_gradient(
         ids, offsets, include_last_offset: as `gather_pooled` was called with, with ``mode="sum"``.
 
     Returns:
-        An array of shape ``(n,)``, 0 for what a plan skipped, of the type that is computed in: float64 for float64, else
-        float32.
+        An array of shape ``(n,)``, 0 for what a plan skipped, of the type that is computed in:
+        float64 for float64, else float32.
 
     Raises:
         TypeError, ValueError: arguments that do not fit; an id out of range.
