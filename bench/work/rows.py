@@ -154,23 +154,21 @@ class SparseWork(RuleWork):
 
 @dataclass(frozen=True, kw_only=True)
 class RowsWork(Work):
-    """Reading rows, or merging gradients of equal ids: ``call`` is one of ROW_CALLS.
+    """Reading rows, or merging gradients of equal ids: ``call`` is gather or coalesce.
 
-    ``bag`` is the number of ids in a bag of gather_pooled; ``out``, whether the result goes to an
-    array that is there already.
+    ``out``: whether the result goes to an array that is there already; ``exact``: whether nothing
+    is rounded before the end of a sum.
     """
 
     call: str
     batch: Batch
-    bag: int = 1
     out: bool = False
+    exact: bool = False
 
     @property
     def results(self) -> int:
         """Rows that are written."""
-        if self.call == "coalesce":
-            return self.batch.touched
-        return int(self.batch.ids.size) // self.bag
+        return self.batch.touched if self.call == "coalesce" else int(self.batch.ids.size)
 
     @property
     def bytes_moved(self) -> int:
@@ -195,10 +193,6 @@ class RowsWork(Work):
         rows = int(self.batch.ids.size) if self.call == "coalesce" else self.batch.rows
         pattern = drawn(self.seed, 0, PERIOD).astype(self.dtype)
         return filled(pattern, rows * self.batch.width, make).reshape(rows, self.batch.width)
-
-    def offsets(self) -> Ids:
-        """Where each bag begins."""
-        return np.arange(0, self.batch.ids.size, self.bag, dtype=np.int64)
 
     def subject(
         self,
