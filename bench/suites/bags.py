@@ -137,8 +137,8 @@ def _sums(dtype: str, batch: Batch) -> list[Case]:
     """Sums in order, beside exact ones."""
     rows = RowsCase(NAME, COALESCE, dtype, batch.count, batch.label, against=(), batch=batch)
     return [
-        replace(merged(NAME, MERGE, dtype, batch, ()), beside=(EXACT,)),
-        replace(rows, beside=(EXACT_ROWS,)),
+        replace(merged(NAME, MERGE, dtype, batch, ()), beside=(EXACT,), one_sign=True),
+        replace(rows, beside=(EXACT_ROWS,), one_sign=True),
     ]
 
 

@@ -19,9 +19,16 @@ from bench.work.rows import Batch, RowsWork
 class RowsCase(Case):
     batch: Batch = field(default_factory=lambda: QUICK[0])
     out: bool = False
+    one_sign: bool = False
 
     def work(self, terms: Mapping[str, Scalar] | None = None) -> Work:
-        return RowsWork(dtype=DTYPES[self.dtype], call=self.op, batch=self.batch, out=self.out)
+        return RowsWork(
+            dtype=DTYPES[self.dtype],
+            call=self.op,
+            batch=self.batch,
+            out=self.out,
+            one_sign=self.one_sign,
+        )
 
 
 class Rows(Suite):

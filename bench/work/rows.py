@@ -103,11 +103,15 @@ def before_rows(period: Array, batch: Batch, row: int, part: slice) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseWork(RuleWork):
-    """A sparse op on a batch. ``batches`` above 1: as many different ones, call after call."""
+    """A sparse op on a batch. ``batches`` above 1: as many different ones, call after call.
+
+    ``one_sign``: of gradients, so that sums in any order agree.
+    """
 
     batch: Batch
     duplicates: str = "sequential"
     batches: int = 1
+    one_sign: bool = False
 
     def _row(self, name: str) -> int:
         """Elements of a row of var or a slot."""
@@ -143,7 +147,9 @@ class SparseWork(RuleWork):
 
     def gradient(self) -> Array:
         shape = (self.batch.ids.size, self.batch.width)
-        return filled(self.pattern(self.op.gradient), math.prod(shape)).reshape(shape)
+        pattern = self.pattern(self.op.gradient)
+        values = np.abs(pattern) if self.one_sign else pattern
+        return filled(values, math.prod(shape)).reshape(shape)
 
     def in_turn(self) -> Iterator[Ids]:
         """The ids of one call after another, without end."""
@@ -157,13 +163,14 @@ class RowsWork(Work):
     """Reading rows, or merging gradients of equal ids: ``call`` is gather or coalesce.
 
     ``out``: whether the result goes to an array that is there already; ``exact``: whether nothing
-    is rounded before the end of a sum.
+    is rounded before the end of a sum; ``one_sign``: of gradients, so that sums in any order agree.
     """
 
     call: str
     batch: Batch
     out: bool = False
     exact: bool = False
+    one_sign: bool = False
 
     @property
     def results(self) -> int:
@@ -191,7 +198,7 @@ class RowsWork(Work):
     def table(self, make: Callable[..., Array] = np.empty) -> Array:
         """The table to read, or the gradients to merge."""
         rows = int(self.batch.ids.size) if self.call == "coalesce" else self.batch.rows
-        pattern = drawn(self.seed, 0, PERIOD).astype(self.dtype)
+        pattern = drawn(self.seed, 0, PERIOD, self.one_sign).astype(self.dtype)
         return filled(pattern, rows * self.batch.width, make).reshape(rows, self.batch.width)
 
     def subject(
