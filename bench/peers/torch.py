@@ -255,10 +255,10 @@ class Torch(Peer):
         import torch
 
         bags = work.bags
-        bounds = torch.from_numpy(bags.bounds.copy())
+        bounds = torch.from_numpy(bags.bounds).int()  # half the bytes: faster than int64
         pools = "embedding_bag({}, mode='sum', include_last_offset=True)"
         each = [
-            (torch.from_numpy(ids.copy()), torch.from_numpy(table), bounds)
+            (torch.from_numpy(ids).int(), torch.from_numpy(table), bounds)
             for ids, table in zip(bags.ids, work.tables(), strict=True)
         ]
         names: dict[str, Any] = {"embedding_bag": torch.nn.functional.embedding_bag, "bags": each}
