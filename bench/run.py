@@ -28,7 +28,7 @@ Task = tuple[Suite, Case, "Peer | None"]
 
 
 def tasks(pairs: Sequence[tuple[Suite, list[Case]]], peers: Sequence[Peer]) -> list[Task]:
-    """One task per case and peer; a case without peers is one task beside the limit."""
+    """One task per case and peer, or other way of ours; without any, one beside the limit."""
     found: list[Task] = []
     for suite, cases in pairs:
         for case in cases:
@@ -36,6 +36,7 @@ def tasks(pairs: Sequence[tuple[Suite, list[Case]]], peers: Sequence[Peer]) -> l
             against: list[Peer | None] = [
                 p for p in peers if suite.takes(p) and (wanted is None or p.name in wanted)
             ]
+            against += case.beside
             found += [(suite, case, peer) for peer in against or [None]]
     return found
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 import importlib.util
 from importlib import metadata
 
-from bench.work.base import DenseWork
+from bench.work.bags import BagStepWork, PooledWork
+from bench.work.base import DenseWork, Work
 from bench.work.contestant import Subject, Unsupported
 from bench.work.optimizers import OptimizerWork
 from bench.work.rows import RowsWork, SparseWork
@@ -52,6 +53,10 @@ class Peer:
         """Hyperparameters under which the peer computes the same update as the op."""
         return {}
 
+    def given(self, work: Work) -> Work:
+        """The work as this one does it."""
+        return work
+
     def dense(self, work: DenseWork) -> Subject:
         raise Unsupported(f"{self.name} has no dense updates of arrays")
 
@@ -63,6 +68,12 @@ class Peer:
 
     def rows(self, work: RowsWork) -> Subject:
         raise Unsupported(f"{self.name} has no {work.call}")
+
+    def pooled(self, work: PooledWork) -> Subject:
+        raise Unsupported(f"{self.name} has no bags")
+
+    def bag_step(self, work: BagStepWork) -> Subject:
+        raise Unsupported(f"{self.name} has no gradients of bags")
 
     def optimizer(self, work: OptimizerWork) -> Subject:
         raise Unsupported(f"{self.name} has no such optimizer")

@@ -7,18 +7,24 @@ formulas are those of AdagradV2 and RowWiseAdagrad, with epsilon at the same pla
     momentum += g^2          (row-wise: the mean of g^2 over the row)
     weights  -= g * lr / (sqrt(momentum) + eps)
 
-Bags of one id each, so that a row of the gradient belongs to one id. The forward pass is not timed:
-the backward pass runs again and again on one graph.
+Updates of rows are bags of one id each, so that a row of the gradient belongs to one id. Their
+forward pass is not timed: the backward pass runs again and again on one graph. A forward pass that
+is timed makes no graph.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bench.peers.base import Peer
+from bench.work.bags import Bags, BagStepWork, PooledWork
 from bench.work.contestant import State, Subject, Unsupported
-from bench.work.rows import RowsWork, SparseWork
+from bench.work.optimizers import VAR
+from bench.work.rows import SparseWork
 
 _OPTIMIZERS = {
     "SparseApplyAdagradV2": "EXACT_ADAGRAD",
@@ -32,8 +38,9 @@ class Fbgemm(Peer):
     packages = ("torch==2.13.0", "fbgemm-gpu-cpu==1.8.0")  # the release made for this torch
     distributions = ("fbgemm-gpu-cpu", "torch")
     usage = (
-        "SplitTableBatchedEmbeddingBagsCodegen on the CPU, bags of one id, float32; "
-        "output.backward(grad, retain_graph=True), which sums equal ids and updates the table"
+        "SplitTableBatchedEmbeddingBagsCodegen on the CPU, float32, without checks of ids; "
+        "output.backward(grad, retain_graph=True), which sums equal ids and updates the tables; "
+        "its forward pass under torch.no_grad(), all tables in one call"
     )
 
     def start(self, threads: int) -> None:
@@ -50,17 +57,19 @@ class Fbgemm(Peer):
 
         return {"threads": str(torch.get_num_threads())}
 
-    def _tables(self, rows: int, width: int, optimizer: str, lr: float, epsilon: float) -> Any:
+    def _tables(
+        self, shapes: Sequence[tuple[int, int]], optimizer: str, lr: float, epsilon: float
+    ) -> Any:
         import torch
         from fbgemm_gpu import split_table_batched_embeddings_ops_common as common
         from fbgemm_gpu import split_table_batched_embeddings_ops_training as training
         from fbgemm_gpu.split_embedding_configs import EmbOptimType, SparseType
 
-        if width % 4:
+        if any(width % 4 for _, width in shapes):
             raise Unsupported("FBGEMM's tables have rows of a multiple of 4 elements")
         where = (common.EmbeddingLocation.HOST, training.ComputeDevice.CPU)
         return training.SplitTableBatchedEmbeddingBagsCodegen(
-            [(rows, width, *where)],
+            [(rows, width, *where) for rows, width in shapes],
             optimizer=getattr(EmbOptimType, optimizer),
             learning_rate=lr,
             eps=epsilon,
@@ -79,9 +88,8 @@ class Fbgemm(Peer):
         if work.dtype.name != "float32":
             raise Unsupported("measured in float32 only")
         h, batch = work.hyperparameters, work.batch
-        module = self._tables(
-            batch.rows, batch.width, optimizer, float(h["lr"]), float(h["epsilon"])
-        )
+        shape = (batch.rows, batch.width)
+        module = self._tables([shape], optimizer, float(h["lr"]), float(h["epsilon"]))
         weights = module.split_embedding_weights()[0]
         momentum = module.split_optimizer_states()[0][0]
         tables = work.tables()
@@ -98,22 +106,62 @@ class Fbgemm(Peer):
 
         return Subject("output.backward(grad, retain_graph=True)", names, state, keep=module)
 
-    def rows(self, work: RowsWork) -> Subject:
+    def _ids(self, bags: Bags) -> tuple[Any, Any]:
+        """Ids of all tables, one table after the other, and where bags begin and end in them."""
         import torch
 
-        if work.call != "gather_pooled" or work.dtype.name != "float32":
-            raise Unsupported(f"FBGEMM has no {work.call} on the CPU")
-        batch = work.batch
-        module = self._tables(batch.rows, batch.width, "EXACT_ADAGRAD", 0.125, 0.125)
+        starts = [k * bags.batch.count + bags.bounds[:-1] for k in range(bags.tables)]
+        offsets = np.append(np.concatenate(starts), bags.tables * bags.batch.count)
+        return torch.from_numpy(np.concatenate(bags.ids)), torch.from_numpy(offsets)
+
+    def pooled(self, work: PooledWork) -> Subject:
+        import torch
+
+        if work.dtype.name != "float32":
+            raise Unsupported("measured in float32 only")
+        module = self._tables(work.bags.table_shapes, "EXACT_ADAGRAD", 0.125, 0.125)
         with torch.no_grad():
-            module.split_embedding_weights()[0].copy_(torch.from_numpy(work.table()))
-        ends = torch.tensor([batch.ids.size])
-        names = {
-            "table": module,
-            "ids": torch.from_numpy(batch.ids.copy()),
-            "offsets": torch.cat([torch.from_numpy(work.offsets()), ends]),
+            for weights, table in zip(module.split_embedding_weights(), work.tables(), strict=True):
+                weights.copy_(torch.from_numpy(table))
+        ids, offsets = self._ids(work.bags)
+        names = {"tables": torch.no_grad()(module.forward), "ids": ids, "offsets": offsets}
+
+        def state() -> State:
+            return work.state([names["tables"](ids, offsets).numpy()])
+
+        return Subject("tables(ids, offsets)", names, state, keep=module)
+
+    def bag_step(self, work: BagStepWork) -> Subject:
+        import torch
+
+        if work.optimizer.cls != "Adagrad":
+            raise Unsupported("of these optimizers FBGEMM has Adagrad on the CPU")
+        if work.dtype.name != "float32":
+            raise Unsupported("measured in float32 only")
+        config = work.config
+        module = self._tables(
+            work.bags.table_shapes, "EXACT_ADAGRAD", config["learning_rate"], config["epsilon"]
+        )
+        weights = [table.detach() for table in module.split_embedding_weights()]
+        states = module.split_optimizer_states()
+        arrays = {
+            VAR: weights,
+            "accumulator": [
+                own[0].view(table.shape) for own, table in zip(states, weights, strict=True)
+            ],
         }
-        return work.subject("table(ids, offsets)", names, lambda found: found.detach().numpy())
+        for name, own in arrays.items():
+            for array in own:
+                array.copy_(torch.from_numpy(work.array(name, tuple(array.shape))))
+        names = {
+            "output": module(*self._ids(work.bags)),
+            "grad": torch.from_numpy(work.gradient()),
+        }
+
+        def state() -> State:
+            return work.state({name: [x.numpy() for x in own] for name, own in arrays.items()})
+
+        return Subject("output.backward(grad, retain_graph=True)", names, state, keep=module)
 
 
 PEER = Fbgemm()

@@ -82,8 +82,6 @@ class NumPy(Peer):
             "ids": ids,
             "coalesce": plain_numpy.coalesce,
         }
-        if work.call == "gather_pooled":
-            raise Unsupported("plain NumPy has no bags")
         statement = "coalesce(ids, table)" if work.call == "coalesce" else "table[ids]"
         if work.out:
             names["out"] = np.zeros((ids.size, work.batch.width), work.dtype)

@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bench.peers.base import Peer
-from bench.results.records import OURS
-from bench.work.base import DenseWork, RuleWork
+from bench.results.records import OURS, otherwise
+from bench.work.bags import BagStepWork, PooledWork
+from bench.work.base import DenseWork, RuleWork, Work
 from bench.work.contestant import State, Subject, Unsupported
-from bench.work.optimizers import GRADIENT, VAR, OptimizerWork
+from bench.work.optimizers import GRADIENT, VAR, OptimizerWork, StepWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
 
@@ -103,19 +105,66 @@ class Slotwise(Peer):
         table = work.table(slotwise.zeros)
         if work.call == "coalesce":
             names["grads"] = table
-            statement = f"coalesce(ids, grads, {work.batch.rows})"
-        elif work.call == "gather":
+            exact = ", exact=True" if work.exact else ""
+            statement = f"coalesce(ids, grads, {work.batch.rows}{exact})"
+        else:
             names["table"] = table
             statement = "gather(table, ids)"
             if work.out:
                 names["out"] = np.zeros((ids.size, work.batch.width), work.dtype)
                 statement = "gather(table, ids, out)"
-        else:
-            names |= {"table": table, "offsets": work.offsets()}
-            statement = "gather_pooled(table, ids, offsets)"
         return work.subject(statement, names)
 
-    def optimizer(self, work: OptimizerWork) -> Subject:
+    def pooled(self, work: PooledWork) -> Subject:
+        import slotwise
+
+        bags, tables = work.bags, work.tables(slotwise.zeros)
+        own = {"table": tables, "ids": bags.ids, "offsets": [bags.bounds[:-1]] * bags.tables}
+        names: dict[str, Any] = {"gather_pooled": slotwise.gather_pooled}
+        statement = "gather_pooled(table, ids, offsets)"
+        if work.apart:
+            statement = "[gather_pooled(*own) for own in bags]"
+            names["bags"] = list(zip(*own.values(), strict=True))
+        else:
+            names |= own if bags.tables > 1 else {name: one for name, (one,) in own.items()}
+
+        def state() -> State:
+            found = eval(statement, dict(names))
+            return work.state(found if work.apart else [found])
+
+        return Subject(statement, names, state)
+
+    def bag_step(self, work: BagStepWork) -> Subject:
+        import slotwise
+
+        bags = work.bags
+        opt, arrays = self._step(work)
+        tables = [own[VAR] for own in arrays]
+        names: dict[str, Any] = {"slotwise": slotwise, "opt": opt, "grads": work.gradient()}
+        if bags.tables == 1:
+            names |= {"table": tables[0], "ids": bags.ids[0], "shape": bags.table_shapes[0]}
+            if work.expands:
+                names |= {"np": np, "lengths": np.diff(bags.bounds)}
+                slices = "slotwise.IndexedSlices(np.repeat(grads, lengths, axis=0), ids, shape)"
+            else:
+                names["offsets"] = bags.bounds[:-1]
+                slices = "slotwise.PooledSlices(grads, ids, offsets, dense_shape=shape)"
+            statement = f"opt.apply_gradients([({slices}, table)])"
+        else:
+            offsets = [bags.bounds[:-1]] * bags.tables
+            names |= {"tables": tables, "ids": bags.ids, "offsets": offsets}
+            slices = "slotwise.PooledSlices.of_tables(grads, tables, ids, offsets)"
+            statement = f"opt.apply_gradients(zip({slices}, tables))"
+            if work.apart:
+                statement = f"for pair in zip({slices}, tables): opt.apply_gradients([pair])"
+
+        def state() -> State:
+            return work.state({n: [own[n].value for own in arrays] for n in work.optimizer.arrays})
+
+        return Subject(statement, names, state)
+
+    def _step(self, work: StepWork) -> tuple[Any, list[dict[str, Any]]]:
+        """An optimizer, and the variables and slots of each table by name, with start values."""
         import slotwise
 
         tables = [
@@ -127,6 +176,13 @@ class Slotwise(Peer):
             for name in work.optimizer.slots:
                 slot = own[name].value
                 work.array(name, slot.shape, lambda *_, slot=slot: slot.reshape(-1))
+        return opt, arrays
+
+    def optimizer(self, work: OptimizerWork) -> Subject:
+        import slotwise
+
+        opt, arrays = self._step(work)
+        tables = [own[VAR] for own in arrays]
         if work.batch is None:
             grads: list[Any] = [work.array(GRADIENT, shape) for shape in work.shapes]
             seen: Any = ...
@@ -153,6 +209,22 @@ class Slotwise(Peer):
             {"slotwise": slotwise},
             lambda path: slotwise.load(path).arrays,
         )
+
+
+class Otherwise(Slotwise):
+    """Other calls of ours for the same work, to measure new ones beside them as beside a peer.
+
+    Args:
+        way: what they do, in few words.
+        changes: what differs in the work.
+    """
+
+    def __init__(self, way: str, **changes: Any) -> None:
+        self.name = otherwise(way)
+        self.changes = changes
+
+    def given(self, work: Work) -> Work:
+        return replace(work, **self.changes)
 
 
 PEER = Slotwise()

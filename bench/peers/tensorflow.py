@@ -126,7 +126,7 @@ class TensorFlow(Peer):
     def rows(self, work: RowsWork) -> Subject:
         import tensorflow as tf
 
-        if work.out or work.call == "gather_pooled":
+        if work.out:
             raise Unsupported("TensorFlow has no such call on tensors")
         names: dict[str, Any] = {"tf": tf, "ids": tf.constant(work.batch.ids)}
         if work.call == "gather":

@@ -6,13 +6,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from bench.peers.base import Peer
+from bench.work.bags import BagStepWork, PooledWork
 from bench.work.base import DenseWork
 from bench.work.contestant import State, Subject, Unsupported
 from bench.work.ops import OPS, Scalar
-from bench.work.optimizers import VAR, OptimizerWork
+from bench.work.optimizers import VAR, OptimizerWork, StepWork
 from bench.work.rows import RowsWork
 
 Values = dict[str, Scalar]
@@ -116,7 +120,8 @@ class Torch(Peer):
     distributions = ("torch",)
     usage = (
         "torch.optim, fused=True where there is a CPU kernel, else foreach=True; opt.step(); "
-        "coalesce() of a sparse COO tensor made beforehand; SparseAdam and Adagrad on one"
+        "coalesce() of a sparse COO tensor made beforehand; SparseAdam and Adagrad on one, or on "
+        "that of the backward pass of embedding_bag(sparse=True), which is timed too"
     )
 
     def start(self, threads: int) -> None:
@@ -222,24 +227,82 @@ class Torch(Peer):
         batch = work.batch
         if twin is None or batch is None:
             raise Unsupported("torch.optim has no such update of rows")
-        shape = (batch.rows, batch.width)
-        table = torch.nn.Parameter(torch.from_numpy(work.array(VAR, shape)))
+        optimizer, (arrays,) = self._on_tables(work, twin)
+        table = optimizer.param_groups[0]["params"][0]
         ids, values = torch.from_numpy(batch.ids[None].copy()), torch.from_numpy(work.gradient())
-        table.grad = torch.sparse_coo_tensor(ids, values, shape, check_invariants=False)
-        optimizer = getattr(torch.optim, twin.cls)([table], **twin.options(work.config))
-        slots = {
-            theirs: torch.from_numpy(work.array(ours, shape)) for theirs, ours in twin.slots.items()
-        }
-        optimizer.state[table].update(slots, step=torch.tensor(0.0))
-        arrays = {VAR: table.detach()} | {
-            ours: slots[theirs] for theirs, ours in twin.slots.items()
-        }
-        seen = torch.from_numpy(batch.seen)
+        table.grad = torch.sparse_coo_tensor(ids, values, table.shape, check_invariants=False)
 
         def state() -> State:
-            return [{name: array[seen].numpy() for name, array in arrays.items()}]
+            return [{name: array[batch.seen] for name, array in arrays.items()}]
 
         return Subject("opt.step()", {"opt": optimizer}, state, note=twin.cls)
+
+    def _on_tables(self, work: StepWork, twin: Twin) -> tuple[Any, list[dict[str, Any]]]:
+        """An optimizer, and var and slots of each table by our names, with start values."""
+        import torch
+
+        made, parameters = [], []
+        for shape in work.table_shapes:
+            made.append({name: work.array(name, shape) for name in (VAR, *twin.slots.values())})
+            parameters.append(torch.nn.Parameter(torch.from_numpy(made[-1][VAR])))
+        optimizer = getattr(torch.optim, twin.cls)(parameters, **twin.options(work.config))
+        for parameter, own in zip(parameters, made, strict=True):
+            slots = {theirs: torch.from_numpy(own[ours]) for theirs, ours in twin.slots.items()}
+            optimizer.state[parameter].update(slots, step=torch.tensor(0.0))
+        return optimizer, made
+
+    def pooled(self, work: PooledWork) -> Subject:
+        import torch
+
+        bags = work.bags
+        bounds = torch.from_numpy(bags.bounds).int()  # half the bytes: faster than int64
+        pools = "embedding_bag({}, mode='sum', include_last_offset=True)"
+        each = [
+            (torch.from_numpy(ids).int(), torch.from_numpy(table), bounds)
+            for ids, table in zip(bags.ids, work.tables(), strict=True)
+        ]
+        names: dict[str, Any] = {"embedding_bag": torch.nn.functional.embedding_bag, "bags": each}
+        statement = f"[{pools.format('*own')} for own in bags]"
+        if bags.tables == 1:
+            statement = pools.format("ids, table, offsets")
+            names |= zip(("ids", "table", "offsets"), each[0], strict=True)
+
+        def state() -> State:
+            found = eval(statement, dict(names))
+            return work.state([x.numpy() for x in (found if bags.tables > 1 else [found])])
+
+        return Subject(statement, names, state)
+
+    def bag_step(self, work: BagStepWork) -> Subject:
+        """The backward pass of embedding_bag(sparse=True), whose forward was done once; a step."""
+        import torch
+
+        twin = SPARSE_TWINS.get((work.optimizer.cls, work.config.get("sparse")))
+        if twin is None:
+            raise Unsupported("torch.optim has no such update of rows")
+        bags = work.bags
+        optimizer, arrays = self._on_tables(work, twin)
+        bounds = torch.from_numpy(bags.bounds.copy())
+        pool = partial(
+            torch.nn.functional.embedding_bag, mode="sum", sparse=True, include_last_offset=True
+        )
+        outputs = [
+            pool(torch.from_numpy(ids.copy()), table, bounds)
+            for ids, table in zip(bags.ids, optimizer.param_groups[0]["params"], strict=True)
+        ]
+        parts = np.split(work.gradient(), bags.tables, axis=1)
+        names = {
+            "backward": torch.autograd.backward,
+            "outputs": outputs,
+            "grads": [torch.from_numpy(np.ascontiguousarray(part)) for part in parts],
+            "opt": optimizer,
+        }
+        statement = "opt.zero_grad(); backward(outputs, grads, retain_graph=True); opt.step()"
+
+        def state() -> State:
+            return work.state({name: [own[name] for own in arrays] for name in arrays[0]})
+
+        return Subject(statement, names, state, note=twin.cls)
 
     def rows(self, work: RowsWork) -> Subject:
         import torch
@@ -253,15 +316,11 @@ class Torch(Peer):
                 ids[None], table, shape, is_coalesced=False, check_invariants=False
             )
             statement = "grads.coalesce()"
-        elif work.call == "gather":
+        else:
             statement = "torch.index_select(table, 0, ids)"
             if work.out:
                 names["out"] = torch.zeros((ids.numel(), work.batch.width))
                 statement = "torch.index_select(table, 0, ids, out=out)"
-        else:
-            names["embedding_bag"] = torch.nn.functional.embedding_bag
-            names["offsets"] = torch.from_numpy(work.offsets())
-            statement = "embedding_bag(ids, table, offsets, mode='sum')"
 
         def arrays(found: Any) -> Any:
             if work.call == "coalesce":

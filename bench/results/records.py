@@ -22,6 +22,11 @@ LIMIT = "limit"  # the stream loop with the op's own count of reads and writes
 REFERENCE_LIMIT = "limit43"  # four reads, three writes: the one that the targets name
 
 
+def otherwise(way: str) -> str:
+    """The name that another way of ours has where a peer's stands."""
+    return f"{OURS} {way}"
+
+
 @dataclass
 class Record:
     """One case against one peer (``peer`` is empty where none took part)."""
@@ -45,6 +50,11 @@ class Record:
     @property
     def key(self) -> str:
         return f"{self.suite}/{self.case}/{self.peer}"
+
+    @property
+    def is_against_peer(self) -> bool:
+        """Whether the other one is a peer, not another way of ours."""
+        return bool(self.peer) and not self.peer.startswith(otherwise(""))
 
     @property
     def label(self) -> str:

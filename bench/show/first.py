@@ -29,7 +29,8 @@ def peers(results: Results) -> list[str]:
     """The peers that something was timed against, the one with the most cases first."""
     counts: dict[str, int] = {}
     for record, _ in rated(results.records):
-        counts[record.peer] = counts.get(record.peer, 0) + 1
+        if record.is_against_peer:
+            counts[record.peer] = counts.get(record.peer, 0) + 1
     return sorted(counts, key=lambda peer: (-counts[peer], peer))
 
 

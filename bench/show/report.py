@@ -141,7 +141,7 @@ def _suites(results: Results, peers: list[str]) -> list[dict[str, Any]]:
                     "suite": suite,
                     "sections": sections,
                     "bars": _bars(suite, records),
-                    "tables": mine,
+                    "cases": mine,
                 }
             )
     return found

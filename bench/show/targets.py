@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.results.stats import geometric_mean
 from bench.results.units import KI, MI
-from bench.suites import shared
+from bench.suites import bags, shared, tables
 from bench.suites.dense import POW_VARIANT
 from bench.suites.growth import AT_MOST, BASE, growth
 from bench.suites.optimizers import NAME as OPTIMIZERS
@@ -197,6 +198,27 @@ def _over(other: str) -> Callable[[Sequence[Record]], tuple[float, float, str]]:
     return measure
 
 
+def _bags(suite: str, op: str, peer: str, count: int) -> dict[str, Any]:
+    """Calls on bags of ids, or sums beside exact ones, against one peer or other way of ours."""
+    return {
+        "select": lambda results: results.find(suite=suite, op=op, dtype="float32", peer=peer),
+        "expected": count,
+    }
+
+
+def _largest_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
+    record, ratio = max(((r, x) for r in records if (x := r.ratio)), key=lambda p: p[1].minima)
+    return ratio.minima, ratio.pairs.median, f"most: {record.label}"
+
+
+def _beyond_an_id(records: Sequence[Record]) -> tuple[float, float, str]:
+    """In bytes; the other way's are in the detail."""
+    ours, theirs = (
+        max(bags.beyond_an_id(r, name) or 0.0 for r in records) for name in (OURS, records[0].peer)
+    )
+    return ours, ours, f"{records[0].peer} {theirs:.0f} B"
+
+
 def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
     rated = [(r, ratio) for r in records if (ratio := r.ratio)]
     slow, ratio = min(rated, key=lambda pair: pair[1].minima)
@@ -290,6 +312,69 @@ TARGETS: tuple[Target, ...] = (
             ("rows", "gather", "Gather", TENSORFLOW, "TensorFlow", 1.3),
             ("rows", "gather", "Gather", "torch", "torch", 1.3),
         )
+    ),
+    Target(
+        "Coalesce, nearly distinct ids (2.0 M x 64, uniform): against TensorFlow",
+        4.0,
+        "x",
+        lambda results: results.find(
+            suite="rows",
+            op="coalesce",
+            dtype="float32",
+            variant=workloads("targets")[1].label,
+            peer=TENSORFLOW,
+        ),
+        _worst_ratio,
+        expected=1,
+    ),
+    *(
+        Target(f"{what}: against {whose}", required, "x", measure=_worst_ratio, **cases)
+        for what, whose, required, cases in (
+            ("Pooled rows", "torch", 1.3, _bags("bags", bags.POOL, "torch", 8)),
+            ("Pooled rows", "FBGEMM", 1.5, _bags("bags", bags.POOL, "fbgemm", 8)),
+            (
+                "Adagrad by gradients of bags",
+                "expanding them first",
+                2.0,
+                _bags("bags", bags.STEP, bags.EXPANDED.name, 4),
+            ),
+            ("26 tables, pooled", "FBGEMM", 2.0, _bags("tables", bags.POOL, "fbgemm", 4)),
+            ("26 tables, pooled", "torch", 2.0, _bags("tables", bags.POOL, "torch", 4)),
+            ("26 tables, Adagrad", "FBGEMM", 4.0, _bags("tables", tables.ADAGRAD, "fbgemm", 4)),
+            ("26 tables, Adagrad", "torch", 10.0, _bags("tables", tables.ADAGRAD, "torch", 4)),
+            ("26 tables, lazy Adam", "torch", 10.0, _bags("tables", tables.ADAM, "torch", 4)),
+            (
+                "26 small tables, pooled",
+                "26 calls",
+                1.5,
+                _bags("tables", bags.POOL, tables.APART.name, 1),
+            ),
+            (
+                "26 small tables, Adagrad",
+                "26 calls",
+                1.5,
+                _bags("tables", tables.ADAGRAD, tables.APART.name, 1),
+            ),
+        )
+    ),
+    Target(
+        "Adagrad by gradients of bags: memory for an id beyond the arrays",
+        8.0,
+        " B",
+        measure=_beyond_an_id,
+        at_most=True,
+        **_bags("bags", bags.STEP, bags.EXPANDED.name, 4),
+    ),
+    *(
+        Target(
+            f"{what}, exact sums: time over that of sums in order",
+            1.3,
+            "x",
+            measure=_largest_ratio,
+            at_most=True,
+            **_bags("bags", op, bags.EXACT.name, 4),
+        )
+        for op, what in ((MERGE, "Merged Adagrad"), (bags.COALESCE, "Coalesce"))
     ),
     Target(
         "Cost of a touched row, 64 Mi rows over 1 Mi rows",

@@ -43,6 +43,7 @@ class Case:
     override: Mapping[str, Scalar] = field(default_factory=dict)
     shapes: tuple[tuple[int, ...], ...] = ()
     against: tuple[str, ...] | None = None  # the peers that it is for; None: whoever is there
+    beside: tuple[Peer, ...] = ()  # other ways of ours
 
     @property
     def name(self) -> str:
@@ -71,7 +72,7 @@ class Suite(Told):
         return getattr(type(peer), self.method) is not getattr(Peer, self.method)
 
     def subject(self, contestant: Peer, work: Work) -> Subject:
-        subject: Subject = getattr(contestant, self.method)(work)
+        subject: Subject = getattr(contestant, self.method)(contestant.given(work))
         return subject
 
     def measure(

@@ -47,7 +47,7 @@ class Growth(Sparse):
         "over its cost in a table of 1 Mi rows, measured in the same rounds."
     )
     unit = "rows"
-    rank = 7
+    rank = 9
     columns = (
         *TIMES,
         Column("growth", lambda r: f"{g.minima:.2f}" if (g := growth(r)) else None),

@@ -48,7 +48,7 @@ class Optimizers(Suite):
     )
     limits = True
     limit = "a plain loop over as many bytes"
-    rank = 8
+    rank = 10
     method = "optimizer"
 
     def cases(self, options: Options) -> list[Case]:

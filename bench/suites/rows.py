@@ -14,18 +14,20 @@ from bench.work.base import DTYPES, Work
 from bench.work.ops import Scalar
 from bench.work.rows import Batch, RowsWork
 
-BAG = 16
-
 
 @dataclass(frozen=True)
 class RowsCase(Case):
     batch: Batch = field(default_factory=lambda: QUICK[0])
-    bag: int = 1
     out: bool = False
+    one_sign: bool = False
 
     def work(self, terms: Mapping[str, Scalar] | None = None) -> Work:
         return RowsWork(
-            dtype=DTYPES[self.dtype], call=self.op, batch=self.batch, bag=self.bag, out=self.out
+            dtype=DTYPES[self.dtype],
+            call=self.op,
+            batch=self.batch,
+            out=self.out,
+            one_sign=self.one_sign,
         )
 
 
@@ -33,8 +35,8 @@ class Rows(Suite):
     name = "rows"
     title = "Coalesce and gather"
     about = (
-        f"Sums of the gradients of equal ids; rows of a table; sums over bags of {BAG} rows. "
-        "Results are new arrays, unless the case says out."
+        "Sums of the gradients of equal ids; rows of a table. Results are new arrays, unless the "
+        "case says out."
     )
     limits = True
     limit = "a plain loop over as many bytes"
@@ -48,16 +50,11 @@ class Rows(Suite):
         found: list[Case] = []
         for dtype in options.dtypes or ("float32",):
             for batch in workloads(options.level):
-                for call, bag, out in (
-                    ("coalesce", 1, False),
-                    ("gather", 1, False),
-                    ("gather", 1, True),
-                    ("gather_pooled", BAG, False),
-                ):
+                for call, out in (("coalesce", False), ("gather", False), ("gather", True)):
                     against: tuple[str, ...] | None = None
                     if targets:
                         against = ("tensorflow", "torch")
-                        if out or bag > 1:
+                        if out:
                             continue
                     if not options.ops or call in options.ops:
                         variant = f"{batch.label}, out" if out else batch.label
@@ -70,7 +67,6 @@ class Rows(Suite):
                                 variant,
                                 against=against,
                                 batch=batch,
-                                bag=bag,
                                 out=out,
                             )
                         )

@@ -107,7 +107,7 @@ class Shared(Suite):
         "One apply_gradients of a small model while a busy process competes for every core: as it "
         "is, with passive waiting, and with one thread. Times are medians of the rounds."
     )
-    rank = 10
+    rank = 12
     columns = (
         *(_time(name) for name in (OURS, PASSIVE, ONE_THREAD)),
         _over(PASSIVE),

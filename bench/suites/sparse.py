@@ -28,6 +28,7 @@ class SparseCase(Case):
     batch: Batch = field(default_factory=lambda: QUICK[0])
     duplicates: str = "sequential"
     batches: int = 1
+    one_sign: bool = False
 
     def work(self, terms: Mapping[str, Scalar] | None = None) -> Work:
         return SparseWork(
@@ -37,6 +38,7 @@ class SparseCase(Case):
             batch=self.batch,
             duplicates=self.duplicates,
             batches=self.batches,
+            one_sign=self.one_sign,
         )
 
 

@@ -36,7 +36,7 @@ class State(Suite):
         "arrays or (restore) those that are there, in the folder for temporary files. The limit is "
         "a plain sequential write or read. Only slotwise has checksums, and verifies them."
     )
-    rank = 9
+    rank = 11
     limit = "a plain write or read"
     columns = (*TIMES, *LIMITS, Column("beyond arrays", bytes_of("beyond", lambda r: OURS)))
     method = "state"

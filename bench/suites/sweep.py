@@ -25,7 +25,7 @@ class Sweep(Sparse):
         "Adagrad that merges equal ids, on 1 Mi rows by batches of 64 Ki ids: how many rows of the "
         "gradient it takes per second."
     )
-    rank = 6
+    rank = 8
 
     def cases(self, options: Options) -> list[Case]:
         if options.level == "targets" or (options.ops and MERGE not in options.ops):

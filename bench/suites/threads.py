@@ -16,7 +16,7 @@ class Threads(Suite):
     title = "Thread scaling"
     about = "The same update with more and more threads, each number in a process of its own."
     limits = True
-    rank = 11
+    rank = 13
 
     def cases(self, options: Options) -> list[Case]:
         return []

@@ -124,15 +124,10 @@ OPTIMIZERS: dict[str, Optimizer] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimizerWork(Work):
-    """One ``apply_gradients``: of variables with these shapes, or of a table's rows in a batch.
-
-    ``clips`` are further arguments of the constructor.
-    """
+class StepWork(Work):
+    """One step of an optimizer. ``clips`` are further arguments of the constructor."""
 
     optimizer: Optimizer
-    shapes: tuple[tuple[int, ...], ...] = ()
-    batch: Batch | None = None
     clips: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -144,13 +139,43 @@ class OptimizerWork(Work):
         return self.optimizer.tolerance
 
     @property
+    def table_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the variables."""
+        raise NotImplementedError
+
+    @property
     def sizes(self) -> list[int]:
         """Elements of each variable."""
         return [math.prod(shape) for shape in self.table_shapes]
 
     @property
+    def loops(self) -> dict[str, tuple[int, int, int]]:
+        """As many bytes as the step has to move, in arrays."""
+        count = len(self.optimizer.arrays)
+        return {LIMIT: (count + 1, count, self.bytes_moved // (2 * count + 1))}
+
+    def pattern(self, name: str) -> Array:
+        """One period of the start values of an array or of the gradient."""
+        key = [*self.optimizer.arrays, GRADIENT].index(name)
+        length = min(PERIOD, max(self.sizes))
+        return drawn(self.seed, key, length, name in _POSITIVE).astype(self.dtype)
+
+    def array(
+        self, name: str, shape: tuple[int, ...], make: Callable[..., Array] = np.empty
+    ) -> Array:
+        """A fresh array with an argument's start values."""
+        return filled(self.pattern(name), math.prod(shape), make).reshape(shape)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerWork(StepWork):
+    """One ``apply_gradients``: of variables with these shapes, or of a table's rows in a batch."""
+
+    shapes: tuple[tuple[int, ...], ...] = ()
+    batch: Batch | None = None
+
+    @property
     def table_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the variables: of one table, or of all."""
         return self.shapes if self.batch is None else ((self.batch.rows, self.batch.width),)
 
     @property
@@ -168,31 +193,13 @@ class OptimizerWork(Work):
         return 2 * moved * itemsize + ids * (self.batch.width * itemsize + 8)
 
     @property
-    def loops(self) -> dict[str, tuple[int, int, int]]:
-        """As many bytes as the step has to move, in arrays."""
-        count = len(self.optimizer.arrays)
-        return {LIMIT: (count + 1, count, self.bytes_moved // (2 * count + 1))}
-
-    @property
     def facts(self) -> dict[str, Any]:
         return {} if self.batch is None else self.batch.facts
-
-    def pattern(self, name: str) -> Array:
-        """One period of the start values of an array or of the gradient."""
-        key = [*self.optimizer.arrays, GRADIENT].index(name)
-        length = min(PERIOD, max(self.sizes))
-        return drawn(self.seed, key, length, name in _POSITIVE).astype(self.dtype)
 
     def before(self, name: str, part: slice) -> Array:
         if self.batch is None:
             return self.pattern(name)[: part.stop - part.start]
         return before_rows(self.pattern(name), self.batch, self.batch.width, part)
-
-    def array(
-        self, name: str, shape: tuple[int, ...], make: Callable[..., Array] = np.empty
-    ) -> Array:
-        """A fresh array with an argument's start values."""
-        return filled(self.pattern(name), math.prod(shape), make).reshape(shape)
 
     def gradient(self) -> Array:
         """The gradient of the batch, a row for each id."""

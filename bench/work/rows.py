@@ -103,11 +103,15 @@ def before_rows(period: Array, batch: Batch, row: int, part: slice) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class SparseWork(RuleWork):
-    """A sparse op on a batch. ``batches`` above 1: as many different ones, call after call."""
+    """A sparse op on a batch. ``batches`` above 1: as many different ones, call after call.
+
+    ``one_sign``: of gradients, so that sums in any order agree.
+    """
 
     batch: Batch
     duplicates: str = "sequential"
     batches: int = 1
+    one_sign: bool = False
 
     def _row(self, name: str) -> int:
         """Elements of a row of var or a slot."""
@@ -143,7 +147,9 @@ class SparseWork(RuleWork):
 
     def gradient(self) -> Array:
         shape = (self.batch.ids.size, self.batch.width)
-        return filled(self.pattern(self.op.gradient), math.prod(shape)).reshape(shape)
+        pattern = self.pattern(self.op.gradient)
+        values = np.abs(pattern) if self.one_sign else pattern
+        return filled(values, math.prod(shape)).reshape(shape)
 
     def in_turn(self) -> Iterator[Ids]:
         """The ids of one call after another, without end."""
@@ -154,23 +160,22 @@ class SparseWork(RuleWork):
 
 @dataclass(frozen=True, kw_only=True)
 class RowsWork(Work):
-    """Reading rows, or merging gradients of equal ids: ``call`` is one of ROW_CALLS.
+    """Reading rows, or merging gradients of equal ids: ``call`` is gather or coalesce.
 
-    ``bag`` is the number of ids in a bag of gather_pooled; ``out``, whether the result goes to an
-    array that is there already.
+    ``out``: whether the result goes to an array that is there already; ``exact``: whether nothing
+    is rounded before the end of a sum; ``one_sign``: of gradients, so that sums in any order agree.
     """
 
     call: str
     batch: Batch
-    bag: int = 1
     out: bool = False
+    exact: bool = False
+    one_sign: bool = False
 
     @property
     def results(self) -> int:
         """Rows that are written."""
-        if self.call == "coalesce":
-            return self.batch.touched
-        return int(self.batch.ids.size) // self.bag
+        return self.batch.touched if self.call == "coalesce" else int(self.batch.ids.size)
 
     @property
     def bytes_moved(self) -> int:
@@ -193,12 +198,8 @@ class RowsWork(Work):
     def table(self, make: Callable[..., Array] = np.empty) -> Array:
         """The table to read, or the gradients to merge."""
         rows = int(self.batch.ids.size) if self.call == "coalesce" else self.batch.rows
-        pattern = drawn(self.seed, 0, PERIOD).astype(self.dtype)
+        pattern = drawn(self.seed, 0, PERIOD, self.one_sign).astype(self.dtype)
         return filled(pattern, rows * self.batch.width, make).reshape(rows, self.batch.width)
-
-    def offsets(self) -> Ids:
-        """Where each bag begins."""
-        return np.arange(0, self.batch.ids.size, self.bag, dtype=np.int64)
 
     def subject(
         self,

@@ -11,15 +11,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 from support import bench_runs
 
 from bench.measure.in_turn import Plan
 from bench.peers.slotwise import PEER as OURS
+from bench.peers.slotwise import Otherwise
 from bench.results.records import load
-from bench.run import run, tasks
+from bench.run import run, run_task, tasks
 from bench.suites import all_suites
 from bench.suites.base import Options
+from bench.work.bags import Bags
+from bench.work.rows import Batch
 
 CHECKOUT = Path(__file__).parents[2]
 TINY = ("--against", "--time", "0.001", "--threads", "1")
@@ -37,9 +44,13 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def cases(folder: Path) -> list[str]:
-    records = json.loads((folder / "results.json").read_text())["records"]
-    assert all(r["status"] == "ok" for r in records), records
-    return [r["case"] for r in records]
+    return [r["case"] for r in records(folder)]
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((folder / "results.json").read_text())["records"]
+    assert all(r["status"] == "ok" for r in found), found
+    return found
 
 
 def quietly(path: Path) -> None:
@@ -106,6 +117,54 @@ def test_sparse_cases_run_without_peers(tmp_path: Path) -> None:
     done = bench("--suite", "rows", "--op", "gather", *TINY, "--out", tmp_path, "--plain")
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cases(tmp_path)) == 4
+
+
+def test_bags_run_without_peers(tmp_path: Path) -> None:
+    done = bench("--suite", "bags", *TINY, "--out", tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = records(tmp_path)
+    assert len(found) == 10
+    beside = {(r["op"], r["peer"]) for r in found}
+    assert beside == {
+        ("gather_pooled", ""),
+        ("legacy.Adagrad", "slotwise expanding first"),
+        ("SparseApplyAdagradV2", "slotwise exact"),
+        ("coalesce", "slotwise exact"),
+    }
+    for record in found:
+        assert set(record["seconds"]) >= {"slotwise", record["peer"]} - {""}
+        assert ("beyond" in record["extra"]) == (record["op"] == "legacy.Adagrad")
+    assert "slotwise expanding first" in done.stdout
+    assert "slotwise exact" in (tmp_path / "report.html").read_text()
+
+
+def test_tables_run_without_peers(tmp_path: Path) -> None:
+    done = bench("--suite", "tables", *TINY, "--out", tmp_path, "--plain")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = records(tmp_path)
+    assert [r["op"] for r in found if r["peer"]] == ["gather_pooled", "legacy.Adagrad"]
+    assert {r["peer"] for r in found} == {"", "slotwise table by table"}
+    assert len(found) == 8
+
+
+def test_another_way_that_differs_is_not_timed() -> None:
+    suite = all_suites()["bags"]
+    case = next(c for c in suite.cases(Options(ops=("gather_pooled",))))
+    other = Otherwise("of other arrays", seed=8)
+    record = run_task((suite, case, other), OURS, 1, Plan())
+    assert (record.status, record.peer) == ("wrong", "slotwise of other arrays")
+    assert not record.seconds
+
+
+@given(st.integers(1, 300), st.integers(1, 5), st.integers(0, 40), st.integers(0, 9))
+def test_bags_have_lengths_in_range(count: int, least: int, more: int, seed: int) -> None:
+    most = least + more
+    bags = Bags(Batch(50, 4, count, seed=seed), (least, most), tables=3)
+    sizes = np.diff(bags.bounds)
+    assert bags.bounds[0] == 0 and bags.bounds[-1] == count
+    assert (sizes <= most).all() and (sizes[:-1] >= least).all() and sizes[-1] >= 1
+    assert [ids.size for ids in bags.ids] == [count] * 3
+    assert bags.shape == (sizes.size, 12)
 
 
 def test_state_runs_without_peers(tmp_path: Path) -> None:

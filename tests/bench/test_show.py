@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from support import bench_runs
 
-from bench.results.records import Results
+from bench.peers import all_peers
+from bench.results.records import OURS, Results
 from bench.results.stats import geometric_mean
-from bench.run import QUICK_S, expected_s, quick_plan, spread
+from bench.run import QUICK_S, expected_s, quick_plan, spread, tasks
 from bench.show import first, report
+from bench.show.targets import judged
 from bench.suites import all_suites
+from bench.suites.bags import EXPANDED
 from bench.suites.base import Options
 
 QUIET = [0.01] * 9
@@ -36,6 +39,40 @@ def test_figures_are_of_the_peer_with_the_most_cases() -> None:
     assert call.what == "a call on 64 elements"
     assert call.detail == "the speed of tensorflow; 40.0x to 43.0x over 4 cases"
     assert large.value == f"{geometric_mean([4, 5, 6, 7]):.2f}x"
+
+
+def test_other_ways_of_ours_are_no_peers() -> None:
+    run = _run()
+    own = bench_runs.record(2.0, QUIET, "bags", peer=EXPANDED.name)
+    run.records += [own] * 20
+    assert first.peers(run) == ["tensorflow", "torch"]
+    assert not own.is_against_peer and run.records[0].is_against_peer
+    assert not bench_runs.record(2.0, QUIET, peer="").is_against_peer
+    assert len(first.figures(run)) == 2
+
+
+def test_targets_of_bags_find_every_case() -> None:
+    """Each target of the two suites, by the records that a run of the targets makes."""
+    peers = [all_peers()[name] for name in ("torch", "fbgemm", "tensorflow")]
+    made = []
+    for name in ("bags", "tables"):
+        suite = all_suites()[name]
+        for _, case, peer in tasks([(suite, suite.cases(Options("targets")))], peers):
+            assert peer is not None
+            record = bench_runs.record(2.0, QUIET, name, case.op, case.size, peer.name)
+            record.variant, record.extra["ids"] = case.variant, 4
+            record.extra["beyond"] = {OURS: 24, peer.name: 1000}
+            made.append(record)
+    found = {row.name: row for row in judged(bench_runs.run(made)) if row.value}
+    assert len(found) == 13
+    assert all("not measured" not in row.detail for row in found.values()), found
+    memory = found["Adagrad by gradients of bags: memory for an id beyond the arrays"]
+    assert (memory.value, memory.status) == ("6.00 B", "met")
+    assert memory.detail == "slotwise expanding first 250 B"
+    exact = found["Coalesce, exact sums: time over that of sums in order"]
+    assert (exact.value, exact.status) == ("2.00x", "not met")
+    assert found["26 tables, pooled: against torch"].status == "met"
+    assert found["26 tables, Adagrad: against FBGEMM"].status == "not met"
 
 
 def test_first_chart_has_median_and_range_by_size() -> None:
