@@ -125,6 +125,7 @@ void UpdateStep::PrepareSlices(size_t i, const py::object& values_object, const 
 // The ids of all sparse gradients.
 void UpdateStep::PrepareRows() {
   std::vector<RowsArgument*> rows;
+  rows.reserve(sparse_.size());
   for (SparseItem& item : sparse_) rows.push_back(&item.rows);
   if (rows.empty()) return;
   RowsArgument::GroupAll(rows, Bounds::kRaise);

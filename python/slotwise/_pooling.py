@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -243,20 +244,16 @@ class PooledSlices(IndexedSlices):
         dense_shape: tuple[int, ...] | None = None,
         include_last_offset: bool = False,
     ) -> None:
-        op = "PooledSlices"
-        grads = _core.as_array(op, "bag_grads", plain(bag_grads))
-        rows = ids if isinstance(ids, RowPlan) else _core.as_array(op, "ids", ids)
-        own = _arguments.converted(op, "offsets", "a vector of integers", offsets, np.array)
-        bags = (own, weights, mode, include_last_offset)
-        _core.check_bags(grads, rows, bags)
-        self._set(grads, rows, bags, dense_shape)
+        grads = _core.as_array("PooledSlices", "bag_grads", plain(bag_grads))
+        self._fill(grads, ids, (offsets, weights, mode, include_last_offset), dense_shape)
 
-    def _set(self, grads: Any, ids: Any, bags: Bags, dense_shape: Any) -> None:
-        for name, value in (
-            *(("grads", grads), ("indices", ids)),
-            *(("_bags", bags), ("dense_shape", dense_shape)),
-        ):
-            object.__setattr__(self, name, value)
+    def _fill(self, grads: NDArray[Any], ids: Any, bags: Bags, dense_shape: Any) -> None:
+        op = "PooledSlices"
+        rows = ids if isinstance(ids, RowPlan) else _core.as_array(op, "ids", ids)
+        own = _arguments.converted(op, "offsets", "a vector of integers", bags[0], np.array)
+        bags = (own, *bags[1:])
+        _core.check_bags(grads, rows, bags)
+        vars(self).update(grads=grads, indices=rows, _bags=bags, dense_shape=dense_shape)
 
     @property
     def values(self) -> NDArray[Any]:
@@ -270,7 +267,7 @@ class PooledSlices(IndexedSlices):
     def with_grads(self, grads: Any) -> PooledSlices:
         """The same with other gradients of bags."""
         new = object.__new__(PooledSlices)
-        new._set(grads, self.indices, self._bags, self.dense_shape)
+        vars(new).update(vars(self), grads=grads)
         return new
 
     def __neg__(self) -> PooledSlices:
@@ -311,7 +308,7 @@ class PooledSlices(IndexedSlices):
         items = _arguments.items_of(op, "tables", "tables", tables)
         lists = _lists(op, len(items), ids=ids, offsets=offsets, weights=weights)
         arrays = [_core.as_array(op, f"tables[{i}]", plain(x)) for i, x in enumerate(items)]
-        widths = [int(np.prod(array.shape[1:])) for array in arrays]
+        widths = [math.prod(array.shape[1:]) for array in arrays]
         grads = _core.as_array(op, "bag_grads", plain(bag_grads))
         if grads.ndim != 2 or grads.shape[1] != sum(widths):
             raise ValueError(
@@ -321,14 +318,15 @@ class PooledSlices(IndexedSlices):
         for array, width, own_ids, own_offsets, own_weights in zip(
             arrays, widths, *lists, strict=True
         ):
-            own = grads[:, column : column + width].astype(array.dtype, copy=False)
-            own = own.reshape(len(grads), *array.shape[1:])
-            slices.append(
-                PooledSlices(
-                    *(own, own_ids, own_offsets, own_weights, mode, array.shape),
-                    include_last_offset=include_last_offset,
-                )
-            )
+            own = grads[:, column : column + width]
+            if own.dtype != array.dtype:
+                own = own.astype(array.dtype)
+            if array.ndim != 2:
+                own = own.reshape(len(grads), *array.shape[1:])
+            new = object.__new__(PooledSlices)
+            bags = (own_offsets, own_weights, mode, include_last_offset)
+            new._fill(own, own_ids, bags, array.shape)
+            slices.append(new)
             column += width
         return slices
 
