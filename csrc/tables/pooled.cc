@@ -20,8 +20,18 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
+// Ids of one type. (RowIds asks for the type of each.)
+template <class Id>
+struct IdsOf {
+  explicit IdsOf(const RowIds& ids) : data(static_cast<const Id*>(ids.data)) {}
+
+  HWY_INLINE int64_t operator[](size_t i) const { return ReadOnce(data + i); }
+
+  const Id* data;
+};
+
 // The rows of a table that ids name; up to id `end` they are fetched.
-template <class Codec, class Id, bool kHasWeights>
+template <class Codec, class Ids, bool kHasWeights>
 class NamedRows {
  public:
   using Stored = typename Codec::Stored;
@@ -30,7 +40,7 @@ class NamedRows {
 
   template <class Table>
   NamedRows(const Table& table, size_t end)
-      : ids_(static_cast<const Id*>(table.ids.data)),
+      : ids_(table.ids),
         end_(end),
         rows_(static_cast<const Stored*>(table.table)),
         row_count_(table.rows),
@@ -39,7 +49,7 @@ class NamedRows {
   }
 
   HWY_INLINE const Stored* Row(size_t k) const {
-    const auto row = static_cast<size_t>(ReadOnce(&ids_[k]));
+    const auto row = static_cast<size_t>(ids_[k]);
     return rows_ + (row < row_count_ ? row : 0) * width_;
   }
   HWY_INLINE Compute Weight(size_t k) const { return weights_[k]; }
@@ -48,7 +58,7 @@ class NamedRows {
   }
 
  private:
-  const Id* ids_;
+  Ids ids_;
   size_t end_;
   const Stored* rows_;
   size_t row_count_, width_;
@@ -61,19 +71,14 @@ class Pool {
  public:
   Pool(Pooling mode, const PooledTable& table) : mode_(mode), table_(table) {}
 
+  // (What is weighted has its kernel once: it is compiled for long enough.)
   void Bags(size_t begin, size_t end) const {
-    const auto run = [&](auto id) HWY_ATTR {
-      using Id = decltype(id);
-      if (table_.weights == nullptr) {
-        BagsOf<NamedRows<Codec, Id, false>>(begin, end);
-      } else {
-        BagsOf<NamedRows<Codec, Id, true>>(begin, end);
-      }
-    };
-    if (table_.ids.is_int64) {
-      run(int64_t{});
+    if (table_.weights != nullptr) {
+      BagsOf<NamedRows<Codec, RowIds, true>>(begin, end);
+    } else if (table_.ids.is_int64) {
+      BagsOf<NamedRows<Codec, IdsOf<int64_t>, false>>(begin, end);
     } else {
-      run(int32_t{});
+      BagsOf<NamedRows<Codec, IdsOf<int32_t>, false>>(begin, end);
     }
   }
 
@@ -81,29 +86,18 @@ class Pool {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
 
-  // Ends what RowSum begins. A sum that begins with 0 is never -0.
-  struct ToTable {
+  // Ends what RowSum begins, in the type of the output's numbers: the table's, or the one that is
+  // computed in. A sum that begins with 0 is never -0.
+  template <class To>
+  struct Ending {
     Compute divisor;
-    Stored* out;
+    typename To::Stored* out;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
       auto pooled = hn::Add(sum, hn::Zero(d));
       if (divisor != 1) pooled = pooled / divisor;
-      Codec::Store(d, pooled, out + i);
-    }
-  };
-  // The same, for an output of another type than the table.
-  template <class Out>
-  struct ToOther {
-    Compute divisor;
-    Out* out;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
-      Compute lanes[kLanes<D>];
-      hn::StoreU(hn::Add(sum, hn::Zero(d)) / divisor, d, lanes);
-      for (size_t k = 0; k < kLanes<D>; ++k) out[i + k] = static_cast<Out>(lanes[k]);
+      To::Store(d, pooled, out + i);
     }
   };
 
@@ -122,34 +116,46 @@ class Pool {
   template <class Rows>
   void BagsOf(size_t begin, size_t end) const {
     if (table_.out_dtype == table_.dtype) {
-      EachBag<Rows, ToTable, Stored>(begin, end);
-    } else if (table_.out_dtype == DType::kF32) {
-      EachBag<Rows, ToOther<float>, float>(begin, end);
-    } else {
-      EachBag<Rows, ToOther<double>, double>(begin, end);
+      Stored* const out = static_cast<Stored*>(table_.out);
+      EachBag<Rows, Codec>(begin, end, [&](size_t bag) { return out + Place(bag); }, [](size_t) {});
+      return;
     }
+    Scratch memory(Scratch::Size<Compute>(table_.width));
+    Compute* const row = memory.Take<Compute>(table_.width);
+    EachBag<Rows, PlainCodec<Compute>>(
+        begin, end, [&](size_t) { return row; },
+        [&](size_t bag) {
+          if (table_.out_dtype == DType::kF32) {
+            std::copy_n(row, table_.width, static_cast<float*>(table_.out) + Place(bag));
+          } else {
+            std::copy_n(row, table_.width, static_cast<double*>(table_.out) + Place(bag));
+          }
+        });
   }
 
-  template <class Rows, class Sink, class Out>
-  void EachBag(size_t begin, size_t end) const {
+  int64_t Place(size_t bag) const { return static_cast<int64_t>(bag) * table_.out_stride; }
+
+  // `row_of(bag)` says where the pool of a bag is put; then `done(bag)` is called.
+  template <class Rows, class To, class RowOf, class Done>
+  void EachBag(size_t begin, size_t end, const RowOf& row_of, const Done& done) const {
+    using Sink = Ending<To>;
     const Rows rows(table_, static_cast<size_t>(table_.offsets[end]));
     const auto weight_of = [&](size_t k) -> Compute { return WeightOf<Codec>(rows, k); };
-    Out* out = static_cast<Out*>(table_.out) + static_cast<int64_t>(begin) * table_.out_stride;
-    for (size_t bag = begin; bag < end; ++bag, out += table_.out_stride) {
+    for (size_t bag = begin; bag < end; ++bag) {
       const auto first = static_cast<size_t>(table_.offsets[bag]);
       const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
+      auto* const out = row_of(bag);
       if (first == last) {
-        std::fill_n(out, table_.width, Out{0});
-        continue;
-      }
-      if (!Rows::kWeighted && last - first == 1) {  // its mean is the row
+        std::fill_n(out, table_.width, typename To::Stored{0});
+      } else if (!Rows::kWeighted && last - first == 1) {  // its mean is the row
         rows.Fetch(first);
         const Sink sink{1, out};
         WalkAll<Compute>(OneRow<Sink>{rows.Row(first), sink}, table_.width);
-        continue;
+      } else {
+        const Sink sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
+        WalkByMany<8, Compute>(RowSum<Codec, Rows, Sink>{rows, first, last, sink}, table_.width);
       }
-      const Sink sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-      WalkByMany<8, Compute>(RowSum<Codec, Rows, Sink>{rows, first, last, sink}, table_.width);
+      done(bag);
     }
   }
 
@@ -198,16 +204,7 @@ struct WeightGradients {
   };
 
   void operator()(size_t, size_t begin, size_t end) const {
-    if (call.ids.is_int64) {
-      BagsOf<NamedRows<Codec, int64_t, false>>(begin, end);
-    } else {
-      BagsOf<NamedRows<Codec, int32_t, false>>(begin, end);
-    }
-  }
-
-  template <class Rows>
-  void BagsOf(size_t begin, size_t end) const {
-    const Rows rows(call, static_cast<size_t>(call.offsets[end]));
+    const NamedRows<Codec, RowIds, false> rows(call, static_cast<size_t>(call.offsets[end]));
     const auto* const grads = static_cast<const Stored*>(call.bag_grads);
     auto* const out = static_cast<Compute*>(call.out);
     for (size_t bag = begin; bag < end; ++bag) {
