@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -137,10 +138,11 @@ class Slotwise(Peer):
     def bag_step(self, work: BagStepWork) -> Subject:
         import slotwise
 
-        bags = work.bags
-        opt, arrays = self._step(work)
-        tables = [own[VAR] for own in arrays]
-        names: dict[str, Any] = {"slotwise": slotwise, "opt": opt, "grads": work.gradient()}
+        bags, tables = work.bags, self._tables(work)
+        groups = [[table] for table in tables] if work.apart else [tables]
+        opts, made = zip(*(self._optimizer(work, own) for own in groups), strict=True)
+        arrays = [own for group in made for own in group]
+        names: dict[str, Any] = {"slotwise": slotwise, "opt": opts[0], "grads": work.gradient()}
         if bags.tables == 1:
             names |= {"table": tables[0], "ids": bags.ids[0], "shape": bags.table_shapes[0]}
             if work.expands:
@@ -156,21 +158,27 @@ class Slotwise(Peer):
             slices = "slotwise.PooledSlices.of_tables(grads, tables, ids, offsets)"
             statement = f"opt.apply_gradients(zip({slices}, tables))"
             if work.apart:
-                statement = f"for pair in zip({slices}, tables): opt.apply_gradients([pair])"
+                names["opts"] = opts  # one each: one that changes tables would prepare every call
+                each = f"zip(opts, {slices}, tables)"
+                statement = f"for opt, grad, table in {each}: opt.apply_gradients([(grad, table)])"
 
         def state() -> State:
             return work.state({n: [own[n].value for own in arrays] for n in work.optimizer.arrays})
 
         return Subject(statement, names, state)
 
-    def _step(self, work: StepWork) -> tuple[Any, list[dict[str, Any]]]:
-        """An optimizer, and the variables and slots of each table by name, with start values."""
+    def _tables(self, work: StepWork) -> list[Any]:
         import slotwise
 
-        tables = [
+        return [
             slotwise.Variable(work.array(VAR, shape, slotwise.zeros), name=f"var{i}")
             for i, shape in enumerate(work.table_shapes)
         ]
+
+    def _optimizer(self, work: StepWork, tables: Sequence[Any]) -> tuple[Any, list[dict[str, Any]]]:
+        """An optimizer, and each table with its slots by name, filled with start values."""
+        import slotwise
+
         opt, arrays = work.optimizer.make(slotwise.optimizers, work.config, tables)
         for own in arrays:
             for name in work.optimizer.slots:
@@ -181,8 +189,8 @@ class Slotwise(Peer):
     def optimizer(self, work: OptimizerWork) -> Subject:
         import slotwise
 
-        opt, arrays = self._step(work)
-        tables = [own[VAR] for own in arrays]
+        tables = self._tables(work)
+        opt, arrays = self._optimizer(work, tables)
         if work.batch is None:
             grads: list[Any] = [work.array(GRADIENT, shape) for shape in work.shapes]
             seen: Any = ...
