@@ -75,7 +75,7 @@ lint: $(VENV)/.tools-lint
 # GCC's headers come last: clang-tidy brings its own, except for OpenMP's.
 tidy: $(VENV)/.tools-tidy
 	$(VENV)/bin/cmake -S . -B build/tidy -G 'Unix Makefiles' -DCMAKE_BUILD_TYPE=Debug \
-		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON \
+		-DCMAKE_EXPORT_COMPILE_COMMANDS=ON -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON -DCMAKE_UNITY_BUILD=OFF \
 		-DPython_EXECUTABLE=$(abspath $(VENV))/bin/python \
 		-Dpybind11_DIR="$$($(VENV)/bin/python -m pybind11 --cmakedir)"
 	$(VENV)/bin/python $(VENV)/bin/run-clang-tidy.py -quiet -p build/tidy \

@@ -10,8 +10,6 @@ namespace {
 
 constexpr const char* kName = "after";
 
-PyArrayObject* ArrayOf(py::handle object) { return reinterpret_cast<PyArrayObject*>(object.ptr()); }
-
 }  // namespace
 
 Assignments::Assignments(const char* op, const py::object& list) {

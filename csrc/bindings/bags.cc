@@ -33,10 +33,6 @@ py::object ToArray(const char* op, const char* name, const char* expected, py::h
   return array;
 }
 
-PyArrayObject* ArrayOf(const py::object& array) {
-  return reinterpret_cast<PyArrayObject*>(array.ptr());
-}
-
 // The same array, or a copy, contiguous and of another type.
 py::object Cast(const py::object& array, int type) {
   auto cast = py::reinterpret_steal<py::object>(PyArray_FROM_OTF(

@@ -11,7 +11,7 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
-void Apply(const BoundOp& op, PyObject* const* args) {
+void ApplyDense(const BoundOp& op, PyObject* const* args) {
   const char* const name = op.name.c_str();
   const RuleSpec& spec = op.rule->spec;
   const size_t slot_count = CountSlots(spec);
@@ -41,7 +41,7 @@ PyObject* CallDense(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   const RuleSpec& spec = op.rule->spec;
   const size_t expected = 3 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
   return Guarded(op, count, expected, [&] {
-    Apply(op, args);
+    ApplyDense(op, args);
     Py_INCREF(args[0]);
     return args[0];
   });

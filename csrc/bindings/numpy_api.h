@@ -11,3 +11,11 @@
 #endif
 #define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
 #include <numpy/arrayobject.h>
+
+namespace slotwise {
+
+inline PyArrayObject* ArrayOf(pybind11::handle object) {
+  return reinterpret_cast<PyArrayObject*>(object.ptr());
+}
+
+}  // namespace slotwise

@@ -16,7 +16,7 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
-PyObject* Apply(const BoundOp& op, PyObject* const* args) {
+PyObject* ApplySparse(const BoundOp& op, PyObject* const* args) {
   const char* const name = op.name.c_str();
   const RuleSpec& spec = op.rule->spec;
   const size_t slot_count = CountSlots(spec);
@@ -74,7 +74,7 @@ PyObject* CallSparse(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   const auto& op = *static_cast<const BoundOp*>(PyCapsule_GetPointer(self, nullptr));
   const RuleSpec& spec = op.rule->spec;
   const size_t expected = 7 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
-  return Guarded(op, count, expected, [&] { return Apply(op, args); });
+  return Guarded(op, count, expected, [&] { return ApplySparse(op, args); });
 }
 
 }  // namespace

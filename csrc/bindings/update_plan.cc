@@ -36,7 +36,7 @@ const RuleEntry& FindRule(const std::string& name) {
 }
 
 // The array that a variable of the user's is: an ndarray, or a Variable's. Null if it is neither.
-PyArrayObject* ArrayOf(PyObject* variable, py::object& holder) {
+PyArrayObject* HeldArray(PyObject* variable, py::object& holder) {
   if (PyArray_Check(variable) == 0) {
     holder = py::getattr(variable, "value", py::none());
     variable = holder.ptr();
@@ -112,7 +112,7 @@ bool UpdatePlan::Matches(const py::list& pairs) const {
     const Entry& entry = entries_[i];
     if (variable == entry.key.ptr()) continue;
     py::object holder;
-    PyArrayObject* const array = ArrayOf(variable, holder);
+    PyArrayObject* const array = HeldArray(variable, holder);
     const Pinned& var = entry.pinned_var;
     if (array == nullptr || !var.Is(array) || !var.Is(entry.arrays->var().array())) return false;
     // Another Variable of that memory may have a constraint, which the plan does not know of. (If
