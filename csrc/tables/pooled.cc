@@ -86,26 +86,23 @@ class Pool {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
 
-  // Ends what RowSum begins, in the type of the output's numbers: the table's, or the one that is
-  // computed in. A sum that begins with 0 is never -0.
-  template <class To>
+  // Ends what RowSum begins. A sum that begins with 0 is never -0.
   struct Ending {
     Compute divisor;
-    typename To::Stored* out;
+    Compute* out;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
       auto pooled = hn::Add(sum, hn::Zero(d));
       if (divisor != 1) pooled = pooled / divisor;
-      To::Store(d, pooled, out + i);
+      hn::StoreU(pooled, d, out + i);
     }
   };
 
   // The body of a walk along the only row of a bag.
-  template <class Sink>
   struct OneRow {
     const Stored* row;
-    const Sink& sink;
+    const Ending& sink;
 
     template <class D>
     HWY_INLINE void operator()(D d, size_t i) const {
@@ -113,47 +110,64 @@ class Pool {
     }
   };
 
+  // The body of a walk along a pooled row: rounds it to the type that is stored.
+  struct Rounded {
+    const Compute* row;
+    Stored* out;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i) const {
+      Codec::Store(d, hn::LoadU(d, row + i), out + i);
+    }
+  };
+
   template <class Rows>
   void BagsOf(size_t begin, size_t end) const {
-    if (table_.out_dtype == table_.dtype) {
-      Stored* const out = static_cast<Stored*>(table_.out);
-      EachBag<Rows, Codec>(begin, end, [&](size_t bag) { return out + Place(bag); }, [](size_t) {});
-      return;
+    if constexpr (std::is_same_v<Stored, Compute>) {
+      if (table_.out_dtype == table_.dtype) {
+        auto* const out = static_cast<Compute*>(table_.out);
+        return EachBag<Rows>(
+            begin, end, [&](size_t bag) { return out + Place(bag); }, [](size_t) {});
+      }
     }
     Scratch memory(Scratch::Size<Compute>(table_.width));
     Compute* const row = memory.Take<Compute>(table_.width);
-    EachBag<Rows, PlainCodec<Compute>>(
+    EachBag<Rows>(
         begin, end, [&](size_t) { return row; },
-        [&](size_t bag) {
-          if (table_.out_dtype == DType::kF32) {
-            std::copy_n(row, table_.width, static_cast<float*>(table_.out) + Place(bag));
-          } else {
-            std::copy_n(row, table_.width, static_cast<double*>(table_.out) + Place(bag));
-          }
-        });
+        [&](size_t bag) HWY_ATTR { Put(row, Place(bag)); });
+  }
+
+  // Writes a pooled row from an element of the output on, in the output's type.
+  void Put(const Compute* row, int64_t to) const {
+    if (table_.out_dtype == table_.dtype) {
+      WalkAll<Compute>(Rounded{row, static_cast<Stored*>(table_.out) + to}, table_.width);
+    } else if (table_.out_dtype == DType::kF32) {
+      std::copy_n(row, table_.width, static_cast<float*>(table_.out) + to);
+    } else {
+      std::copy_n(row, table_.width, static_cast<double*>(table_.out) + to);
+    }
   }
 
   int64_t Place(size_t bag) const { return static_cast<int64_t>(bag) * table_.out_stride; }
 
   // `row_of(bag)` says where the pool of a bag is put; then `done(bag)` is called.
-  template <class Rows, class To, class RowOf, class Done>
+  template <class Rows, class RowOf, class Done>
   void EachBag(size_t begin, size_t end, const RowOf& row_of, const Done& done) const {
-    using Sink = Ending<To>;
     const Rows rows(table_, static_cast<size_t>(table_.offsets[end]));
     const auto weight_of = [&](size_t k) -> Compute { return WeightOf<Codec>(rows, k); };
     for (size_t bag = begin; bag < end; ++bag) {
       const auto first = static_cast<size_t>(table_.offsets[bag]);
       const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
-      auto* const out = row_of(bag);
+      Compute* const out = row_of(bag);
       if (first == last) {
-        std::fill_n(out, table_.width, typename To::Stored{0});
+        std::fill_n(out, table_.width, Compute{0});
       } else if (!Rows::kWeighted && last - first == 1) {  // its mean is the row
         rows.Fetch(first);
-        const Sink sink{1, out};
-        WalkAll<Compute>(OneRow<Sink>{rows.Row(first), sink}, table_.width);
+        const Ending sink{1, out};
+        WalkAll<Compute>(OneRow{rows.Row(first), sink}, table_.width);
       } else {
-        const Sink sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-        WalkByMany<8, Compute>(RowSum<Codec, Rows, Sink>{rows, first, last, sink}, table_.width);
+        const Ending sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
+        WalkByMany<8, Compute>(RowSum<Codec, Rows, Ending>{rows, first, last, sink}, table_.width);
       }
       done(bag);
     }

@@ -199,9 +199,9 @@ class PooledSlices(IndexedSlices):
         (w[i] / d) * bag_grads[b]
 
     with w and d as in `gather_pooled`; rows of equal ids add up. It is formed where a row is
-    updated and is nowhere stored: beside what grouping ids takes, it needs 4 bytes per id. It is taken wherever
-    `IndexedSlices` are; what has no such kernel (clipping, optimizers written in Python) uses
-    ``values``.
+    updated and is nowhere stored: beside what grouping ids takes, it needs 4 bytes per id. It is
+    taken wherever `IndexedSlices` are; what has no such kernel (clipping, optimizers written in
+    Python) uses ``values``.
 
     Args:
         bag_grads: the gradient of each bag, shape ``(bags, ...)``, not copied.
