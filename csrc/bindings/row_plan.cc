@@ -109,7 +109,17 @@ RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, 
   }
 }
 
-void RowsArgument::GroupAll(const std::vector<RowsArgument*>& all, Bounds bounds) {
+RowsArgument::RowsArgument(const char* op, const char* name, py::handle object, int64_t num_rows,
+                           Bounds bounds)
+    : RowsArgument(op, name, object, num_rows) {
+  if (ids_) {
+    const py::gil_scoped_release release;
+    Group();
+  }
+  if (bounds == Bounds::kRaise) RequireInside();
+}
+
+void RowsArgument::GroupAll(const std::vector<RowsArgument*>& all) {
   std::vector<RowsArgument*> few;  // so few ids that one thread groups them
   size_t ids = 0;
   {
@@ -132,12 +142,11 @@ void RowsArgument::GroupAll(const std::vector<RowsArgument*>& all, Bounds bounds
         },
         &few);
   }
-  if (bounds == Bounds::kSkip) return;
-  for (const RowsArgument* rows : all) {
-    if (rows->own_ && rows->own_->first_outside()) {
-      rows->ids_->FailOutside(*rows->own_->first_outside(), rows->num_rows_);
-    }
-  }
+  for (const RowsArgument* rows : all) rows->RequireInside();
+}
+
+void RowsArgument::RequireInside() const {
+  if (own_ && own_->first_outside()) ids_->FailOutside(*own_->first_outside(), num_rows_);
 }
 
 void RowsArgument::Group() { groups_ = &own_.emplace(ids_->ids(), num_rows_); }

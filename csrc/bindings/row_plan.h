@@ -22,14 +22,12 @@ Duplicates ParseDuplicates(const char* op, pybind11::handle object);
 class RowsArgument {
  public:
   RowsArgument(const char* op, const char* name, pybind11::handle object, int64_t num_rows,
-               Bounds bounds)
-      : RowsArgument(op, name, object, num_rows) {
-    GroupAll({this}, bounds);
-  }
+               Bounds bounds);
 
-  // Ids that are not grouped yet: `GroupAll` does that, for several tables at a time.
+  // Ids that are not grouped yet: `GroupAll` does that, for several tables at a time. Raises if any
+  // is out of range.
   RowsArgument(const char* op, const char* name, pybind11::handle object, int64_t num_rows);
-  static void GroupAll(const std::vector<RowsArgument*>& all, Bounds bounds);
+  static void GroupAll(const std::vector<RowsArgument*>& all);
 
   const RowGroups& groups() const { return *groups_; }
   size_t count() const { return ids_ ? ids_->count() : groups_->id_count(); }
@@ -48,6 +46,7 @@ class RowsArgument {
 
  private:
   void Group();
+  void RequireInside() const;
 
   const char* op_;
   const char* name_;

@@ -128,7 +128,7 @@ void UpdateStep::PrepareRows() {
   rows.reserve(sparse_.size());
   for (SparseItem& item : sparse_) rows.push_back(&item.rows);
   if (rows.empty()) return;
-  RowsArgument::GroupAll(rows, Bounds::kRaise);
+  RowsArgument::GroupAll(rows);
   for (const SparseItem& item : sparse_) item.rows.RequireNoneSkipped();
 }
 
