@@ -74,8 +74,7 @@ void SumOfRows(const RowSumCall& call) {
   auto* const sum = static_cast<Compute*>(call.sum);
   if constexpr (kExact) {
     if (call.count > 1) {
-      return WalkByMany<4, double>(ExactRowSum<Codec, Rows>{rows, call.count, sum, call.to_odd},
-                                   call.width);
+      return ExactRowSum<Codec, Rows>(rows, call.count, sum, call.to_odd).Run(call.width);
     }
   }
   const ToArray<Compute> sink{sum};

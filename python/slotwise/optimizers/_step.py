@@ -122,7 +122,7 @@ def _key(given: Any) -> Any:
 class Steps:
     """The latest steps of an optimizer, each with its plan."""
 
-    _LIMIT = 128  # as many variables may be updated by themselves, in turn
+    _LIMIT = 16
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
