@@ -63,7 +63,7 @@ HWY_INLINE void WalkByMany(const Body& body, size_t width) {
   for (; i + kMost * kLanesEach <= width; i += kMost * kLanesEach) {
     body.template Walk<kMost>(d, i);
   }
-  if constexpr (kMost > 2) {
+  if constexpr (kMost > 4) {
     for (; i + 2 * kLanesEach <= width; i += 2 * kLanesEach) body.template Walk<2>(d, i);
   }
   WalkAll<T>(body, width, i);
