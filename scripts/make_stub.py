@@ -108,7 +108,8 @@ def function(rule: dict[str, Any], prefix: str) -> str:
     arguments += [f"{name}: Any" for name in [*rule["slots"], rule["grad"], *rule["hypers"]]]
     arguments += [f"{name}: bool" for name in [*rule["attrs"], "use_locking"]]
     if prefix == "SparseApply":
-        arguments += ["indices: Any", "duplicates: str", "bounds: str", "bags: Any"]
+        arguments += ["indices: Any", "duplicates: str", "bounds: str"]
+        arguments += ["offsets: Any", "weights: Any", "mode: Any", "include_last_offset: Any"]
     lines = "".join(f"    {argument},\n" for argument in [*arguments, "/"])
     result = "_Var | int" if prefix == "SparseApply" else "_Var"
     return f"def {prefix}{rule['name']}(\n{lines}) -> {result}: ...\n"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sparse op of every rule that has one:
 //   SparseApply<rule>(var, slots..., grad, hyperparameters..., attributes..., use_locking, indices,
-//                     duplicates, bounds, bags) -> var, or how many ids were skipped
+//                     duplicates, bounds, offsets, weights, mode, include_last_offset)
+//                       -> var, or how many ids were skipped
 
 #include <optional>
 
@@ -15,6 +16,13 @@ namespace py = pybind11;
 
 namespace slotwise {
 namespace {
+
+// Whether any of offsets, weights and mode says that rows were pooled.
+bool HasBags(PyObject* const* args) {
+  const bool is_sum =
+      PyUnicode_Check(args[2]) != 0 && PyUnicode_CompareWithASCIIString(args[2], "sum") == 0;
+  return args[0] != Py_None || args[1] != Py_None || !is_sum;
+}
 
 PyObject* ApplySparse(const BoundOp& op, PyObject* const* args) {
   const char* const name = op.name.c_str();
@@ -39,10 +47,13 @@ PyObject* ApplySparse(const BoundOp& op, PyObject* const* args) {
   ArrayArgument grad = operands.grad();
   std::optional<BagsArgument> bags;
   std::optional<Bags> pooled;
-  if (rest[3] == Py_None) {
+  if (!HasBags(rest + 3)) {
     rows.RequireRowForEach(grad, var);
   } else {
-    bags.emplace(name, "", rest[3], rows.count(), var.dtype());
+    const auto given =
+        py::reinterpret_steal<py::object>(PyTuple_Pack(4, rest[3], rest[4], rest[5], rest[6]));
+    if (!given) throw py::error_already_set();
+    bags.emplace(name, "", given, rows.count(), var.dtype());
     bags->RequireGradients(grad, var);
     if (bags->weights_array()) operands.RequireApart(*bags->weights_array());
     pooled.emplace(bags->ForGradients(rows.groups().LeftOut()));
@@ -73,7 +84,7 @@ PyObject* ApplySparse(const BoundOp& op, PyObject* const* args) {
 PyObject* CallSparse(PyObject* self, PyObject* const* args, Py_ssize_t count) {
   const auto& op = *static_cast<const BoundOp*>(PyCapsule_GetPointer(self, nullptr));
   const RuleSpec& spec = op.rule->spec;
-  const size_t expected = 7 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
+  const size_t expected = 10 + CountSlots(spec) + CountHypers(spec) + CountAttrs(spec);
   return Guarded(op, count, expected, [&] { return ApplySparse(op, args); });
 }
 

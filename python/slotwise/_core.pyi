@@ -409,7 +409,10 @@ def SparseApplyGradientDescent(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyProximalGradientDescent(
@@ -422,7 +425,10 @@ def SparseApplyProximalGradientDescent(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdadelta(
@@ -437,7 +443,10 @@ def SparseApplyAdadelta(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdagrad(
@@ -450,7 +459,10 @@ def SparseApplyAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdagradV2(
@@ -464,7 +476,10 @@ def SparseApplyAdagradV2(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasAdagrad(
@@ -477,7 +492,10 @@ def SparseApplyKerasAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdagradDA(
@@ -493,7 +511,10 @@ def SparseApplyAdagradDA(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyProximalAdagrad(
@@ -507,7 +528,10 @@ def SparseApplyProximalAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyFtrl(
@@ -524,7 +548,10 @@ def SparseApplyFtrl(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyFtrlV2(
@@ -542,7 +569,10 @@ def SparseApplyFtrlV2(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyMomentum(
@@ -556,7 +586,10 @@ def SparseApplyMomentum(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasMomentum(
@@ -570,7 +603,10 @@ def SparseApplyKerasMomentum(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdam(
@@ -589,7 +625,10 @@ def SparseApplyAdam(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdamWithAmsgrad(
@@ -608,7 +647,10 @@ def SparseApplyAdamWithAmsgrad(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdaMax(
@@ -625,7 +667,10 @@ def SparseApplyAdaMax(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyRMSProp(
@@ -641,7 +686,10 @@ def SparseApplyRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyCenteredRMSProp(
@@ -658,7 +706,10 @@ def SparseApplyCenteredRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasRMSProp(
@@ -673,7 +724,10 @@ def SparseApplyKerasRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyKerasCenteredRMSProp(
@@ -689,7 +743,10 @@ def SparseApplyKerasCenteredRMSProp(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAddSign(
@@ -704,7 +761,10 @@ def SparseApplyAddSign(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyPowerSign(
@@ -719,7 +779,10 @@ def SparseApplyPowerSign(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyNadam(
@@ -739,7 +802,10 @@ def SparseApplyNadam(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyLion(
@@ -753,7 +819,10 @@ def SparseApplyLion(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyAdaBelief(
@@ -771,7 +840,10 @@ def SparseApplyAdaBelief(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyRAdam(
@@ -791,7 +863,10 @@ def SparseApplyRAdam(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...
 def SparseApplyRowWiseAdagrad(
@@ -804,6 +879,9 @@ def SparseApplyRowWiseAdagrad(
     indices: Any,
     duplicates: str,
     bounds: str,
-    bags: Any,
+    offsets: Any,
+    weights: Any,
+    mode: Any,
+    include_last_offset: Any,
     /,
 ) -> _Var | int: ...

@@ -137,7 +137,7 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
         at = names.index(spec["grad"])
         names[at : at + 1] = [gradient, "indices"]
         options += (("duplicates", "str", "sequential"), ("bounds", "str", "raise"), *_BAGS)
-        passed += ["indices", "duplicates", "bounds", _bags()]
+        passed += ["indices", "duplicates", "bounds", *(name for name, _, _ in _BAGS)]
     types = {
         **dict.fromkeys(spec["slots"], "Array"),
         **dict.fromkeys(INTEGERS, "SupportsIndex"),
@@ -154,13 +154,6 @@ def _training_op(rule: Rule, spec: Mapping[str, Any], sparse: bool) -> Op:
         doc=_doc(rule, spec, [*names, *rule.options], sparse),
         other_name=f"Resource{name}" if prefix in rule.tensorflow else None,
     )
-
-
-def _bags() -> str:
-    """The bags of a call, an expression that most calls leave at its beginning."""
-    arguments = ", ".join(name for name, _, _ in _BAGS)
-    is_without = "offsets is weights is None and mode.__class__ is str and mode == 'sum'"
-    return f"None if {is_without} else ({arguments})"
 
 
 def _doc(rule: Rule, spec: Mapping[str, Any], names: Iterable[str], sparse: bool) -> str:
