@@ -125,6 +125,10 @@ void NamedArray::RequireRows() const {
   if (rank() == 0) Fail(PyExc_ValueError, op_, name_, "rank >= 1", "rank 0");
 }
 
+void NamedArray::RequireVector() const {
+  if (rank() != 1) Fail(PyExc_ValueError, op_, name_, "rank 1", "rank " + std::to_string(rank()));
+}
+
 void NamedArray::RequireContiguous() const {
   if (Has(NPY_ARRAY_CARRAY_RO)) return;
   Fail(PyExc_ValueError, op_, name_, "a C-contiguous array", "a strided or misaligned one");
@@ -223,6 +227,10 @@ void IntegerArray::FailOutside(size_t position, int64_t rows) const {
                            std::to_string(rows) + ")";
   PyErr_SetString(PyExc_ValueError, text.c_str());
   throw py::error_already_set();
+}
+
+void IntegerArray::RequireInside(int64_t rows) const {
+  if (const auto at = FirstOutside(ids(), rows)) FailOutside(*at, rows);
 }
 
 }  // namespace slotwise

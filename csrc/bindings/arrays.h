@@ -41,6 +41,7 @@ class NamedArray {
   void RequireShape(const std::vector<npy_intp>& shape, const std::string& like) const;
   void RequireShapeOf(const NamedArray& other) const;
   void RequireRows() const;        // a rank of 1 at least
+  void RequireVector() const;      // a rank of 1
   void RequireContiguous() const;  // C-contiguous and aligned
   void RequireUpdatable() const;   // the same, and writable
   void RequireApartFrom(const NamedArray& other) const;
@@ -131,6 +132,8 @@ class IntegerArray : public NamedArray {
 
   // Raises an error that says that the id at this position is not one of so many rows.
   [[noreturn]] void FailOutside(size_t position, int64_t rows) const;
+  // Raises it if any id is not.
+  void RequireInside(int64_t rows) const;
 };
 
 // Imports NumPy's C API and finds ml_dtypes.bfloat16. Called once, when the module is imported.

@@ -128,11 +128,6 @@ namespace {
 
 constexpr const char* kPool = "gather_pooled";
 
-void RequireVector(const NamedArray& ids) {
-  if (ids.rank() == 1) return;
-  Fail(PyExc_ValueError, ids.op(), ids.name(), "rank 1", "rank " + std::to_string(ids.rank()));
-}
-
 // The ids of one table, by the plan or the array that was given; those that a plan left out are
 // left out of their bags.
 class PooledIds {
@@ -145,7 +140,7 @@ class PooledIds {
       ids_ = {own_->data(), true, own_->size()};
     } else {
       ids_ = array_.emplace(op, name, object).ids();
-      RequireVector(*array_);
+      array_->RequireVector();
     }
   }
 
@@ -163,8 +158,7 @@ class PooledIds {
 
   // Raises if an id of the array is none of the table's: another thread may change them.
   void RequireInside() const {
-    if (!array_) return;
-    if (const auto at = FirstOutside(ids_, rows_)) array_->FailOutside(*at, rows_);
+    if (array_) array_->RequireInside(rows_);
   }
   void RequireApart(const NamedArray& out) const {
     if (array_) out.RequireApartFrom(*array_);
@@ -332,7 +326,7 @@ struct GradientsOfBags {
   static size_t Count(py::handle ids) {
     if (py::isinstance<RowGroups>(ids)) return py::len(ids);
     const IntegerArray array(kOp, "ids", ids);
-    RequireVector(array);
+    array.RequireVector();
     return array.count();
   }
 

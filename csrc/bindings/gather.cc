@@ -24,17 +24,13 @@ py::object Output(const char* op, const TableArray& table, const IntegerArray& i
   return py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(given.array()));
 }
 
-void RequireInside(const IntegerArray& ids, int64_t rows) {
-  if (const auto at = FirstOutside(ids.ids(), rows)) ids.FailOutside(*at, rows);
-}
-
 py::object GatherRows(py::handle table_object, py::handle ids_object,
                       const py::object& out_object) {
   constexpr const char* kOp = "gather";
   const TableArray table(kOp, "table", table_object);
   table.RequireContiguous();
   const IntegerArray ids(kOp, "ids", ids_object);
-  RequireInside(ids, table.dim(0));
+  ids.RequireInside(table.dim(0));
   const py::object out = Output(kOp, table, ids, Join(ids, table), out_object);
   const GatherCall call{table.data(), static_cast<size_t>(table.dim(0)), table.row_bytes(),
                         ids.ids(), DataOf(out)};

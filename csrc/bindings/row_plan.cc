@@ -156,8 +156,7 @@ void RowsArgument::RequireRowForEach(const NamedArray& rows, const NamedArray& t
 }
 
 void RowsArgument::RequireRankOne() const {
-  if (!ids_ || ids_->rank() == 1) return;
-  Fail(PyExc_ValueError, op_, name_, "rank 1", "rank " + std::to_string(ids_->rank()));
+  if (ids_) ids_->RequireVector();
 }
 
 void RowsArgument::RequireNoneSkipped() const {

@@ -40,7 +40,8 @@ class Occurrences {
         last_(call.groups.offsets[end]),
         is_each_(duplicates == Duplicates::kSequential),
         to_odd_(stores_sums && !std::is_same_v<Stored, Compute>),
-        sum_of_(RowSumOf(dtype, duplicates == Duplicates::kExact)) {}
+        one_of_(RowSumOf(dtype)),
+        sum_of_(duplicates == Duplicates::kExact ? ExactRowSumOf(dtype) : one_of_) {}
 
   // Calls step(gradient) for what group g is to be updated by: the sum of its gradients, or each of
   // them in turn; in the type that is computed in.
@@ -78,7 +79,8 @@ class Occurrences {
   }
 
   void Sum(size_t first, size_t count, Compute* to) const {
-    sum_of_({gradients_, width_, groups_.positions + first, count, last_ - first, to, to_odd_});
+    (count == 1 ? one_of_ : sum_of_)(
+        {gradients_, width_, groups_.positions + first, count, last_ - first, to, to_odd_});
   }
 
   Compute* Memory() {
@@ -95,7 +97,7 @@ class Occurrences {
   const RowGroupsView& groups_;
   const size_t last_;  // of the positions that this thread comes to
   const bool is_each_, to_odd_;
-  const RowSumFunction sum_of_;
+  const RowSumFunction one_of_, sum_of_;  // of one id; of several
   Scratch memory_;
   Compute* far_ = nullptr;
   alignas(64) Compute near_[kNear];

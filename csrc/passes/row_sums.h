@@ -23,7 +23,8 @@ struct RowSumCall {
 };
 using RowSumFunction = void (*)(const RowSumCall&);
 
-// What sums gradients of this dtype in order, or exactly.
-RowSumFunction RowSumOf(DType dtype, bool is_exact);
+// What sums gradients of this dtype in order; and exactly, of two ids at least.
+RowSumFunction RowSumOf(DType dtype);
+RowSumFunction ExactRowSumOf(DType dtype);
 
 }  // namespace slotwise

@@ -41,6 +41,18 @@ HWY_INLINE void WalkAll(const Body& body, size_t count, size_t i = 0) {
   if constexpr (kFull > 1) Walk(body, hn::CappedTag<T, 1>(), i, count);
 }
 
+// The body of a walk that rounds computed numbers to the type that is stored.
+template <class Codec>
+struct RoundTo {
+  const typename Codec::Compute* from;
+  typename Codec::Stored* to;
+
+  template <class D>
+  HWY_INLINE void operator()(D d, size_t i) const {
+    Codec::Store(d, hn::LoadU(d, from + i), to + i);
+  }
+};
+
 // Fetches what lies ahead of a vector: keeps memory busy over page ends, where the hardware's own
 // prefetching stops, and while a division holds up the loop.
 HWY_INLINE void FetchAhead(const void* from) {

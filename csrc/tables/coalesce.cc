@@ -33,8 +33,9 @@ class Sums {
       if constexpr (std::is_same_v<Stored, Compute>) {
         occurrences.SumTo(g, out);
       } else {
-        occurrences.ForGroup(g, [&](const Compute* sum)
-                                    HWY_ATTR { WalkAll<Compute>(Rounded{sum, out}, call_.width); });
+        occurrences.ForGroup(g, [&](const Compute* sum) HWY_ATTR {
+          WalkAll<Compute>(RoundTo<Codec>{sum, out}, call_.width);
+        });
       }
     }
   }
@@ -42,16 +43,6 @@ class Sums {
  private:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
-
-  struct Rounded {
-    const Compute* sum;
-    Stored* out;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      Codec::Store(d, hn::LoadU(d, sum + i), out + i);
-    }
-  };
 
   const CoalesceCall& call_;
 };

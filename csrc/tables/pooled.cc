@@ -71,7 +71,7 @@ class Pool {
  public:
   Pool(Pooling mode, const PooledTable& table) : mode_(mode), table_(table) {}
 
-  // (What is weighted has its kernel once: it is compiled for long enough.)
+  // (What is weighted is compiled for fewer cases, as it takes long enough.)
   void Bags(size_t begin, size_t end) const {
     if (table_.weights != nullptr) {
       BagsOf<NamedRows<Codec, RowIds, true>>(begin, end);
@@ -110,17 +110,6 @@ class Pool {
     }
   };
 
-  // The body of a walk along a pooled row: rounds it to the type that is stored.
-  struct Rounded {
-    const Compute* row;
-    Stored* out;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      Codec::Store(d, hn::LoadU(d, row + i), out + i);
-    }
-  };
-
   template <class Rows>
   void BagsOf(size_t begin, size_t end) const {
     if constexpr (std::is_same_v<Stored, Compute>) {
@@ -140,7 +129,7 @@ class Pool {
   // Writes a pooled row from an element of the output on, in the output's type.
   void Put(const Compute* row, int64_t to) const {
     if (table_.out_dtype == table_.dtype) {
-      WalkAll<Compute>(Rounded{row, static_cast<Stored*>(table_.out) + to}, table_.width);
+      WalkAll<Compute>(RoundTo<Codec>{row, static_cast<Stored*>(table_.out) + to}, table_.width);
     } else if (table_.out_dtype == DType::kF32) {
       std::copy_n(row, table_.width, static_cast<float*>(table_.out) + to);
     } else {
@@ -167,7 +156,8 @@ class Pool {
         WalkAll<Compute>(OneRow{rows.Row(first), sink}, table_.width);
       } else {
         const Ending sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-        WalkByMany<8, Compute>(RowSum<Codec, Rows, Ending>{rows, first, last, sink}, table_.width);
+        WalkByMany<Rows::kWeighted ? 4 : 8, Compute>(
+            RowSum<Codec, Rows, Ending>{rows, first, last, sink}, table_.width);
       }
       done(bag);
     }
