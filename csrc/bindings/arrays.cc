@@ -61,9 +61,18 @@ void Pinned::Require(const NamedArray& array) const {
        "an array that was resized or changed since");
 }
 
-py::object AsArray(const char* op, const char* name, py::handle object) {
+bool IsExchanged(py::handle object) { return HasExchange(object); }
+
+bool LiesIn(py::handle tensor, PyArrayObject* array) {
+  return IsTensorOver(tensor, array, npy_bfloat16);
+}
+
+py::object AsArray(const char* op, const char* name, py::handle object, bool is_borrowed) {
   if (PyArray_Check(object.ptr())) return py::reinterpret_borrow<py::object>(object);
   try {
+    if (HasExchange(object)) {
+      if (auto array = ArrayFromExchange(op, name, object, is_borrowed, npy_bfloat16)) return array;
+    }
     if (PyObject_CheckBuffer(object.ptr()) != 0) {
       const auto view = py::reinterpret_steal<py::object>(PyMemoryView_FromObject(object.ptr()));
       if (!view) throw py::error_already_set();
@@ -168,8 +177,8 @@ void NamedArray::Copy() {
   if (!array_) throw py::error_already_set();
 }
 
-ArrayArgument::ArrayArgument(const char* op, const char* name, py::handle object)
-    : NamedArray(op, name, AsArray(op, name, object)), dtype_(DTypeOf(*this)) {}
+ArrayArgument::ArrayArgument(const char* op, const char* name, py::handle object, bool is_borrowed)
+    : NamedArray(op, name, AsArray(op, name, object, is_borrowed)), dtype_(DTypeOf(*this)) {}
 
 StridedArray ArrayArgument::strided() const {
   static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");

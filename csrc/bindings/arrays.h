@@ -89,13 +89,21 @@ class Pinned {
   std::vector<npy_intp> far_;
 };
 
-// The ndarray that `object` is or exports, by the buffer protocol or by DLPack on the CPU.
-pybind11::object AsArray(const char* op, const char* name, pybind11::handle object);
+// Whether it is a tensor of a type that tells its memory in a call of C, as PyTorch's do.
+bool IsExchanged(pybind11::handle object);
+// Whether such a tensor lies in just the memory of a contiguous array, with its shape and dtype.
+bool LiesIn(pybind11::handle tensor, PyArrayObject* array);
+
+// The ndarray that `object` is or exports, by the buffer protocol or by DLPack on the CPU. It may
+// be borrowed for a call.
+pybind11::object AsArray(const char* op, const char* name, pybind11::handle object,
+                         bool is_borrowed = false);
 
 // An array of float16, bfloat16, float32 or float64.
 class ArrayArgument : public NamedArray {
  public:
-  ArrayArgument(const char* op, const char* name, pybind11::handle object);
+  ArrayArgument(const char* op, const char* name, pybind11::handle object,
+                bool is_borrowed = false);
 
   DType dtype() const { return dtype_; }
   size_t bytes() const { return count() * SizeOf(dtype_); }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bindings/assignments.h"
 
+#include <algorithm>
+
 #include "bindings/errors.h"
 
 namespace py = pybind11;
@@ -16,45 +18,55 @@ Assignments::Assignments(const char* op, const py::object& list) {
   if (PyTuple_Check(list.ptr()) == 0) Fail(PyExc_TypeError, op, kName, "a tuple", TypeName(list));
   for (const py::handle item : py::reinterpret_borrow<py::tuple>(list)) {
     RequireTuple(op, kName, 2, item);
-    PyObject* const target = PyTuple_GET_ITEM(item.ptr(), 0);
-    PyObject* const number = PyTuple_GET_ITEM(item.ptr(), 1);
-    const bool is_number = PyArray_Check(target) != 0 && PyArray_NDIM(ArrayOf(target)) == 0 &&
-                           PyArray_CHKFLAGS(ArrayOf(target), NPY_ARRAY_CARRAY) &&
-                           PyArray_ISNOTSWAPPED(ArrayOf(target));
-    if (!is_number) {
-      Fail(PyExc_TypeError, op, kName, "writable arrays of rank 0 in native byte order",
-           TypeName(target));
+    const py::handle target = PyTuple_GET_ITEM(item.ptr(), 0);
+    const py::handle number = PyTuple_GET_ITEM(item.ptr(), 1);
+    if (PyList_Check(target.ptr()) == 0) {
+      Add(op, target, number);
+    } else {
+      for (const py::handle each : py::reinterpret_borrow<py::list>(target)) Add(op, each, number);
     }
-    Assignment& assignment = assignments_.emplace_back();
-    assignment.array = py::reinterpret_borrow<py::object>(target);
-    switch (PyArray_TYPE(ArrayOf(target))) {
-      case NPY_INT64:
-        assignment.integer = PyLong_AsLongLong(number);
-        break;
-      case NPY_FLOAT:
-      case NPY_DOUBLE:
-        assignment.real = PyFloat_AsDouble(number);
-        break;
-      default:
-        Fail(PyExc_TypeError, op, kName, "dtype int64, float32 or float64",
-             Text(py::handle(target).attr("dtype")));
-    }
-    if (PyErr_Occurred() != nullptr) throw py::error_already_set();
   }
+}
+
+void Assignments::Add(const char* op, py::handle target, py::handle number) {
+  PyObject* const array = target.ptr();
+  const bool is_plain = PyArray_Check(array) != 0 &&
+                        PyArray_CHKFLAGS(ArrayOf(array), NPY_ARRAY_CARRAY) &&
+                        PyArray_ISNOTSWAPPED(ArrayOf(array));
+  if (!is_plain) {
+    Fail(PyExc_TypeError, op, kName, "contiguous, writable arrays in native byte order",
+         TypeName(target));
+  }
+  Assignment& assignment = assignments_.emplace_back();
+  assignment.array = py::reinterpret_borrow<py::object>(target);
+  switch (PyArray_TYPE(ArrayOf(array))) {
+    case NPY_INT64:
+      assignment.integer = PyLong_AsLongLong(number.ptr());
+      break;
+    case NPY_FLOAT:
+    case NPY_DOUBLE:
+      assignment.real = PyFloat_AsDouble(number.ptr());
+      break;
+    default:
+      Fail(PyExc_TypeError, op, kName, "dtype int64, float32 or float64",
+           Text(target.attr("dtype")));
+  }
+  if (PyErr_Occurred() != nullptr) throw py::error_already_set();
 }
 
 void Assignments::Write() const {
   for (const Assignment& assignment : assignments_) {
     void* const data = PyArray_DATA(ArrayOf(assignment.array));
+    const npy_intp count = PyArray_SIZE(ArrayOf(assignment.array));
     switch (PyArray_TYPE(ArrayOf(assignment.array))) {
       case NPY_INT64:
-        *static_cast<int64_t*>(data) = assignment.integer;
+        std::fill_n(static_cast<int64_t*>(data), count, assignment.integer);
         break;
       case NPY_FLOAT:
-        *static_cast<float*>(data) = static_cast<float>(assignment.real);
+        std::fill_n(static_cast<float*>(data), count, static_cast<float>(assignment.real));
         break;
       default:
-        *static_cast<double*>(data) = assignment.real;
+        std::fill_n(static_cast<double*>(data), count, assignment.real);
     }
   }
 }

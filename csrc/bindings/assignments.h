@@ -12,13 +12,15 @@ namespace slotwise {
 
 class Assignments {
  public:
-  // `list` has tuples of an array of rank 0 (int64, float32 or float64) and the number that it
-  // gets.
+  // `list` has tuples of an array (int64, float32 or float64), or a list of arrays, and the number
+  // that all elements get.
   Assignments(const char* op, const pybind11::object& list);
 
   void Write() const;
 
  private:
+  void Add(const char* op, pybind11::handle target, pybind11::handle number);
+
   struct Assignment {
     pybind11::object array;
     int64_t integer;

@@ -2,8 +2,9 @@
 #include "bindings/dlpack.h"
 
 #include <algorithm>
+#include <array>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "bindings/errors.h"
 #include "bindings/numpy_api.h"
@@ -108,13 +109,36 @@ void RequireSound(const char* op, const char* name, const Tensor& t) {
   require(is_empty || t.data != nullptr, "with elements", "a null pointer");
 }
 
-template <class M>
-py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_bfloat16) {
-  M* managed = capsule.get_pointer<M>();
-  if (!managed->is_known()) {
-    Fail(PyExc_ValueError, op, name, "DLPack of version 1", "another version");
+// The functions for tensors of one type.
+struct Exchange {
+  static constexpr const char* kName = "dlpack_exchange_api";
+  struct {
+    uint32_t major;
+    uint32_t minor;
+  } version;
+  const Exchange* older;
+  void (*allocate)();
+  int (*managed_of)(void* object, ManagedVersioned** out);
+  void (*object_of)();
+  int (*tensor_of)(void* object, Tensor* out);
+};
+
+// Those of an object's type; null if it has none that are known.
+const Exchange* ExchangeOf(py::handle object) {
+  static PyObject* const name = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
+  PyObject* const capsule = _PyType_Lookup(Py_TYPE(object.ptr()), name);  // no error to clear
+  if (capsule == nullptr || PyCapsule_IsValid(capsule, Exchange::kName) == 0) return nullptr;
+  const auto* exchange =
+      static_cast<const Exchange*>(PyCapsule_GetPointer(capsule, Exchange::kName));
+  while (exchange != nullptr && exchange->version.major != kMajorVersion) {
+    exchange = exchange->older;
   }
-  const Tensor& t = managed->tensor;
+  return exchange;
+}
+
+// An array over the memory of a tensor, which its base keeps there.
+py::object ArrayOver(const char* op, const char* name, const Tensor& t, bool is_writable,
+                     py::object base, int npy_bfloat16) {
   const int number = TypeNumber(t, npy_bfloat16);
   if (number < 0) {
     Fail(PyExc_TypeError, op, name, "a dtype that NumPy or ml_dtypes has",
@@ -122,33 +146,100 @@ py::object Adopt(const char* op, const char* name, py::capsule capsule, int npy_
              std::to_string(t.dtype.bits) + " bits");
   }
   RequireSound(op, name, t);
-  PyArray_Descr* descr = PyArray_DescrFromType(number);
-  std::vector<npy_intp> shape(t.shape, t.shape + t.rank);
-  std::vector<npy_intp> strides(shape.size());
-  npy_intp contiguous = t.dtype.bits / 8;
-  for (size_t d = shape.size(); d-- > 0;) {
-    strides[d] = t.strides == nullptr ? contiguous : t.strides[d] * (t.dtype.bits / 8);
-    contiguous *= shape[d];
+  std::array<npy_intp, kMaxRank> strides;
+  const npy_intp item = t.dtype.bits / 8;
+  npy_intp contiguous = item;
+  for (int d = t.rank; d-- > 0;) {
+    strides[d] = t.strides == nullptr ? contiguous : t.strides[d] * item;
+    contiguous *= t.shape[d];
   }
-  auto array = py::reinterpret_steal<py::object>(
-      PyArray_NewFromDescr(&PyArray_Type, descr, t.rank, shape.data(), strides.data(),
-                           t.data == nullptr ? nullptr : static_cast<char*>(t.data) + t.byte_offset,
-                           managed->read_only() ? 0 : NPY_ARRAY_WRITEABLE, nullptr));
-  if (!array) throw py::error_already_set();
-  // From here on the array's base owns the tensor.
-  capsule.set_name(M::kUsedName);
-  py::capsule owner(managed, [](void* pointer) {
-    M* owned = static_cast<M*>(pointer);
-    if (owned->deleter != nullptr) owned->deleter(owned);
-  });
-  if (PyArray_SetBaseObject(reinterpret_cast<PyArrayObject*>(array.ptr()), owner.release().ptr()) !=
-      0) {
+  static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");
+  auto array = py::reinterpret_steal<py::object>(PyArray_NewFromDescr(
+      &PyArray_Type, PyArray_DescrFromType(number), t.rank, reinterpret_cast<npy_intp*>(t.shape),
+      strides.data(), t.data == nullptr ? nullptr : static_cast<char*>(t.data) + t.byte_offset,
+      is_writable ? NPY_ARRAY_WRITEABLE : 0, nullptr));
+  if (!array || PyArray_SetBaseObject(ArrayOf(array), base.release().ptr()) != 0) {
     throw py::error_already_set();
   }
   return array;
 }
 
+// An array that owns the tensor from here on, also if there is an error.
+template <class M>
+py::object Adopt(const char* op, const char* name, M* managed, int npy_bfloat16) {
+  py::capsule owner(managed, [](void* pointer) {
+    M* const owned = static_cast<M*>(pointer);
+    if (owned->deleter != nullptr) owned->deleter(owned);
+  });
+  if (!managed->is_known()) {
+    Fail(PyExc_ValueError, op, name, "DLPack of version 1", "another version");
+  }
+  return ArrayOver(op, name, managed->tensor, !managed->read_only(), std::move(owner),
+                   npy_bfloat16);
+}
+
+template <class M>
+py::object AdoptCapsule(const char* op, const char* name, const py::capsule& capsule,
+                        int npy_bfloat16) {
+  M* const managed = capsule.get_pointer<M>();
+  PyCapsule_SetName(capsule.ptr(), M::kUsedName);  // it no longer owns the tensor
+  return Adopt(op, name, managed, npy_bfloat16);
+}
+
+bool IsContiguous(const Tensor& t) {
+  int64_t stride = 1;
+  for (int d = t.rank; t.strides != nullptr && d-- > 0; stride *= t.shape[d]) {
+    if (t.shape[d] != 1 && t.strides[d] != stride) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+bool HasExchange(py::handle object) { return ExchangeOf(object) != nullptr; }
+
+bool IsTensorOver(py::handle tensor, PyArrayObject* array, int npy_bfloat16) {
+  Tensor t{};
+  if (ExchangeOf(tensor)->tensor_of(tensor.ptr(), &t) != 0) {
+    PyErr_Clear();
+    return false;
+  }
+  const bool is_empty = PyArray_SIZE(array) == 0;  // which has no address of its own
+  return (is_empty || static_cast<char*>(t.data) + t.byte_offset == PyArray_BYTES(array)) &&
+         t.device.type == kDeviceCpu && t.rank == PyArray_NDIM(array) &&
+         std::equal(t.shape, t.shape + t.rank, PyArray_DIMS(array)) &&
+         TypeNumber(t, npy_bfloat16) == PyArray_TYPE(array) && IsContiguous(t);
+}
+
+py::object ArrayFromExchange(const char* op, const char* name, py::handle tensor, bool is_borrowed,
+                             int npy_bfloat16) {
+  static PyObject* const requires_grad = PyUnicode_InternFromString("requires_grad");
+  static PyObject* const is_neg = PyUnicode_InternFromString("is_neg");
+  // (A tensor of a graph is refused in the ordinary way: what is done to it is not recorded.)
+  if (py::getattr(tensor, requires_grad, py::bool_(false)).ptr() == Py_True) return {};
+  if (py::hasattr(tensor, is_neg)) {
+    const auto negated =
+        py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor.ptr(), is_neg));
+    if (negated.ptr() == Py_True) {
+      Fail(PyExc_ValueError, op, name, "the numbers that lie in memory (call resolve_neg())",
+           "a view whose signs are yet to be changed");
+    }
+  }
+  const Exchange* const exchange = ExchangeOf(tensor);
+  if (is_borrowed) {
+    Tensor t{};
+    if (exchange->tensor_of(tensor.ptr(), &t) == 0) {
+      return ArrayOver(op, name, t, true, py::reinterpret_borrow<py::object>(tensor), npy_bfloat16);
+    }
+  } else {
+    ManagedVersioned* managed = nullptr;
+    if (exchange->managed_of(tensor.ptr(), &managed) == 0) {
+      return Adopt(op, name, managed, npy_bfloat16);
+    }
+  }
+  PyErr_Clear();
+  return {};
+}
 
 py::object ArrayFromDLPack(const char* op, const char* name, py::handle object, int npy_bfloat16) {
   const py::object device = object.attr("__dlpack_device__")();
@@ -164,10 +255,10 @@ py::object ArrayFromDLPack(const char* op, const char* name, py::handle object, 
     exported = object.attr("__dlpack__")();  // a producer from before DLPack 1.0
   }
   if (PyCapsule_IsValid(exported.ptr(), ManagedVersioned::kName) != 0) {
-    return Adopt<ManagedVersioned>(op, name, exported, npy_bfloat16);
+    return AdoptCapsule<ManagedVersioned>(op, name, exported, npy_bfloat16);
   }
   if (PyCapsule_IsValid(exported.ptr(), Managed::kName) != 0) {
-    return Adopt<Managed>(op, name, exported, npy_bfloat16);
+    return AdoptCapsule<Managed>(op, name, exported, npy_bfloat16);
   }
   if (PyCapsule_CheckExact(exported.ptr()) != 0) {
     Fail(PyExc_ValueError, op, name, "a DLPack tensor", "one that was consumed before");

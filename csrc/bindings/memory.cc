@@ -78,6 +78,47 @@ py::object Allocate(const py::int_& wanted) {
   return array;
 }
 
+// Whether each tensor, and after it those of these names in its state, lie in just the memory of
+// the arrays, in that order.
+bool AreHeld(const py::list& tensors, const py::list& states, const py::tuple& names,
+             const py::list& arrays) {
+  if (states.size() != tensors.size() || arrays.size() != tensors.size() * (1 + names.size())) {
+    return false;
+  }
+  Py_ssize_t next = 0;
+  const auto lies_in_next = [&](py::handle tensor) {
+    const py::handle array = PyList_GET_ITEM(arrays.ptr(), next++);
+    return IsExchanged(tensor) && PyArray_Check(array.ptr()) != 0 && LiesIn(tensor, ArrayOf(array));
+  };
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(tensors.ptr()); ++i) {
+    if (!lies_in_next(PyList_GET_ITEM(tensors.ptr(), i))) return false;
+    PyObject* const state = PyList_GET_ITEM(states.ptr(), i);
+    if (PyDict_Check(state) == 0) return false;
+    for (const py::handle name : names) {
+      PyObject* const tensor = PyDict_GetItemWithError(state, name.ptr());
+      if (tensor == nullptr && PyErr_Occurred() != nullptr) throw py::error_already_set();
+      if (tensor == nullptr || !lies_in_next(tensor)) return false;
+    }
+  }
+  return true;
+}
+
+// Whether each of these arrays holds one number, float32 or float64, which is that one.
+bool AreAll(const py::list& numbers, double value) {
+  return std::all_of(numbers.begin(), numbers.end(), [&](py::handle number) {
+    if (PyArray_Check(number.ptr()) == 0 || PyArray_SIZE(ArrayOf(number)) != 1) return false;
+    const void* const data = PyArray_DATA(ArrayOf(number));
+    switch (PyArray_TYPE(ArrayOf(number))) {
+      case NPY_FLOAT:
+        return static_cast<double>(*static_cast<const float*>(data)) == value;
+      case NPY_DOUBLE:
+        return *static_cast<const double*>(data) == value;
+      default:
+        return false;
+    }
+  });
+}
+
 }  // namespace
 
 void BindMemory(py::module_& module) {
@@ -85,6 +126,9 @@ void BindMemory(py::module_& module) {
   module.def("as_array", [](const std::string& op, const std::string& name, py::handle value) {
     return AsArray(op.c_str(), name.c_str(), value);
   });
+  module.def("are_held", &AreHeld, py::arg("tensors"), py::arg("states"), py::arg("names"),
+             py::arg("arrays"));
+  module.def("are_all", &AreAll, py::arg("numbers"), py::arg("value"));
 }
 
 }  // namespace slotwise

@@ -138,18 +138,19 @@ void BindUpdatePlan(py::module_& module) {
           "apply",
           [](const UpdatePlan& plan, const py::list& pairs, Object hypers, Object attrs,
              Object clipvalue, Object clipnorm, Object global_clipnorm, Object scope, Object decay,
-             Object average, Object around, Object after) {
+             Object average, Object around, Object gradient, Object after) {
             const Assignments assignments(plan.op(), after);
             const UpdateStep step(plan, {&plan}, pairs, hypers, attrs,
                                   {clipvalue, clipnorm, global_clipnorm}, scope, decay, average,
-                                  around);
+                                  around, gradient);
             step.Run();
             assignments.Write();
           },
           py::arg("pairs"), py::arg("hypers"), py::arg("attrs"), py::arg("clipvalue"),
           py::arg("clipnorm"), py::arg("global_clipnorm"), py::arg("scope"),
           py::arg("decay") = py::none(), py::arg("average") = py::none(),
-          py::arg("around") = "rows", py::arg("after") = py::tuple());
+          py::arg("around") = "rows", py::arg("gradient") = py::none(),
+          py::arg("after") = py::tuple());
   module.def("apply_all", &ApplyAll, py::arg("steps"), py::arg("after") = py::tuple(),
              py::arg("only_check") = false);
 }

@@ -31,14 +31,15 @@ bool ParseAround(const char* op, const py::object& object) {
 
 // Whether a gradient is IndexedSlices. (A torch tensor has methods of these names.)
 bool IsSlices(py::handle grad) {
-  return PyArray_Check(grad.ptr()) == 0 && !py::hasattr(grad, "__dlpack__") &&
-         py::hasattr(grad, "indices") && py::hasattr(grad, "values");
+  return !py::hasattr(grad, "__dlpack__") && py::hasattr(grad, "indices") &&
+         py::hasattr(grad, "values");
 }
 
+// Whether a gradient is an array, as far as its type tells.
+bool IsArray(py::handle grad) { return PyArray_Check(grad.ptr()) != 0 || IsExchanged(grad); }
+
 // Whether it is PooledSlices. (Their values would be formed by asking for them.)
-bool IsPooled(py::handle grad) {
-  return PyArray_Check(grad.ptr()) == 0 && py::hasattr(grad, "_bags");
-}
+bool IsPooled(py::handle grad) { return py::hasattr(grad, "_bags"); }
 
 Measured Measure(const ArrayArgument& gradient) {
   return {gradient.dtype(), gradient.count(), gradient.strided(), nullptr};
@@ -49,7 +50,8 @@ Measured Measure(const ArrayArgument& gradient) {
 UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
                        const py::list& pairs, const py::object& hypers, const py::object& attrs,
                        const Clipping& clipping, const py::object& scope, const py::object& decay,
-                       const py::object& average, const py::object& around)
+                       const py::object& average, const py::object& around,
+                       const py::object& gradient)
     : plan_(plan),
       together_(together),
       untouched_(ParseScope(plan.op(), scope)),
@@ -67,25 +69,27 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
   PrepareRows();
   PrepareDecayAverage(decay, average);
   PrepareRule(hypers, attrs);
-  PrepareClipping(clipping);
+  PrepareTransforms(clipping, gradient);
   PrepareCalls();
 }
 
 // ----- what is checked ---------------------------------------------------------------------------
 
 void UpdateStep::PrepareGradient(size_t i, py::handle grad) {
-  if (IsPooled(grad)) {
-    PrepareSlices(i, grad.attr("grads"), grad.attr("indices"), grad.attr("_bags"));
-    return;
-  }
-  if (IsSlices(grad)) {
-    PrepareSlices(i, grad.attr("values"), grad.attr("indices"), py::none());
-    return;
+  if (!IsArray(grad)) {
+    if (IsPooled(grad)) {
+      PrepareSlices(i, grad.attr("grads"), grad.attr("indices"), grad.attr("_bags"));
+      return;
+    }
+    if (IsSlices(grad)) {
+      PrepareSlices(i, grad.attr("values"), grad.attr("indices"), py::none());
+      return;
+    }
   }
   const UpdatePlan::Entry& entry = plan_.entries()[i];
   const ArrayArgument& var = entry.arrays->var();
   DenseItem& item =
-      dense_.emplace_back(DenseItem{i, ArrayArgument(plan_.op(), entry.grad_name, grad)});
+      dense_.emplace_back(DenseItem{i, ArrayArgument(plan_.op(), entry.grad_name, grad, true)});
   item.grad.RequireDTypeOf(var);
   item.grad.RequireShapeOf(var);
   // A gradient is read before anything is written, except one in the very memory of its variable.
@@ -182,11 +186,14 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
   }
 }
 
-void UpdateStep::PrepareClipping(const Clipping& clipping) {
-  const bool clips = clipping.any();
+void UpdateStep::PrepareTransforms(const Clipping& clipping, const py::object& gradient) {
+  const bool clips = clipping.any(), changes = !gradient.is_none();
+  if (clips && changes) {
+    Fail(PyExc_ValueError, plan_.op(), "gradient", "None where gradients are clipped", "numbers");
+  }
   for (SparseItem& item : sparse_) {
     if (!item.bags) continue;
-    if (clips) {  // what is measured is there
+    if (clips || changes) {  // what is measured or changed is there
       item.values =
           ArrayArgument(plan_.op(), item.values.name(), Expanded(item.values, *item.bags));
       item.bags.reset();
@@ -194,12 +201,36 @@ void UpdateStep::PrepareClipping(const Clipping& clipping) {
       item.pooled.emplace(item.bags->ForGradients({}));
     }
   }
+  if (changes) {
+    RequireTuple(plan_.op(), "gradient", 2, gradient);
+    const auto number = [&](Py_ssize_t i) {
+      return ParseHyper(plan_.op(), "gradient", Range::kFinite, false, DType::kF64,
+                        PyTuple_GET_ITEM(gradient.ptr(), i));
+    };
+    PrepareGradientDecay(number(0), number(1));
+  }
   if (!clips) return;
   std::vector<Measured> gradients;
   gradients.reserve(dense_.size() + sparse_.size());
   for (const DenseItem& item : dense_) gradients.push_back(Measure(item.grad));
   for (const SparseItem& item : sparse_) gradients.push_back(Measure(item.values));
   transforms_ = Clip(plan_.op(), clipping, std::move(gradients));
+}
+
+void UpdateStep::PrepareGradientDecay(double scale, double decay) {
+  if (decay != 0 && !sparse_.empty()) {
+    Fail(PyExc_ValueError, plan_.op(), plan_.entries()[sparse_.front().entry].grad_name,
+         "a dense gradient, to which weight decay is added", "a sparse one");
+  }
+  transforms_.resize(dense_.size() + sparse_.size());
+  for (GradTransform& transform : transforms_) {
+    transform.scales = scale != 1;
+    transform.scale = scale;
+    transform.decay = decay;
+  }
+  for (size_t i = 0; i < dense_.size() && decay != 0; ++i) {
+    transforms_[i].decay_of = plan_.entries()[dense_[i].entry].arrays->var().data();
+  }
 }
 
 // ----- what is allocated -------------------------------------------------------------------------
@@ -382,7 +413,7 @@ void UpdateStep::UpdateWhole(DType dtype, const ArrayArgument& var,
 void ApplyAll(const py::list& steps, const py::object& after, bool only_check) {
   std::vector<const UpdatePlan*> plans;
   for (const py::handle item : steps) {
-    RequireTuple("apply_all", "steps", 11, item);
+    RequireTuple("apply_all", "steps", 12, item);
     plans.push_back(&py::handle(PyTuple_GET_ITEM(item.ptr(), 0)).cast<const UpdatePlan&>());
   }
   if (plans.empty()) return;
@@ -393,8 +424,8 @@ void ApplyAll(const py::list& steps, const py::object& after, bool only_check) {
     prepared.emplace_back(
         *plans[i], plans, py::list(fields[1]), py::object(fields[2]), py::object(fields[3]),
         Clipping{py::object(fields[4]), py::object(fields[5]), py::object(fields[6])},
-        py::object(fields[7]), py::object(fields[8]), py::object(fields[9]),
-        py::object(fields[10]));
+        py::object(fields[7]), py::object(fields[8]), py::object(fields[9]), py::object(fields[10]),
+        py::object(fields[11]));
   }
   if (only_check) return;
   for (const UpdateStep& step : prepared) step.Run();

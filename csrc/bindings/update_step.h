@@ -25,13 +25,14 @@ class UpdateStep {
   // Gradients, arrays or IndexedSlices, are in `pairs`, which match the plan. `hypers` are
   // NumbersByType, `decay` and `average` a DecayAverageArgument. `scope` and `around` say which
   // rows the rule updates, and which are decayed and averaged, where a gradient is sparse.
+  // `gradient` is None, or (scale, decay): the rule sees scale * g + decay * var.
   // `together` are the plans of all the steps that are run together: what they write is not read
   // afterwards.
   UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePlan*>& together,
              const pybind11::list& pairs, const pybind11::object& hypers,
              const pybind11::object& attrs, const Clipping& clipping, const pybind11::object& scope,
              const pybind11::object& decay, const pybind11::object& average,
-             const pybind11::object& around);
+             const pybind11::object& around, const pybind11::object& gradient);
   UpdateStep(const UpdateStep&) = delete;  // parts point into others
   UpdateStep& operator=(const UpdateStep&) = delete;
 
@@ -80,7 +81,8 @@ class UpdateStep {
   bool IsWritten(const NamedArray& gradient) const;
   void PrepareDecayAverage(const pybind11::object& decay, const pybind11::object& average);
   void PrepareRule(const pybind11::object& hypers, const pybind11::object& attrs);
-  void PrepareClipping(const Clipping& clipping);
+  void PrepareTransforms(const Clipping& clipping, const pybind11::object& gradient);
+  void PrepareGradientDecay(double scale, double decay);
   void PrepareCalls();
   void AddDense(size_t first, size_t last);
   void AddSparse(size_t first, size_t last);

@@ -36,9 +36,11 @@ struct GradTransform {
   double limit = 0;      // g = max(min(g, limit), -limit)
   double numerator = 1;  // g = g * numerator / denominator
   double denominator = 1;
-  double scale = 1;  // g = g * scale
+  double scale = 1;                // g = g * scale
+  double decay = 0;                // g = g + w * decay
+  const void* decay_of = nullptr;  // the variable that w is of; null: no decay
 
-  bool any() const { return clamps || normalizes || scales; }
+  bool any() const { return clamps || normalizes || scales || decay_of != nullptr; }
 };
 
 // What is done to a variable around its update, in the type that is computed in.

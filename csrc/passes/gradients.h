@@ -9,10 +9,6 @@
 
 namespace slotwise {
 
-// out[i] = transform(in[i]) for `count` contiguous elements; `out` may be `in`.
-void TransformGradient(DType dtype, const GradTransform& transform, size_t count, const void* in,
-                       void* out);
-
 // Copies elements [begin, begin + count) of `grad`, in C order and transformed (null: as they are).
 void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* transform,
                   size_t begin, size_t count, void* out);

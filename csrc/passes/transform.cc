@@ -21,6 +21,7 @@ struct Transformed {
 
   const GradTransform& transform;
   const Stored* in;
+  const Stored* var;  // null: no decay
   Stored* out;
 
   template <class D>
@@ -36,22 +37,27 @@ struct Transformed {
       g = g * static_cast<T>(transform.numerator) / static_cast<T>(transform.denominator);
     }
     if (transform.scales) g = g * static_cast<T>(transform.scale);
+    if (var != nullptr) g = g + Codec::Load(d, var + i) * static_cast<T>(transform.decay);
     Codec::Store(d, g, out + i);
   }
 };
 
 struct TransformSpan {
   template <class Codec>
-  static void Run(const GradTransform& transform, size_t count, const void* in, void* out) {
+  static void Run(const GradTransform& transform, size_t begin, size_t count, const void* in,
+                  void* out) {
     using Stored = typename Codec::Stored;
+    const Stored* const var = static_cast<const Stored*>(transform.decay_of);
     WalkAll<typename Codec::Compute>(
-        Transformed<Codec>{transform, static_cast<const Stored*>(in), static_cast<Stored*>(out)},
+        Transformed<Codec>{transform, static_cast<const Stored*>(in),
+                           var == nullptr ? nullptr : var + begin, static_cast<Stored*>(out)},
         count);
   }
 
-  static void Apply(DType dtype, const GradTransform& transform, size_t count, const void* in,
-                    void* out) {
-    WithCodec(dtype, [&](auto codec) HWY_ATTR { Run<decltype(codec)>(transform, count, in, out); });
+  static void Apply(DType dtype, const GradTransform& transform, size_t begin, size_t count,
+                    const void* in, void* out) {
+    WithCodec(dtype,
+              [&](auto codec) HWY_ATTR { Run<decltype(codec)>(transform, begin, count, in, out); });
   }
 };
 
@@ -62,13 +68,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace slotwise {
 
-void TransformGradient(DType dtype, const GradTransform& transform, size_t count, const void* in,
-                       void* out) {
-  static constexpr void (*kTable[])(DType, const GradTransform&, size_t, const void*, void*) =
-      SLOTWISE_TABLE(TransformSpan::Apply);
-  kTable[TargetIndex()](dtype, transform, count, in, out);
-}
-
 void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* transform,
                   size_t begin, size_t count, void* out) {
   const void* in = static_cast<const unsigned char*>(grad.data) + begin * SizeOf(dtype);
@@ -76,7 +75,10 @@ void ReadGradient(DType dtype, const StridedArray& grad, const GradTransform* tr
     CopyStrided(grad, SizeOf(dtype), begin, count, out);
     in = out;
   }
-  if (transform != nullptr) TransformGradient(dtype, *transform, count, in, out);
+  if (transform == nullptr) return;
+  static constexpr void (*kTable[])(DType, const GradTransform&, size_t, size_t, const void*,
+                                    void*) = SLOTWISE_TABLE(TransformSpan::Apply);
+  kTable[TargetIndex()](dtype, *transform, begin, count, in, out);
 }
 
 const void* GradientSpan(DType dtype, const StridedArray& grad, const GradTransform* transform,

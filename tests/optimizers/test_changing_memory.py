@@ -214,7 +214,7 @@ def test_steps_of_several_plans_are_all_or_none() -> None:
     a, b = np.ones(4, np.float32), np.ones(4, np.float64)
     plans = [slotwise._core.UpdatePlan("step", "GradientDescent", [(x, "'x'", x)]) for x in (a, b)]
     count = np.zeros((), np.int64)
-    hypers, rest = ((0.5,), (0.5,)), (None, None, None, "rows", None, None, "rows")
+    hypers, rest = ((0.5,), (0.5,)), (None, None, None, "rows", None, None, "rows", None)
     good = [
         (plan, [(np.ones_like(x), x)], hypers, (), *rest)
         for plan, x in zip(plans, (a, b), strict=True)
@@ -237,5 +237,8 @@ def test_steps_of_several_plans_are_all_or_none() -> None:
     slotwise._core.apply_all(crossed)
     assert (a == 0.25).all()
     assert (b == 0.25).all()
-    with pytest.raises(TypeError, match="arrays of rank 0"):
-        slotwise._core.apply_all(good, ((np.zeros(1, np.int64), 1),))
+    counts = np.zeros(3, np.int64)
+    slotwise._core.apply_all(good, ((counts, 2),))
+    assert (counts == 2).all()
+    with pytest.raises(TypeError, match="contiguous, writable arrays"):
+        slotwise._core.apply_all(good, ((np.zeros(6, np.int64)[::2], 1),))

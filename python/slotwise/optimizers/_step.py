@@ -106,7 +106,7 @@ class Step:
             _gradients.mark_touched(pairs, only_rows=scope == "rows" and not is_whole_around)
         limits = clips["clipvalue"], clips["clipnorm"], clips["global_clipnorm"]
         attrs = self.update.attrs
-        return (self.plan, pairs, hypers, attrs, *limits, scope, decay, average, rows)
+        return (self.plan, pairs, hypers, attrs, *limits, scope, decay, average, rows, None)
 
 
 def _key(given: Any) -> Any:

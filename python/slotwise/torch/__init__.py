@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Optimizers and embeddings for PyTorch, by the kernels of this library.
+
+The optimizers have the names, arguments, defaults, state and semantics of `torch.optim`'s::
+
+    import slotwise.torch as st
+
+    opt = st.AdamW(model.parameters(), lr=1e-3)
+"""
+
+from __future__ import annotations
+
+try:
+    import torch as _torch  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "slotwise.torch: expected PyTorch 2.4 or newer, got none; pip install 'slotwise[torch]'"
+    ) from error
+
+from slotwise.torch._optimizer import Optimizer
+from slotwise.torch.optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Ftrl,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+    SparseAdam,
+)
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Ftrl",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "SparseAdam",
+]

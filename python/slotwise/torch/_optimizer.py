@@ -1,0 +1,500 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the optimizers here share: a step by our kernels, under a class of torch.optim.
+
+The parameters of a group that have been updated equally often make up a `_Part`, with a plan of the
+extension over their memory and their state's. A part is made when its parameters first have
+gradients together; before each step, all that it refers to is compared with what there is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from operator import is_
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import torch
+from numpy.typing import NDArray
+from torch.optim import optimizer as _base
+
+from slotwise import _core
+from slotwise._tables import IndexedSlices
+from slotwise.torch._gradients import slices_of
+from slotwise.torch._memory import are_held, array, in_order, order_of
+
+Group: TypeAlias = dict[str, Any]
+Pair: TypeAlias = tuple[Any, torch.nn.Parameter]
+
+_SPARSE = ("lazy", "keras")
+
+
+class Kernel(NamedTuple):
+    """The rule of a group, and the names of its state in the order of the rule's slots."""
+
+    rule: str
+    slots: tuple[str, ...] = ()
+    attrs: tuple[bool, ...] = ()
+
+
+class Numbers(NamedTuple):
+    """What one step of a part takes, computed in double precision.
+
+    Attributes:
+        hypers: of the rule, in its order.
+        counters: what is counted, after this step.
+        decay: weight decay apart from the gradient, and the learning rate that it is scaled by.
+        gradient: scale and decay: the rule sees scale * g + decay * p.
+    """
+
+    hypers: tuple[float, ...]
+    counters: tuple[float, ...] = ()
+    decay: tuple[float, float] | None = None
+    gradient: tuple[float, float] | None = None
+
+
+class Optimizer(torch.optim.Optimizer):
+    """The base of all optimizers here: a torch.optim.Optimizer whose step is one call.
+
+    A class names a kernel and its numbers. Arguments, defaults, state and groups are those of the
+    class of torch.optim that it derives from as well.
+
+    Args:
+        sparse: what a sparse gradient means, of ``torch.nn.Embedding(sparse=True)``, say. "lazy":
+            only rows that it has are updated; "keras": the others as well, by a gradient of zero.
+            A group may have its own.
+
+    Raises:
+        ValueError: an option that this library cannot honour (``capturable``, ``differentiable``).
+    """
+
+    _counters: ClassVar[tuple[str, ...]] = ("step",)
+    _counts_in_tensors: ClassVar[bool] = True
+    # What follows is made anew in copies.
+    _splits: dict[int, list[_Split]] | None = None  # of each group
+    _seen: Sequence[Any] = ()  # the state of each parameter, when parts last looked it up
+    _stamp = 0
+
+    def __init__(self, params: Any, *args: Any, sparse: str = "lazy", **kwargs: Any) -> None:
+        super().__init__(params, *args, **kwargs)
+        self._step_supports_amp_scaling = False  # a GradScaler divides gradients itself
+        self.defaults["sparse"] = sparse
+        for group in self.param_groups:
+            group.setdefault("sparse", sparse)
+            self._check(group)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = inspect.signature(cls.__init__)
+        if "args" in own.parameters:  # ours, above: say what torch's takes
+            theirs = inspect.signature(super().__init__)
+            more = inspect.Parameter("sparse", inspect.Parameter.KEYWORD_ONLY, default="lazy")
+            parameters = [*list(theirs.parameters.values())[1:], more]
+            cls.__signature__ = theirs.replace(parameters=parameters)
+
+    # ----- what a class says ---------------------------------------------------------------------
+
+    def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
+        """The kernel that updates a parameter of this group."""
+        raise NotImplementedError
+
+    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
+        """The numbers of the next step of parameters with these counters.
+
+        Args:
+            group: with the hyperparameters.
+            is_first: whether they have no state yet.
+            counters: what they have counted so far, in the order of ``_counters``.
+        """
+        raise NotImplementedError
+
+    def _first_value(self, name: str, parameter: torch.Tensor, group: Group) -> torch.Tensor:
+        """What a slot begins with."""
+        return torch.zeros_like(parameter, memory_format=torch.preserve_format)
+
+    def _first_count(self, name: str) -> float:
+        return 0.0
+
+    # ----- torch.optim.Optimizer's ---------------------------------------------------------------
+
+    @property
+    def _op(self) -> str:
+        return f"{type(self).__name__}.step"
+
+    def _check(self, group: Group) -> None:
+        name = type(self).__name__
+        for option in ("capturable", "differentiable"):
+            if group.get(option):
+                raise ValueError(
+                    f"{name}: {option}: expected False, since a step is not part of a graph, "
+                    "got True"
+                )
+        if group["sparse"] not in _SPARSE:
+            raise ValueError(
+                f"{name}: sparse: expected one of {', '.join(map(repr, _SPARSE))}, "
+                f"got {group['sparse']!r}"
+            )
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add parameters, as ``torch.optim.Optimizer`` does."""
+        super().add_param_group(param_group)
+        if "sparse" in self.defaults:  # not while the first ones are added
+            try:
+                self._check(self.param_groups[-1])
+            except ValueError:
+                del self.param_groups[-1]
+                raise
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("sparse", self.defaults.get("sparse", "lazy"))
+        self._splits = None
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all parameters that have a gradient, all or none.
+
+        Args:
+            closure: computes the loss anew, and the gradients.
+
+        Returns:
+            What the closure returned.
+
+        Raises:
+            TypeError, ValueError: a parameter or gradient that cannot be used. Nothing was changed.
+        """
+        if (
+            self._optimizer_step_pre_hooks
+            or self._optimizer_step_post_hooks
+            or _base._global_optimizer_pre_hooks
+            or _base._global_optimizer_post_hooks
+            or torch.autograd._profiler_enabled()
+        ):
+            return _observed(self, closure)
+        return self._step(closure)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch would add what `_observed` has
+
+    def _step(self, closure: Callable[[], Any] | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._run(
+            [
+                [(grad, p) for p in group["params"] if (grad := p.grad) is not None]
+                for group in self.param_groups
+            ]
+        )
+        return loss
+
+    # ----- a step --------------------------------------------------------------------------------
+
+    def _update(self, pairs: Sequence[Pair]) -> None:
+        """Update just these parameters, by gradients that are tensors, or slices over NumPy."""
+        wanted = {id(parameter): grad for grad, parameter in pairs}
+        self._run(
+            [
+                [(wanted[id(p)], p) for p in group["params"] if id(p) in wanted]
+                for group in self.param_groups
+            ]
+        )
+
+    def _run(self, pairs_of_groups: list[list[Pair]]) -> None:
+        work = [
+            (group, part, own)
+            for place, (group, pairs) in enumerate(
+                zip(self.param_groups, pairs_of_groups, strict=True)
+            )
+            if pairs
+            for part, own in self._parts(place, group, pairs)
+        ]
+        if not work:
+            return
+        has_sparse = any(part.has_sparse for _, part, _ in work)
+        try:
+            self._apply(work, has_sparse)
+        except (TypeError, ValueError):
+            if has_sparse:
+                raise
+        else:
+            return
+        self._apply(work, True)  # if gradients are not what they were taken for
+
+    def _apply(self, work: list[tuple[Group, _Part, list[Pair]]], has_sparse: bool) -> None:
+        """Update parts, all or none.
+
+        Args:
+            work: groups, their parts, and the pairs of each.
+            has_sparse: whether a gradient may be something else than a dense tensor without graph.
+        """
+        calls: list[tuple[Any, ...]] = []
+        changes: list[tuple[Any, float]] = []  # lists of arrays, and what they become
+        steps = []
+        for group, part, pairs in work:
+            numbers = self._numbers(group, part.is_first, *part.counters)
+            gradients = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
+            scope = "whole" if part.has_sparse and group["sparse"] == "keras" else "rows"
+            by_type = (numbers.hypers, numbers.hypers)
+            decay = numbers.decay and (numbers.decay, numbers.decay)
+            attrs = part.kernel.attrs
+            call = (part.plan, gradients, by_type, attrs, None, None, None, scope, decay, None)
+            calls.append((*call, scope, numbers.gradient))
+            changes += zip(part.counts, numbers.counters)  # noqa: B905  none are in tensors, or all
+            steps.append((part, numbers.counters))
+        _core.apply_all(calls, tuple(changes))
+        for part, counters in steps:
+            part.has_stepped(self, counters)
+
+    def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[tuple[_Part, list[Pair]]]:
+        """The parts of a group that these pairs make up, each with its own."""
+        states = list(self.state.values())
+        if len(states) != len(self._seen) or not all(map(is_, states, self._seen)):
+            self._seen = states
+            self._stamp += 1
+        if self._splits is None:
+            self._splits = {}
+        known = self._splits.setdefault(place, [])
+        parameters = [p for _, p in pairs]
+        for number in range(len(known) - 1, -1, -1):
+            split = known[number]
+            if split.is_for(self, group, parameters):
+                known.append(known.pop(number))
+                break
+        else:
+            split = _Split(self, place, group, parameters)
+            known.append(split)
+            del known[: -_Split.LIMIT]
+        if len(split.parts) == 1:
+            return [(split.parts[0], pairs)]
+        return [
+            (part, [pairs[i] for i in own])
+            for part, own in zip(split.parts, split.places, strict=True)
+        ]
+
+
+_observed: Any = torch.optim.Optimizer.profile_hook_step(Optimizer._step)
+
+
+class _Split:
+    """Parameters of a group that have gradients together, by parts."""
+
+    LIMIT = 16  # of a group; each keeps the memory of its parameters alive
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        place: int,
+        group: Group,
+        parameters: list[torch.nn.Parameter],
+    ) -> None:
+        given = group.get("param_names") or [
+            f"param_groups[{place}]['params'][{index}]" for index in range(len(group["params"]))
+        ]
+        names = {id(p): name for p, name in zip(group["params"], given, strict=True)}
+        by_key: dict[Any, list[int]] = {}
+        for index, parameter in enumerate(parameters):
+            by_key.setdefault(self._key(optimizer, group, parameter), []).append(index)
+        self.parameters = parameters
+        self.places = list(by_key.values())
+        self.parts = []
+        for (kernel, is_first, *_), own in by_key.items():
+            members = [parameters[i] for i in own]
+            own_names = [names[id(p)] for p in members]
+            self.parts.append(_Part(optimizer, group, kernel, is_first, members, own_names))
+
+    @staticmethod
+    def _key(optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter) -> tuple[Any, ...]:
+        """What parameters have in common that make up a part."""
+        kernel = optimizer._kernel(group, parameter)
+        state = optimizer.state.get(parameter) or {}
+        is_first = any(state.get(name) is None for name in kernel.slots)
+        counters = [float(state.get(c, optimizer._first_count(c))) for c in optimizer._counters]
+        return (kernel, is_first, *counters)
+
+    def is_for(
+        self, optimizer: Optimizer, group: Group, parameters: list[torch.nn.Parameter]
+    ) -> bool:
+        """Whether it is for just these parameters, and all that is known of them is still so."""
+        return (
+            len(parameters) == len(self.parameters)
+            and all(map(is_, parameters, self.parameters))
+            and all(part.is_current(optimizer, group) for part in self.parts)
+        )
+
+
+class _Part:
+    """Parameters of a group that have been updated equally often, with their plan."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        group: Group,
+        kernel: Kernel,
+        is_first: bool,
+        parameters: list[torch.nn.Parameter],
+        names: list[str],
+    ) -> None:
+        op = optimizer._op
+        self.kernel, self.is_first, self.parameters = kernel, is_first, parameters
+        self.has_sparse = False
+        self._orders = [order_of(p) for p in parameters]
+        self._is_plain = not any(
+            order is not None or p.is_complex()
+            for order, p in zip(self._orders, parameters, strict=True)
+        )
+        self._versioned = [p for p in parameters if not p.is_inference()]
+        self._pending: list[tuple[torch.nn.Parameter, dict[str, Any]]] = []
+        states = [self._state(optimizer, group, p) for p in parameters]
+        self._stamp = -1
+        self._states: list[dict[str, Any]] = []
+        self.counters = tuple(float(states[0][name]) for name in optimizer._counters)
+        in_tensors = optimizer._counters if optimizer._counts_in_tensors else ()
+        self._fields = (*kernel.slots, *in_tensors)
+        self._arrays: list[NDArray[Any]] = []
+        self.counts: list[list[NDArray[Any]]] = [[] for _ in in_tensors]
+        self._vars: list[NDArray[Any]] = []
+        entries = []
+        for p, state, order, name in zip(parameters, states, self._orders, names, strict=True):
+            var = array(op, name, in_order(p, order))
+            slots = [
+                array(op, f"{slot} of {name}", in_order(state[slot], order))
+                for slot in kernel.slots
+            ]
+            counts = [array(op, f"{each} of {name}", state[each]) for each in in_tensors]
+            entries.append((var, name, var, *slots))
+            self._vars.append(var)
+            self._arrays += [var, *slots, *counts]
+            for own, count in zip(self.counts, counts, strict=True):
+                own.append(count)
+        self.plan = _core.UpdatePlan(op, kernel.rule, entries, None, [True] * len(entries))
+
+    def _state(
+        self, optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter
+    ) -> dict[str, Any]:
+        """The state of a parameter, with what is missing; it becomes the optimizer's by a step."""
+        state = optimizer.state.get(parameter) or {}
+        new: dict[str, Any] = {}
+        for name in optimizer._counters:
+            if name not in state:
+                first = optimizer._first_count(name)
+                new[name] = torch.tensor(first) if optimizer._counts_in_tensors else int(first)
+        for name in self.kernel.slots:
+            if state.get(name) is None:
+                new[name] = optimizer._first_value(name, parameter.detach(), group)
+        if new:
+            self._pending.append((parameter, new))
+        return {**state, **new}
+
+    def is_current(self, optimizer: Optimizer, group: Group) -> bool:
+        """Whether all that is known of its parameters is still so; it reads their counters."""
+        if self._pending or optimizer._kernel(group, self.parameters[0]) != self.kernel:
+            return False
+        if self._stamp != optimizer._stamp:
+            self._states = [optimizer.state.get(p) or {} for p in self.parameters]
+            self._stamp = optimizer._stamp
+        states = self._states
+        if not self._is_plain:
+            members = zip(self.parameters, states, self._orders, strict=True)
+            ordered = [self._in_order(*member) for member in members]
+            tensors = [tensor for tensor, _ in ordered]
+            if not are_held(tensors, [own for _, own in ordered], self._fields, self._arrays):
+                return False
+        elif not are_held(self.parameters, states, self._fields, self._arrays):
+            return False
+        if optimizer._counts_in_tensors:
+            self.counters = tuple([float(counts[0]) for counts in self.counts])
+            return all(map(_core.are_all, self.counts, self.counters))
+        firsts = {name: optimizer._first_count(name) for name in optimizer._counters}
+        counted = {tuple([{**firsts, **state}[name] for name in firsts]) for state in states}
+        self.counters = counted.pop()
+        return not counted
+
+    def _in_order(
+        self, parameter: torch.Tensor, state: dict[str, Any], order: tuple[int, ...] | None
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """A parameter and its state as the kernels see them."""
+        ordered = dict(state)
+        for name in self.kernel.slots:
+            if (
+                isinstance(slot := ordered.get(name), torch.Tensor)
+                and slot.dim() == parameter.dim()
+            ):
+                ordered[name] = in_order(slot, order)
+        return in_order(parameter, order), ordered
+
+    def dense_gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:
+        """Gradients that are dense tensors, each with its variable."""
+        if self._is_plain:
+            return [(grad, var) for (grad, _), var in zip(pairs, self._vars, strict=True)]
+        return self.gradients(pairs)
+
+    def gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:
+        """Gradients of every kind as the extension takes them, each with its variable."""
+        self.has_sparse = False
+        return [
+            (self._gradient(grad, order), var)
+            for (grad, _), var, order in zip(pairs, self._vars, self._orders, strict=True)
+        ]
+
+    def _gradient(self, grad: Any, order: tuple[int, ...] | None) -> Any:
+        slices = grad if isinstance(grad, IndexedSlices) else slices_of(grad)
+        if slices is not None:
+            self.has_sparse = True
+            return slices
+        return in_order(grad.detach().resolve_conj().resolve_neg(), order)
+
+    def has_stepped(self, optimizer: Optimizer, counters: tuple[float, ...]) -> None:
+        """Keep what the step made, and tell autograd that parameters have changed."""
+        for parameter, new in self._pending:
+            optimizer.state[parameter].update(new)
+        self._pending = []
+        self.is_first = False
+        if not optimizer._counts_in_tensors:
+            new_counts = dict(zip(optimizer._counters, map(int, counters), strict=True))
+            for p in self.parameters:
+                optimizer.state[p].update(new_counts)
+        torch.autograd.graph.increment_version(self._versioned)
+
+
+def rate_of(group: Group) -> float:
+    """The learning rate, a number or a tensor with one element."""
+    return float(group["lr"])
+
+
+def decays(
+    group: Group, lr: float, is_apart: bool
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """How weights decay, and in which direction the step goes: `Numbers`' decay and gradient.
+
+    Args:
+        group: with ``weight_decay`` and ``maximize``, if it has them.
+        lr: the learning rate.
+        is_apart: whether weights decay apart from the gradient, as in AdamW.
+    """
+    decay = float(group.get("weight_decay", 0.0))
+    sign = -1.0 if group.get("maximize") else 1.0
+    coupled = 0.0 if is_apart else decay
+    gradient = (sign, coupled) if coupled or sign < 0 else None
+    return ((decay, lr) if is_apart and decay else None), gradient
+
+
+def corrections(betas: Any, step: float) -> tuple[float, float, float, float]:
+    """Both betas, 1 - beta1^t, and sqrt(1 - beta2^t)."""
+    beta1, beta2 = float(betas[0]), float(betas[1])
+    return beta1, beta2, 1 - beta1**step, math.sqrt(1 - beta2**step)
+
+
+def require(name: str, **numbers: Any) -> None:
+    """Raise if one of these is not a number >= 0."""
+    for argument, number in numbers.items():
+        if isinstance(number, torch.Tensor) and number.numel() != 1:
+            raise ValueError(f"{name}: {argument}: expected one number, got {number.numel()}")
+        if not 0 <= float(number) < math.inf:
+            raise ValueError(f"{name}: {argument}: expected a number >= 0, got {float(number)}")
+
+
+def require_betas(name: str, betas: Any) -> None:
+    """Raise if these are not two numbers >= 0 and < 1."""
+    if len(betas) != 2 or not all(0 <= float(beta) < 1 for beta in betas):
+        raise ValueError(f"{name}: betas: expected two numbers in [0, 1), got {betas}")
