@@ -91,7 +91,7 @@ struct AdaMax : Rule<AdaMax> {
   template <class T>
   static HWY_INLINE Coefficients<T> Make(const Arguments<AdaMax, T>& args) {
     const auto& [beta1_power, lr, beta1, beta2, epsilon] = args.hypers;
-    return {ScalarQuotient<T>(lr, 1 - beta1_power), beta1.one_minus(), beta2, epsilon};
+    return {ScalarQuotient<T>(lr, beta1_power.one_minus()), beta1.one_minus(), beta2, epsilon};
   }
 
   template <class T, class V>

@@ -442,7 +442,8 @@ def stacked(parts: list[Vec], axis: int) -> Vec:
 
 def wide(x: Vec) -> Vec:
     """In float64, or what is wider."""
-    return Vec(x.data.astype(np.promote_types(x.data.dtype, np.float64)))
+    data = np.asarray(x.value) if isinstance(x, Exact) else x.data
+    return Vec(data.astype(np.promote_types(x.data.dtype, np.float64)))
 
 
 def like(x: Vec, other: Vec) -> Vec:
@@ -505,11 +506,12 @@ def r_adam(
     grad: Vec,
 ) -> Outputs:
     m, v = moments(m, v, beta1, beta2, grad)
-    if not ((sma >= sma_threshold) & (sma > 4) & (5 * beta2 > 3)):
+    sma, b = wide(sma), wide(beta2)
+    if not ((sma >= wide(sma_threshold)) & (sma > 4) & (5 * beta2 > 3)):
         return var - m * quotient(lr, 1 - beta1_power), m, v
     of_length = (sma - 4) * (sma - 2) / sma
-    r = np.sqrt(of_length * (1 + beta2) * (1 - beta2) / ((5 * beta2 - 3) * (3 * beta2 - 1)))
-    alpha, _ = corrected(beta1_power, beta2_power, epsilon, lr * r)
+    r = np.sqrt(of_length * (1 + b) * (1 - b) / ((5 * b - 3) * (3 * b - 1)))
+    alpha, _ = corrected(beta1_power, beta2_power, epsilon, lr * like(r, lr))
     return var - quotient(m * alpha, np.sqrt(v) + epsilon), m, v
 
 
