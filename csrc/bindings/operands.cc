@@ -15,11 +15,12 @@ namespace {
 void RequireLayout(const ArrayArgument& slot, Layout layout, const ArrayArgument& var) {
   const int rank = var.rank();
   const npy_intp* const dims = PyArray_DIMS(var.array());
-  if (layout == Layout::kLikeVar) {
+  const bool is_matrix = rank >= 2;
+  if (layout == Layout::kLikeVar || (layout == Layout::kUnlessMatrix && !is_matrix)) {
     slot.RequireShapeOf(var);
   } else if (layout == Layout::kPerRow) {
     slot.RequireShape({rank > 0 ? dims[0] : 0}, ", one element per row of var");
-  } else if (rank < 2) {
+  } else if (layout == Layout::kUnlessMatrix || !is_matrix) {
     slot.RequireShape({0}, ", nothing for a var of rank " + std::to_string(rank));
   } else if (layout == Layout::kWithoutLast) {
     slot.RequireShape({dims, dims + rank - 1}, ", var's without the last axis");

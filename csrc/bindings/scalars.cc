@@ -127,6 +127,7 @@ double ParseHyper(const char* op, const char* name, Range range, bool is_scaled,
   if (!IsIn(range, is_scaled, Rounded(dtype, value))) {
     Fail(PyExc_ValueError, op, name, Requirement(range), Text(object));
   }
+  if (!IsIn(range, is_scaled, value)) value = rounded;  // 1 + 1e-12, of at most 1
   return value;
 }
 

@@ -17,7 +17,8 @@ inline double Rounded(DType dtype, double number) {
 }
 
 // The value, not rounded; raises if what it is rounded to is not in `range`. What is subnormal then
-// comes as zero. `is_scaled` is the rule's attribute that Range::kPositiveOrScaled asks about.
+// comes as zero, and what is not in `range` before comes rounded. `is_scaled` is the rule's
+// attribute that Range::kPositiveOrScaled asks about.
 double ParseHyper(const char* op, const char* name, Range range, bool is_scaled, DType dtype,
                   pybind11::handle object);
 

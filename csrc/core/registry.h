@@ -30,6 +30,7 @@ struct Hyper {
 // What the elements of a slot stand for, and so its shape.
 enum class Layout {
   kLikeVar,           // one for each of var's
+  kUnlessMatrix,      // the same for a var of rank 0 or 1, none for any other: shape (0,)
   kPerRow,            // one for each of var's first axis
   kWithoutLast,       // one for each vector along var's last axis: shape[:-1]
   kWithoutNextToLast  // one for each along the axis before: shape[:-2] + shape[-1:]

@@ -24,18 +24,23 @@ namespace slotwise {
   ROW(Adam)                         \
   ROW(AdamWithAmsgrad)              \
   ROW(AdaMax)                       \
+  ROW(TorchAdaMax)                  \
   ROW(RMSProp)                      \
   ROW(CenteredRMSProp)              \
   ROW(KerasRMSProp)                 \
   ROW(KerasCenteredRMSProp)         \
+  ROW(TorchRMSProp)                 \
+  ROW(TorchCenteredRMSProp)         \
   ROW(AddSign)                      \
   ROW(PowerSign)                    \
+  ROW(Rprop)                        \
   ROW(Nadam)                        \
   ROW(Lion)                         \
   ROW(AdaBelief)                    \
   ROW(RAdam)                        \
   ROW(Lamb)                         \
   ROW(Adafactor)                    \
+  ROW(TorchAdafactor)               \
   ROW(RowWiseAdagrad)
 
 #define SLOTWISE_DECLARE_RULE(rule) extern const RuleEntry k##rule;

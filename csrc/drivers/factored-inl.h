@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver of Adafactor: a variable of rank >= 2 is a stack of matrices, of whose second moments
-// only the means along rows and along columns are remembered.
+// The driver of Adafactor's variants: a variable of rank >= 2 is a stack of matrices, of whose
+// second moments only the means along rows and along columns are remembered.
 //
 // A pass over the gradient takes these means, a second one measures the direction and the variable,
 // a third one updates. Each goes over tiles of the matrices, which threads share; what is summed is
@@ -112,6 +112,7 @@ class Factored {
   using Compute = typename Codec::Compute;
   using Coefficients = typename R::template Coefficients<Compute>;
   using Length = typename R::template Length<Compute>;
+  static constexpr bool kKeepsEstimates = R::kSpec.slots[2].layout == Layout::kLikeVar;
   using Plain = PlainCodec<Compute>;
 
   // A tensor and what is known of it in the course of a call.
@@ -142,6 +143,9 @@ class Factored {
       if (of_columns != nullptr) return of_row * hn::LoadU(d, of_columns + i);
       return R::Average(c, Codec::Load(d, v + i), R::Square(c, g));
     }
+
+    // Whether v holds them after a step.
+    bool are_kept() const { return kKeepsEstimates || of_columns == nullptr; }
   };
 
   // A part of a row: that in a tile.
@@ -183,7 +187,7 @@ class Factored {
     HWY_INLINE void operator()(D d, size_t i) const {
       FetchAhead(part.grad + i);
       const auto g = Codec::Load(d, part.grad + i);
-      hn::StoreU(R::Direction(g, part.moments.At(d, i, g)), d, out + i);
+      hn::StoreU(R::Direction(part.moments.c, g, part.moments.At(d, i, g)), d, out + i);
     }
   };
 
@@ -198,8 +202,9 @@ class Factored {
       const auto g = Codec::Load(d, part.grad + i);
       const auto v = part.moments.At(d, i, g);
       const auto var = Codec::Load(d, part.var + i);
-      Codec::Store(d, v, part.moments.v + i);
-      Codec::Store(d, R::Stepped(length, var, R::Direction(g, v)), part.var + i);
+      if (part.moments.are_kept()) Codec::Store(d, v, part.moments.v + i);
+      const auto direction = R::Direction(part.moments.c, g, v);
+      Codec::Store(d, R::Stepped(length, var, direction), part.var + i);
     }
   };
 
@@ -251,7 +256,10 @@ class Factored {
       }
       const auto mean = static_cast<Compute>(SumOf<double>(Widened<Plain>{of_rows}, t.rows) /
                                              static_cast<double>(t.rows));
-      for (size_t row = 0; row < t.rows; ++row) of_rows[row] = ScalarQuotient(of_rows[row], mean);
+      const Compute divisor = R::Divisor(self.coefficients_, mean);
+      for (size_t row = 0; row < t.rows; ++row) {
+        of_rows[row] = ScalarQuotient(of_rows[row], divisor);
+      }
     }
   };
 
@@ -269,12 +277,16 @@ class Factored {
       Compute directions[Tiling::kColumns];
       double var = 0, direction = 0;
       for (size_t row = tile.first_row; row < tile.end_row; ++row) {
-        BeforeUpdate(self.call_.dtype, tensor.decay_average, tile.Begin(tiling, row), tile.columns,
-                     tensor.var);
+        const size_t begin = tile.Begin(tiling, row);
+        const auto decay = [&] {
+          BeforeUpdate(self.call_.dtype, tensor.decay_average, begin, tile.columns, tensor.var);
+        };
+        if (R::kDecaysFirst) decay();
         const Part part = self.PartOf(i, tile, row, c, block);
         WalkAll<Compute>(Directions{part, directions}, tile.columns);
         var += SumOf<double>(Squared<Codec>{part.var}, tile.columns);
         direction += SumOf<double>(Squared<Plain>{directions}, tile.columns);
+        if (!R::kDecaysFirst) decay();
       }
       of_var[number_of_all] = var;
       of_direction[number_of_all] = direction;
@@ -312,7 +324,9 @@ class Factored {
     const Tensor& tensor = tensors_[i];
     const DenseTensor& arrays = call_.tensors[i];
     const size_t begin = tile.Begin(tensor.tiling, row);
-    Part part{{c, static_cast<Stored*>(arrays.slots[2]) + begin, nullptr, 0},
+    const bool has_v = kKeepsEstimates || !tensor.tiling.has_factors;
+    Stored* const v = has_v ? static_cast<Stored*>(arrays.slots[2]) + begin : nullptr;
+    Part part{{c, v, nullptr, 0},
               GradientOf(i, begin, tile.columns, block),
               static_cast<Stored*>(arrays.var) + begin};
     if (tensor.tiling.has_factors) {

@@ -16,6 +16,14 @@
 //   x      = g / sqrt(v)
 //   x      = x / max(1, rms(x) / clip_threshold)
 //   var   -= lr * max(epsilon_2, rms(var)) * x
+//
+// ApplyTorchAdafactor, as PyTorch computes it, has no epsilon in `square` and updates means by
+// r += (mean - r) * one_minus_beta2. It has instead
+//
+//   v      = r / max(epsilon_1, mean(r, last axis)) * c
+//   x      = g / sqrt(max(epsilon_1^2, v))
+//
+// and keeps the v of a variable of rank 0 or 1 only. It measures var before weight decay.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/adafactor.cc"
 #include "hwy/foreach_target.h"
@@ -26,7 +34,33 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-struct Adafactor {
+template <class T>
+struct AdafactorCoefficients {
+  T lr, beta2, one_minus_beta2, epsilon_1, epsilon_2, clip_threshold;
+};
+
+template <class R>
+struct AdafactorRule {
+  // How long the step of a variable is.
+  template <class T>
+  struct Length {
+    Length(const AdafactorCoefficients<T>& c, T rms_of_var, T rms_of_direction)
+        : alpha(R::LargerOf(c.epsilon_2, rms_of_var) * c.lr),
+          denominator(R::LargerOf(T{1}, ScalarQuotient(rms_of_direction, c.clip_threshold))) {}
+
+    T alpha, denominator;
+  };
+
+  template <class T, class V>
+  static HWY_INLINE V Stepped(const Length<T>& length, V var, V direction) {
+    return var - length.alpha * (direction / length.denominator);
+  }
+
+  static void ApplyDense(const DenseCall& call) { RunDriver<Factored, R>(call); }
+};
+
+struct Adafactor : AdafactorRule<Adafactor> {
+  static constexpr bool kDecaysFirst = true;  // before a variable is measured
   static constexpr RuleSpec kSpec = {
       "Adafactor",
       {{"r", Layout::kWithoutLast}, {"c", Layout::kWithoutNextToLast}, "v"},
@@ -35,9 +69,7 @@ struct Adafactor {
       {}};
 
   template <class T>
-  struct Coefficients {
-    T lr, beta2, one_minus_beta2, epsilon_1, epsilon_2, clip_threshold;
-  };
+  using Coefficients = AdafactorCoefficients<T>;
 
   template <class T>
   static HWY_INLINE Coefficients<T> Make(const Arguments<Adafactor, T>& args) {
@@ -45,17 +77,11 @@ struct Adafactor {
     return {lr, beta2, beta2.one_minus(), epsilon_1, epsilon_2, clip_threshold};
   }
 
-  // How long the step of a variable is.
+  // NaN stays NaN.
   template <class T>
-  struct Length {
-    Length(const Coefficients<T>& c, T rms_of_var, T rms_of_direction) {
-      const T excess = ScalarQuotient(rms_of_direction, c.clip_threshold);
-      alpha = (rms_of_var < c.epsilon_2 ? c.epsilon_2 : rms_of_var) * c.lr;  // NaN stays NaN
-      denominator = excess < 1 ? 1 : excess;
-    }
-
-    T alpha, denominator;
-  };
+  static T LargerOf(T bound, T x) {
+    return x < bound ? bound : x;
+  }
 
   template <class T, class V>
   static HWY_INLINE V Square(const Coefficients<T>& c, V g) {
@@ -68,17 +94,68 @@ struct Adafactor {
     return c.beta2 * old + c.one_minus_beta2 * now;
   }
 
-  template <class V>
-  static HWY_INLINE V Direction(V g, V v) {
-    return Quotient(g, Sqrt(v));
+  template <class T>
+  static T Divisor(const Coefficients<T>&, T mean) {
+    return mean;
   }
 
   template <class T, class V>
-  static HWY_INLINE V Stepped(const Length<T>& length, V var, V direction) {
-    return var - length.alpha * (direction / length.denominator);
+  static HWY_INLINE V Direction(const Coefficients<T>&, V g, V v) {
+    return Quotient(g, Sqrt(v));
+  }
+};
+
+struct TorchAdafactor : AdafactorRule<TorchAdafactor> {
+  static constexpr bool kDecaysFirst = false;
+  static constexpr RuleSpec kSpec = {
+      "TorchAdafactor",
+      {{"r", Layout::kWithoutLast},
+       {"c", Layout::kWithoutNextToLast},
+       {"v", Layout::kUnlessMatrix}},
+      "grad",
+      {{"lr"}, {"one_minus_beta2"}, {"epsilon_1"}, {"epsilon_2"}, {"clip_threshold"}},
+      {}};
+
+  template <class T>
+  struct Coefficients : AdafactorCoefficients<T> {
+    T least_moment;
+  };
+
+  template <class T>
+  static HWY_INLINE Coefficients<T> Make(const Arguments<TorchAdafactor, T>& args) {
+    const auto& [lr, one_minus_beta2, epsilon_1, epsilon_2, clip_threshold] = args.hypers;
+    return {
+        {lr, one_minus_beta2.one_minus(), one_minus_beta2, epsilon_1, epsilon_2, clip_threshold},
+        static_cast<T>(epsilon_1.number * epsilon_1.number)};
   }
 
-  static void ApplyDense(const DenseCall& call) { RunDriver<Factored, Adafactor>(call); }
+  // NaN counts as small: that of an element is not to spread.
+  template <class T>
+  static T LargerOf(T bound, T x) {
+    return x > bound ? x : bound;
+  }
+
+  template <class T, class V>
+  static HWY_INLINE V Square(const Coefficients<T>&, V g) {
+    return g * g;
+  }
+
+  // Of the lesser weight, which loses less. At a weight of 1, nothing is left of what was.
+  template <class T, class X>
+  static HWY_INLINE X Average(const Coefficients<T>& c, X old, X now) {
+    return c.beta2 < c.one_minus_beta2 ? now + (old - now) * c.beta2
+                                       : old + (now - old) * c.one_minus_beta2;
+  }
+
+  template <class T>
+  static T Divisor(const Coefficients<T>& c, T mean) {
+    return mean < c.epsilon_1 ? c.epsilon_1 : mean;
+  }
+
+  template <class T, class V>
+  static HWY_INLINE V Direction(const Coefficients<T>& c, V g, V v) {
+    return Quotient(g, Sqrt(FirstMax(v, Fill<V>(c.least_moment))));
+  }
 };
 
 }  // namespace HWY_NAMESPACE
@@ -88,5 +165,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace slotwise {
 SLOTWISE_DEFINE_DENSE_RULE(Adafactor);
+SLOTWISE_DEFINE_DENSE_RULE(TorchAdafactor);
 }  // namespace slotwise
 #endif

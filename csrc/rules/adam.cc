@@ -17,6 +17,12 @@
 //   m    += (g - m) * (1 - beta1)
 //   v     = max(beta2 * v, |g|)
 //   var  -= lr / (1 - beta1_power) * m / (v + epsilon)
+//
+// ApplyTorchAdaMax, as PyTorch computes it:
+//
+//   m    += (g - m) * (1 - beta1)
+//   v     = max(beta2 * v, |g| + epsilon)
+//   var  -= lr / (1 - beta1_power) * m / v
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/adam.cc"
 #include "hwy/foreach_target.h"
@@ -79,26 +85,44 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
   }
 };
 
-struct AdaMax : Rule<AdaMax> {
+template <class T>
+struct AdaMaxCoefficients {
+  T alpha, one_minus_beta1, beta2, epsilon;
+};
+
+template <class R>
+struct AdaMaxRule : Rule<R> {
+  template <class T>
+  using Coefficients = AdaMaxCoefficients<T>;
+
+  template <class T>
+  static HWY_INLINE AdaMaxCoefficients<T> Make(const Arguments<R, T>& args) {
+    const auto& [beta1_power, lr, beta1, beta2, epsilon] = args.hypers;
+    return {ScalarQuotient<T>(lr, beta1_power.one_minus()), beta1.one_minus(), beta2, epsilon};
+  }
+};
+
+struct AdaMax : AdaMaxRule<AdaMax> {
   static constexpr RuleSpec kSpec = {
       "AdaMax", {"m", "v"}, "grad", {kBeta1Power, kLr, kBeta1, kBeta2, kEpsilon}, {}};
 
-  template <class T>
-  struct Coefficients {
-    T alpha, one_minus_beta1, beta2, epsilon;
-  };
-
-  template <class T>
-  static HWY_INLINE Coefficients<T> Make(const Arguments<AdaMax, T>& args) {
-    const auto& [beta1_power, lr, beta1, beta2, epsilon] = args.hypers;
-    return {ScalarQuotient<T>(lr, 1 - beta1_power), beta1.one_minus(), beta2, epsilon};
-  }
-
   template <class T, class V>
-  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
+  static HWY_INLINE void Step(const AdaMaxCoefficients<T>& c, V g, V& var, V& m, V& v) {
     m = m + (g - m) * c.one_minus_beta1;
     v = FirstMax(c.beta2 * v, Abs(g));
     var = var - c.alpha * Quotient(m, v + c.epsilon);
+  }
+};
+
+struct TorchAdaMax : AdaMaxRule<TorchAdaMax> {
+  static constexpr RuleSpec kSpec = {
+      "TorchAdaMax", {"m", "v"}, "grad", {kBeta1Power, kLr, kBeta1, kBeta2, kEpsilon}, {}};
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const AdaMaxCoefficients<T>& c, V g, V& var, V& m, V& v) {
+    m = m + (g - m) * c.one_minus_beta1;
+    v = FirstMax(c.beta2 * v, Abs(g) + c.epsilon);
+    var = var - c.alpha * Quotient(m, v);
   }
 };
 
@@ -111,5 +135,6 @@ namespace slotwise {
 SLOTWISE_DEFINE_RULE(Adam);
 SLOTWISE_DEFINE_RULE(AdamWithAmsgrad);
 SLOTWISE_DEFINE_RULE(AdaMax);
+SLOTWISE_DEFINE_RULE(TorchAdaMax);
 }  // namespace slotwise
 #endif

@@ -7,11 +7,10 @@
 //   d    = rms, or rms - mg^2 if Centered
 //   var -= g * lr / (sqrt(d) + epsilon)                  or, with epsilon_in_root,
 //   var -= g * lr / sqrt(d + epsilon)
-#include <limits>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/keras_rms_prop.cc"
 #include "hwy/foreach_target.h"
+#include "rules/rms_prop-inl.h"
 #include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -69,10 +68,8 @@ struct KerasCenteredRMSProp : KerasRMSPropRule<KerasCenteredRMSProp> {
     rms = rms * c.rho + (g * g) * c.one_minus_rho;
     mg = mg * c.rho + g * c.one_minus_rho;
     const V variance = rms - mg * mg;
-    // Rounding can make the variance negative; such a gradient has no scale: no update.
     const V root_of = c.epsilon_in_root ? variance + c.epsilon : variance;
-    const auto is_rounded = And(root_of < 0, Abs(mg) < std::numeric_limits<T>::infinity());
-    var = var - IfThenZeroElse(is_rounded, KerasRMSPropStep(c, g, variance));
+    var = var - StepIfScaled(root_of, mg, KerasRMSPropStep(c, g, variance));
   }
 };
 

@@ -44,11 +44,11 @@ struct CorrectedMoments {
 
 // `factor` is what the quotient is multiplied by.
 template <class T>
-HWY_INLINE CorrectedMoments<T> Correct(T factor, T beta1_power, T beta2_power, Number<T> beta1,
-                                       Number<T> beta2, T epsilon) {
-  const T root = std::sqrt(1 - beta2_power);
-  return {ScalarQuotient(factor * root, 1 - beta1_power), beta1.one_minus(), beta2.one_minus(),
-          epsilon, epsilon * root};
+HWY_INLINE CorrectedMoments<T> Correct(T factor, Number<T> beta1_power, Number<T> beta2_power,
+                                       Number<T> beta1, Number<T> beta2, T epsilon) {
+  const T root = std::sqrt(beta2_power.one_minus());
+  return {ScalarQuotient(factor * root, beta1_power.one_minus()), beta1.one_minus(),
+          beta2.one_minus(), epsilon, epsilon * root};
 }
 
 }  // namespace HWY_NAMESPACE

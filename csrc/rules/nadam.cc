@@ -44,9 +44,9 @@ struct Nadam : Rule<Nadam> {
     return {lr,
             beta1.one_minus(),
             beta2.one_minus(),
-            1 - beta2_power,
+            beta2_power.one_minus(),
             epsilon,
-            ScalarQuotient(1 - momentum, 1 - product),
+            ScalarQuotient(momentum.one_minus(), product.one_minus()),
             ScalarQuotient<T>(next, 1 - product * next)};
   }
 

@@ -47,12 +47,15 @@ struct RAdam : Rule<RAdam> {
   static HWY_INLINE Coefficients<T> Make(const Arguments<RAdam, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon, sma, sma_threshold] =
         args.hypers;
-    const bool is_adaptive = sma >= sma_threshold && sma > 4 && 5 * beta2 > 3;
-    // It may have no value where a step is not adaptive.
-    const T r = std::sqrt((sma - 4) * (sma - 2) / sma * (1 + beta2) * beta2.one_minus() /
-                          ((5 * beta2 - 3) * (3 * beta2 - 1)));
-    auto moments = Correct<T>(lr * r, beta1_power, beta2_power, beta1, beta2, epsilon);
-    if (!is_adaptive) moments.alpha = ScalarQuotient<T>(lr, 1 - beta1_power);
+    const double length = sma.number, decay = beta2.number;
+    const bool is_adaptive = length >= sma_threshold.number && length > 4 && 5 * beta2 > 3;
+    // In double, since differences leave few bits. It may have no value where a step is not
+    // adaptive.
+    const double r = std::sqrt((length - 4) * (length - 2) / length * (1 + decay) * (1 - decay) /
+                               ((5 * decay - 3) * (3 * decay - 1)));
+    auto moments =
+        Correct<T>(lr * static_cast<T>(r), beta1_power, beta2_power, beta1, beta2, epsilon);
+    if (!is_adaptive) moments.alpha = ScalarQuotient<T>(lr, beta1_power.one_minus());
     return {moments, is_adaptive};
   }
 

@@ -17,6 +17,7 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/rms_prop.cc"
 #include "hwy/foreach_target.h"
+#include "rules/rms_prop-inl.h"
 #include "drivers/rule-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -71,10 +72,7 @@ struct CenteredRMSProp : RMSPropRule<CenteredRMSProp> {
     ms = MeanSquare(c, g, ms);
     mg = mg + (g - mg) * c.one_minus_rho;
     const V variance = (ms - mg * mg) + c.epsilon;
-    // Rounding can make the variance negative; such a gradient has no scale: no update.
-    const V scaled = Quotient(g * c.lr, Sqrt(variance));
-    const auto is_rounded = And(variance < 0, Abs(mg) < std::numeric_limits<T>::infinity());
-    mom = mom * c.momentum + IfThenZeroElse(is_rounded, scaled);
+    mom = mom * c.momentum + StepIfScaled(variance, mg, Quotient(g * c.lr, Sqrt(variance)));
     var = var - mom;
   }
 };

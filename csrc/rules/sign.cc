@@ -5,6 +5,15 @@
 //   m    = m * beta + g * (1 - beta)
 //   var -= lr * (alpha + sign_decay * sign(g) * sign(m)) * g           AddSign
 //   var -= lr * exp(logbase * sign_decay * sign(g) * sign(m)) * g      PowerSign
+//
+// ApplyRprop (Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning:
+// the RPROP algorithm", 1993), as PyTorch computes it. By the sign of g * prev, whose product may
+// underflow here:
+//
+//   step_size *= etaplus, or etaminus if it is negative, or 1 if it is zero
+//   step_size  = min(max(step_size, step_size_min), step_size_max)
+//   prev       = g, or 0 if it is negative
+//   var       -= sign(prev) * step_size
 #include <cmath>
 
 #undef HWY_TARGET_INCLUDE
@@ -38,6 +47,15 @@ struct AddSign : Rule<AddSign> {
   }
 };
 
+// A number by the sign of a product: whether its factors agree, one is zero, or they differ. NaN
+// stays NaN.
+template <class V>
+HWY_INLINE V BySign(V sign, Lane<V> agree, Lane<V> zero, Lane<V> differ) {
+  V found = IfThenElse(sign < 0, Fill<V>(differ), Fill<V>(zero));
+  found = IfThenElse(sign > 0, Fill<V>(agree), found);
+  return IfThenElse(IsNaN(sign), sign, found);
+}
+
 struct PowerSign : Rule<PowerSign> {
   static constexpr RuleSpec kSpec = {
       "PowerSign", {"m"}, "grad", {{"lr"}, {"logbase"}, {"sign_decay"}, {"beta"}}, {}};
@@ -60,10 +78,37 @@ struct PowerSign : Rule<PowerSign> {
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m) {
     m = m * c.beta + g * c.one_minus_beta;
-    const V signs = Sign(g) * Sign(m);
-    V scale = IfThenElse(signs < 0, Fill<V>(c.differ), Fill<V>(c.zero));
-    scale = IfThenElse(signs > 0, Fill<V>(c.agree), scale);
-    var = var - IfThenElse(IsNaN(signs), signs, scale) * g;
+    var = var - BySign(Sign(g) * Sign(m), c.agree, c.zero, c.differ) * g;
+  }
+};
+
+struct Rprop : Rule<Rprop> {
+  static constexpr RuleSpec kSpec = {
+      "Rprop",
+      {"prev", "step_size"},
+      "grad",
+      {{"etaminus"}, {"etaplus"}, {"step_size_min"}, {"step_size_max"}},
+      {}};
+
+  template <class T>
+  struct Coefficients {
+    T etaminus, etaplus, step_size_min, step_size_max;
+  };
+
+  template <class T>
+  static HWY_INLINE Coefficients<T> Make(const Arguments<Rprop, T>& args) {
+    const auto& [etaminus, etaplus, step_size_min, step_size_max] = args.hypers;
+    return {etaminus, etaplus, step_size_min, step_size_max};
+  }
+
+  template <class T, class V>
+  static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& prev, V& step_size) {
+    const V sign = Sign(g) * Sign(prev);
+    step_size = step_size * BySign<V>(sign, c.etaplus, 1, c.etaminus);
+    step_size = FirstMax(step_size, Fill<V>(c.step_size_min));
+    step_size = FirstMin(step_size, Fill<V>(c.step_size_max));
+    prev = IfThenZeroElse(sign < 0, g);
+    var = var - Sign(prev) * step_size;
   }
 };
 
@@ -75,5 +120,6 @@ HWY_AFTER_NAMESPACE();
 namespace slotwise {
 SLOTWISE_DEFINE_RULE(AddSign);
 SLOTWISE_DEFINE_RULE(PowerSign);
+SLOTWISE_DEFINE_RULE(Rprop);
 }  // namespace slotwise
 #endif

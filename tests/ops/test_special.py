@@ -235,6 +235,34 @@ DEVIATIONS = (
         {"var": 2.0, "m": 1.0, "v": 2.0},
     ),
     Deviation(
+        "ApplyTorchAdaMax",
+        "v 0, epsilon 0",
+        _ZERO_V,
+        {"epsilon": 0.0},
+        {"var": 2.0, "m": 0.0, "v": 0.0},
+    ),
+    Deviation(
+        "ApplyTorchRMSProp",
+        "ms 0, epsilon 0",
+        {"var": 2.0, "ms": 0.0, "mom": 1.0, "grad": 0.0},
+        {"epsilon": 0.0, "momentum": 0.5, "lr": 0.5},
+        {"var": 1.75, "ms": 0.0, "mom": 0.5},
+    ),
+    Deviation(
+        "ApplyTorchCenteredRMSProp",
+        "ms 0, epsilon 0",
+        {"var": 2.0, "mg": 0.0, "ms": 0.0, "mom": 1.0, "grad": 0.0},
+        {"epsilon": 0.0, "momentum": 0.5, "lr": 0.5},
+        {"var": 1.75, "mg": 0.0, "ms": 0.0, "mom": 0.5},
+    ),
+    Deviation(
+        "ApplyTorchCenteredRMSProp",
+        "negative variance",
+        {"var": 2.0, "mg": 2.0, "ms": 1.0, "mom": 1.0, "grad": 0.0},
+        {"momentum": 0.5, "lr": 0.5, "rho": 1.0},
+        {"var": 1.75, "mg": 2.0, "ms": 1.0, "mom": 0.5},
+    ),
+    Deviation(
         "ApplyRMSProp",
         "ms 0, epsilon 0",
         {"var": 2.0, "ms": 0.0, "mom": 1.0, "grad": 0.0},
@@ -289,6 +317,20 @@ def test_something_by_zero_is_still_infinite() -> None:
     case = BY_NAME["ApplyAdagrad"].default()
     case.call({"var": var, "accum": accum, "grad": grad}, update_slots=False)
     assert_same(var, np.array([-np.inf, np.inf, 0], np.float32))
+
+
+@in_rows(tag=["bf16", "f32", "f64"])
+def test_signs_of_tiny_gradients_agree_or_differ(tag: str, target: str) -> None:
+    """Though their product underflows."""
+    tiny = 1e-200 if tag == "f64" else 1e-30
+    numbers = {"var": 2.0, "prev": tiny, "step_size": 1.0, "grad": tiny}
+    arrays = {name: np.full(19, x, DTYPES[tag]) for name, x in numbers.items()}
+    arrays["grad"][7:] *= -1
+    hyper = {"etaminus": 0.5, "etaplus": 1.5, "step_size_min": 0.0, "step_size_max": 50.0}
+    BY_NAME["ApplyRprop"].default().call(arrays, **hyper)
+    steps = np.repeat([1.5, 0.5], [7, 12]).astype(DTYPES[tag])
+    assert_same(arrays["step_size"], steps)
+    assert_same(arrays["var"], np.repeat([0.5, 2.0], [7, 12]).astype(DTYPES[tag]))
 
 
 # A subnormal of each dtype, in one type of array and hyperparameter.

@@ -19,6 +19,7 @@ from support.reference import Array
 
 LAMB = BY_NAME["ApplyLamb"].default()
 ADAFACTOR = BY_NAME["ApplyAdafactor"].default()
+TORCH_ADAFACTOR = BY_NAME["ApplyTorchAdafactor"].default()
 WHOLE = [op.default() for op in OPS if not op.elementwise]
 
 # Matrices that are one tile, several of them down or across or both, narrow ones, and stacks.
@@ -98,14 +99,40 @@ def plain_adafactor(x: dict[str, Array], h: Mapping[str, float]) -> dict[str, Ar
     return {"var": x["var"] - step * u, "r": r, "c": c, "v": v}
 
 
-PLAIN = {"ApplyLamb": plain_lamb, "ApplyAdafactor": plain_adafactor}
+def plain_torch_adafactor(x: dict[str, Array], h: Mapping[str, float]) -> dict[str, Array]:
+    """The code of PyTorch, in NumPy."""
+
+    def rms(a: Array) -> Any:
+        return np.linalg.norm(a.reshape(-1)) / a.size**0.5
+
+    w, r, c, v = h["one_minus_beta2"], x["r"], x["c"], x["v"]
+    square = x["grad"] ** 2
+    if x["var"].ndim < 2:
+        moments = v = v + w * (square - v)
+    else:
+        r = r + w * (square.mean(-1) - r)
+        c = c + w * (square.mean(-2) - c)
+        mean = np.maximum(r.mean(-1), h["epsilon_1"])
+        moments = r[..., None] * c[..., None, :] / mean[..., None, None]
+    u = x["grad"] / np.sqrt(np.maximum(moments, h["epsilon_1"] ** 2))
+    alpha = max(h["epsilon_2"], rms(x["var"])) * h["lr"]
+    step = alpha / max(1.0, rms(u) / h["clip_threshold"])
+    return {"var": x["var"] - step * u, "r": r, "c": c, "v": v}
+
+
+PLAIN = {
+    "ApplyLamb": plain_lamb,
+    "ApplyAdafactor": plain_adafactor,
+    "ApplyTorchAdafactor": plain_torch_adafactor,
+}
 
 
 @every_whole
 @pytest.mark.parametrize(("tag", "limit"), [("f32", 2e-6), ("f64", 1e-13)])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_is_the_formula(case: Case, tag: str, limit: float, shape: tuple[int, ...]) -> None:
-    for variant in ({}, {"clip_threshold": 100.0, "epsilon_2": 10.0}):
+    variants = ({}, {"clip_threshold": 100.0, "epsilon_2": 10.0}, {"epsilon_1": 3.0})
+    for variant in variants:
         hyper = {**case.hyper, **{k: v for k, v in variant.items() if k in case.hyper}}
         arrays = case.draw(DTYPES[tag], shape, seed=2)
         exact = {name: x.astype(np.float64) for name, x in arrays.items()}
@@ -217,6 +244,51 @@ def test_adafactor_without_a_gradient(tag: str, shape: tuple[int, ...], target: 
         ADAFACTOR.call(arrays, epsilon_1=epsilon, beta2=0.0)
         assert not is_nan(arrays["var"]).any()
         assert (arrays["var"] != before).sum() == 1
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", [(40,), (5, 8)], ids=str)
+def test_adafactor_of_torch_without_a_gradient(
+    tag: str, shape: tuple[int, ...], target: str
+) -> None:
+    for epsilon in (1e-3, 0.0):
+        arrays = TORCH_ADAFACTOR.draw(DTYPES[tag], shape, seed=6)
+        for name in ("r", "c", "v", "grad"):
+            arrays[name][...] = 0
+        before = arrays["var"].copy()
+        TORCH_ADAFACTOR.call(arrays, epsilon_1=epsilon)
+        assert_same(arrays["var"], before)
+        arrays["grad"].reshape(-1)[3] = 1
+        TORCH_ADAFACTOR.call(arrays, epsilon_1=epsilon)
+        assert (arrays["var"] != before).sum() == 1
+
+
+def test_adafactor_of_torch_keeps_nan_where_it_is() -> None:
+    arrays = TORCH_ADAFACTOR.draw(np.float32, 5000, seed=7)
+    arrays["grad"][4321] = np.nan
+    TORCH_ADAFACTOR.call(arrays)
+    assert np.flatnonzero(is_nan(arrays["var"])).tolist() == [4321]
+    before = arrays["var"].copy()
+    arrays["grad"][4321] = 1
+    TORCH_ADAFACTOR.call(arrays)
+    assert (arrays["var"] != before).mean() > 0.9  # some gradients are 0
+    assert np.flatnonzero(is_nan(arrays["var"])).tolist() == [4321]
+
+
+@pytest.mark.parametrize("case", [ADAFACTOR, TORCH_ADAFACTOR], ids=str)
+@pytest.mark.parametrize("shape", [(5000,), (130, 1030)], ids=str)
+def test_adafactor_measures_a_variable_that_decays(case: Case, shape: tuple[int, ...]) -> None:
+    """PyTorch's before it does, Keras's after."""
+    arrays = case.draw(np.float64, shape, seed=8)
+    decayed = arrays["var"] * (1 - 0.5 * 0.25)
+    want = PLAIN[case.op.name](copies(arrays), case.hyper)["var"] - arrays["var"] + decayed
+    if case is ADAFACTOR:
+        want = PLAIN[case.op.name]({**copies(arrays), "var": decayed}, case.hyper)["var"]
+    entry = (0, "'w'", *map(arrays.get, case.op.outputs))
+    plan = _core.UpdatePlan("step", rule_of(case.op)["name"], [entry], None, [True])
+    hypers, decay = numbers(case.op, case.hyper), ((0.5, 0.25),) * 2
+    plan.apply([(arrays["grad"], 0)], hypers, (), *(None,) * 3, "whole", decay, None, "rows")
+    np.testing.assert_allclose(arrays["var"], want, 1e-12, 1e-12)
 
 
 @every_whole

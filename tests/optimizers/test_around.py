@@ -321,16 +321,14 @@ def test_the_complement_of_momentum_is_not_that_of_a_rounded_number() -> None:
     assert_same(mean, np.full(3, 0.001, np.float32))  # not 1 - float32(0.999)
 
 
-EXACT = [case for case in DENSE if {"beta", "beta1", "rho"} & case.values[0].hyper.keys()]
+DECAYS = {"beta", "beta1", "rho", "one_minus_beta2"}
+EXACT = [case for case in DENSE if DECAYS & case.values[0].hyper.keys()]
 
 
 @pytest.mark.parametrize(("op", "tag"), EXACT)
 def test_complements_of_hyperparameters_are_not_those_of_rounded_ones(op: Op, tag: str) -> None:
-    single = tag != "f64"
-    hyper = {**op.hyper, **{k: 0.999 for k in op.hyper if k in ("beta", "beta2", "rho")}}
-    for name, value in hyper.items():
-        if single and (name.endswith("_power") or name.startswith("momentum")):
-            hyper[name] = float(np.float32(value))  # 1 - these is computed in float32
+    decays = ("beta", "beta2", "rho", "one_minus_beta2")
+    hyper = {**op.hyper, **{k: 0.999 for k in op.hyper if k in decays}}
     table = op.default().draw(DTYPES[tag], 1000, 1)
     want = reference.evaluate(op.rule, table, hyper, op.attrs, op.outputs, exact=True)
     rounded = reference.evaluate(op.rule, table, hyper, op.attrs, op.outputs)
@@ -341,6 +339,25 @@ def test_complements_of_hyperparameters_are_not_those_of_rounded_ones(op: Op, ta
         assert_same(table[name], want[name], name)
     if tag == "f32":
         assert any((rounded[name] != want[name]).any() for name in op.outputs)
+
+
+@pytest.mark.parametrize("tag", ["f32", "f64"])
+def test_a_power_that_is_at_most_1_once_rounded(tag: str) -> None:
+    """Its complement is 0, not below it."""
+    op = BY_NAME["ApplyAdam"]
+    table = op.default().draw(DTYPES[tag], 100, 1)
+    want = copies(table)
+    values = [{**op.hyper, "beta2_power": x} for x in (1 + 1e-9, 1.0)]
+    above, one = (tuple(x[name] for name in rule_of(op)["hypers"]) for x in values)
+    pairs = [(table["grad"], table["var"])]
+    if tag == "f64":
+        with pytest.raises(ValueError, match=r"beta2_power: expected a number <= 1, got 1\.0"):
+            apply(op, plan(op, [table]), pairs, hypers=(above, above))
+        return
+    assert apply(op, plan(op, [table]), pairs, hypers=(above, above))
+    assert apply(op, plan(op, [want]), [(want["grad"], want["var"])], hypers=(one, one))
+    for name in op.outputs:
+        assert_same(table[name], want[name], name)
 
 
 # ----- errors ----------------------------------------------------------------------------------

@@ -68,7 +68,6 @@ class Unfloatable:
 # What a DLPack tensor may say of itself, untruly.
 LIES: tuple[tuple[str, Any], ...] = (
     ("device_type", dlpack.CUDA),
-    ("data", None),
     ("shape", None),
     ("ndim", -1),
     ("ndim", 1000),
@@ -79,8 +78,8 @@ def lying(name: str, lie: Any) -> Callable[[Array], Any]:
     return lambda x: dlpack.Tensor(x, lies={name: lie})
 
 
-# What no array argument can be.
-ARRAYS = (
+# What no array argument can be, not even one without elements.
+EVEN_EMPTY = (
     Bad("None", TypeError, value(None)),
     Bad("a number", TypeError, value(1.5)),
     Bad("a list", TypeError, value([1.0, 2.0])),
@@ -114,6 +113,11 @@ ARRAYS = (
     ),
     Bad("DLPack without a capsule", TypeError, value(dlpack.WithoutCapsule())),
     Bad("DLPack consumed before", ValueError, changed(dlpack.Consumed)),
+)
+# What no array argument with elements can be.
+ARRAYS = (
+    *EVEN_EMPTY,
+    Bad("a DLPack tensor that lies: data", ValueError, changed(lying("data", None))),
 )
 # What does not go with var.
 UNLIKE_VAR = (
@@ -170,6 +174,14 @@ WITH_LAYOUT = (
     Bad("misaligned", ValueError, changed(misaligned)),
     Bad("in var", ValueError, lambda a, name: a[VAR].reshape(-1)[5 : 5 + a[name].size]),
 )
+# What a slot that has no elements next to a var of SHAPE cannot be.
+WITHOUT_ELEMENTS = (
+    *SAME_AS_VAR,
+    Bad("one axis more", ValueError, changed(lambda x: x[None])),
+    Bad("one element", ValueError, value(np.zeros(1, np.float32))),
+    Bad("dtype f64 next to f32", TypeError, in_dtype(np.float64)),
+    Bad("read-only", ValueError, changed(read_only)),
+)
 NUMBERS = (
     *(
         Bad(f"{x!r}", TypeError, value(x))
@@ -200,10 +212,11 @@ FLAGS = tuple(Bad(repr(x), TypeError, value(x)) for x in (None, 0, 1, "yes", 1.0
 
 def kinds(op: Op) -> Iterator[tuple[str, Bad]]:
     """Every argument of an op, with everything that can be wrong with it."""
+    empty = [name for name in op.layouts if 0 in op.shape_of(name, SHAPE)]
     for name in op.arrays:
-        yield from ((name, kind) for kind in ARRAYS)
+        yield from ((name, kind) for kind in (EVEN_EMPTY if name in empty else ARRAYS))
     for name in op.layouts:
-        yield from ((name, kind) for kind in WITH_LAYOUT)
+        yield from ((name, kind) for kind in (WITHOUT_ELEMENTS if name in empty else WITH_LAYOUT))
     like_var = [name for name in op.slots if name not in op.layouts]
     for name in (*like_var, op.gradient):
         yield from ((name, kind) for kind in UNLIKE_VAR)

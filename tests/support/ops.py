@@ -38,6 +38,7 @@ Shape = tuple[int, ...]
 LAYOUTS: dict[str, Callable[[Shape], Shape]] = {
     "r": lambda shape: shape[:-1] if len(shape) > 1 else (0,),
     "c": lambda shape: (*shape[:-2], shape[-1]) if len(shape) > 1 else (0,),
+    "v": lambda shape: (0,) if len(shape) > 1 else shape,
 }
 
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.1)
@@ -329,6 +330,14 @@ OPS = (
         tf_dtypes=NO_BF16,
     ),
     Op(
+        "ApplyTorchAdaMax",
+        reference.torch_ada_max,
+        "var m v beta1_power lr beta1 beta2 epsilon grad",
+        {name: value for name, value in _ADAM.items() if name != "beta2_power"},
+        slots={"m": ANY, "v": POSITIVE},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
         "ApplyRMSProp",
         reference.rms_prop,
         "var ms mom lr rho momentum epsilon grad",
@@ -361,6 +370,22 @@ OPS = (
         tf_dtypes=frozenset(),
     ),
     Op(
+        "ApplyTorchRMSProp",
+        reference.torch_rms_prop,
+        "var ms mom lr rho momentum epsilon grad",
+        _RMS,
+        slots={"ms": POSITIVE, "mom": ANY},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
+        "ApplyTorchCenteredRMSProp",
+        reference.torch_centered_rms_prop,
+        "var mg ms mom lr rho momentum epsilon grad",
+        _RMS,
+        slots={"mg": SMALL, "ms": POSITIVE, "mom": ANY},
+        tf_dtypes=frozenset(),
+    ),
+    Op(
         "ApplyAddSign",
         reference.add_sign,
         "var m lr alpha sign_decay beta grad",
@@ -374,6 +399,14 @@ OPS = (
         {"lr": 0.07, "logbase": 0.6, "sign_decay": 0.7, "beta": 0.9},
         slots={"m": ANY},
         tf_approximates="exp",
+    ),
+    Op(
+        "ApplyRprop",
+        reference.rprop,
+        "var prev step_size etaminus etaplus step_size_min step_size_max grad",
+        {"etaminus": 0.5, "etaplus": 1.2, "step_size_min": 0.7, "step_size_max": 1.6},
+        slots={"prev": ANY, "step_size": POSITIVE},
+        tf_dtypes=frozenset(),
     ),
     Op(
         "ApplyNadam",
@@ -432,6 +465,19 @@ OPS = (
         {"lr": 0.07, "beta2": 0.9, "epsilon_1": 1e-3, "epsilon_2": 1e-2, "clip_threshold": 0.7},
         slots={"r": POSITIVE, "c": POSITIVE, "v": POSITIVE},
         layouts=("r", "c"),
+        tf_dtypes=frozenset(),
+        elementwise=False,
+    ),
+    Op(
+        "ApplyTorchAdafactor",
+        reference.torch_adafactor,
+        "var r c v lr one_minus_beta2 epsilon_1 epsilon_2 clip_threshold grad",
+        {
+            **{"lr": 0.07, "one_minus_beta2": 0.1, "epsilon_1": 1e-3, "epsilon_2": 1e-2},
+            "clip_threshold": 0.7,
+        },
+        slots={"r": POSITIVE, "c": POSITIVE, "v": POSITIVE},
+        layouts=("r", "c", "v"),
         tf_dtypes=frozenset(),
         elementwise=False,
     ),

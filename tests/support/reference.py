@@ -307,6 +307,22 @@ def ada_max(
     return var - quotient(lr, 1 - beta1_power) * quotient(m, v + epsilon), m, v
 
 
+def torch_ada_max(
+    var: Vec,
+    m: Vec,
+    v: Vec,
+    beta1_power: Vec,
+    lr: Vec,
+    beta1: Vec,
+    beta2: Vec,
+    epsilon: Vec,
+    grad: Vec,
+) -> Outputs:
+    m = m + (grad - m) * (1 - beta1)
+    v = maximum(beta2 * v, np.abs(grad) + epsilon)
+    return var - quotient(lr, 1 - beta1_power) * quotient(m, v), m, v
+
+
 def mean_square(ms: Vec, grad: Vec, rho: Vec) -> Vec:
     """One that has overflowed stays infinite."""
     change = grad * grad - ms
@@ -362,6 +378,34 @@ def keras_centered_rms_prop(
     return var - select(negative, 0, quotient(grad * lr, root)), rms, mg
 
 
+def torch_rms_prop(
+    var: Vec, ms: Vec, mom: Vec, lr: Vec, rho: Vec, momentum: Vec, epsilon: Vec, grad: Vec
+) -> Outputs:
+    ms = ms * rho + (grad * grad) * (1 - rho)
+    mom = mom * momentum + quotient(grad, np.sqrt(ms) + epsilon)
+    return var - mom * lr, ms, mom
+
+
+def torch_centered_rms_prop(
+    var: Vec,
+    mg: Vec,
+    ms: Vec,
+    mom: Vec,
+    lr: Vec,
+    rho: Vec,
+    momentum: Vec,
+    epsilon: Vec,
+    grad: Vec,
+) -> Outputs:
+    ms = ms * rho + (grad * grad) * (1 - rho)
+    mg = mg + (grad - mg) * (1 - rho)
+    variance = ms - mg * mg
+    negative = (variance < 0) & (np.abs(mg) < np.inf)  # by rounding; an infinite mean stays one
+    step = select(negative, 0, quotient(grad, np.sqrt(variance) + epsilon))
+    mom = mom * momentum + step
+    return var - mom * lr, mg, ms, mom
+
+
 def add_sign(
     var: Vec, m: Vec, lr: Vec, alpha: Vec, sign_decay: Vec, beta: Vec, grad: Vec
 ) -> Outputs:
@@ -377,6 +421,24 @@ def power_sign(
     scale = select(signs == 0, exp(rate * 0), signs)  # NaN stays NaN
     scale = select(signs > 0, exp(rate), select(signs < 0, exp(-rate), scale))
     return var - (lr * scale) * grad, m
+
+
+def rprop(
+    var: Vec,
+    prev: Vec,
+    step_size: Vec,
+    etaminus: Vec,
+    etaplus: Vec,
+    step_size_min: Vec,
+    step_size_max: Vec,
+    grad: Vec,
+) -> Outputs:
+    signs = sign(grad) * sign(prev)
+    factor = select(signs > 0, etaplus, select(signs < 0, etaminus, select(signs == 0, 1, signs)))
+    step_size = maximum(step_size * factor, step_size_min)
+    step_size = -maximum(-step_size, -step_size_max)
+    prev = select(signs < 0, 0, grad)
+    return var - sign(prev) * step_size, prev, step_size
 
 
 def nadam(
@@ -442,7 +504,8 @@ def stacked(parts: list[Vec], axis: int) -> Vec:
 
 def wide(x: Vec) -> Vec:
     """In float64, or what is wider."""
-    return Vec(x.data.astype(np.promote_types(x.data.dtype, np.float64)))
+    data = np.asarray(x.value) if isinstance(x, Exact) else x.data
+    return Vec(data.astype(np.promote_types(x.data.dtype, np.float64)))
 
 
 def like(x: Vec, other: Vec) -> Vec:
@@ -505,11 +568,12 @@ def r_adam(
     grad: Vec,
 ) -> Outputs:
     m, v = moments(m, v, beta1, beta2, grad)
-    if not ((sma >= sma_threshold) & (sma > 4) & (5 * beta2 > 3)):
+    sma, b = wide(sma), wide(beta2)
+    if not ((sma >= wide(sma_threshold)) & (sma > 4) & (5 * beta2 > 3)):
         return var - m * quotient(lr, 1 - beta1_power), m, v
     of_length = (sma - 4) * (sma - 2) / sma
-    r = np.sqrt(of_length * (1 + beta2) * (1 - beta2) / ((5 * beta2 - 3) * (3 * beta2 - 1)))
-    alpha, _ = corrected(beta1_power, beta2_power, epsilon, lr * r)
+    r = np.sqrt(of_length * (1 + b) * (1 - b) / ((5 * b - 3) * (3 * b - 1)))
+    alpha, _ = corrected(beta1_power, beta2_power, epsilon, lr * like(r, lr))
     return var - quotient(m * alpha, np.sqrt(v) + epsilon), m, v
 
 
@@ -572,6 +636,43 @@ def root_mean_square(matrices: Vec) -> Vec:
     return like(np.sqrt(total / squares.data.size), matrices)
 
 
+def matrices_of(shape: tuple[int, ...], size: int) -> tuple[int, int, int]:
+    """The shape of a stack of matrices; one row, where there is no matrix."""
+    return (-1, *shape[-2:]) if len(shape) >= 2 else (1, 1, size)
+
+
+def factored(
+    square: Vec, r: Vec, c: Vec, average: Callable[[Vec, Vec], Vec], divisor: Callable[[Vec], Vec]
+) -> tuple[Vec, Vec, Vec]:
+    """The product of the new means of rows and columns, and both of them."""
+    shape = square.data.shape
+    squares = wide(Vec(square.data.reshape(matrices_of(shape, square.data.size))))
+    of_rows = Vec(r.data.reshape(-1, shape[-2]))
+    of_columns = Vec(c.data.reshape(-1, shape[-1]))
+    of_rows = average(of_rows, like(sums_of_rows(squares) / shape[-1], square))
+    of_columns = average(of_columns, like(sums_of_columns(squares) / shape[-2], square))
+    mean = divisor(like(interleaved_sum(wide(of_rows)) / shape[-2], square))
+    factor = quotient(of_rows, Vec(mean.data[:, None]))
+    v = Vec(factor.data[:, :, None]) * Vec(of_columns.data[:, None, :])
+    r, c = Vec(of_rows.data.reshape(r.data.shape)), Vec(of_columns.data.reshape(c.data.shape))
+    return Vec(v.data.reshape(shape)), r, c
+
+
+def step_of_length(
+    var: Vec,
+    x: Vec,
+    lr: Vec,
+    epsilon_2: Vec,
+    clip_threshold: Vec,
+    larger: Callable[[Any, Vec], Vec],
+) -> Vec:
+    """var after a step in a direction, both measured as a whole."""
+    matrices = matrices_of(var.data.shape, var.data.size)
+    excess = quotient(root_mean_square(Vec(x.data.reshape(matrices))), clip_threshold)
+    alpha = larger(epsilon_2, root_mean_square(Vec(var.data.reshape(matrices)))) * lr
+    return var - alpha * (x / larger(1, excess))
+
+
 def adafactor(
     var: Vec,
     r: Vec,
@@ -584,34 +685,56 @@ def adafactor(
     clip_threshold: Vec,
     grad: Vec,
 ) -> Outputs:
-    shape = var.data.shape
     if var.data.size == 0:
         return var, r, c, v
 
     def average(old: Vec, now: Vec) -> Vec:
         return beta2 * old + (1 - beta2) * now
 
+    def larger(bound: Any, x: Vec) -> Vec:
+        return select(x < bound, bound, x)  # NaN stays NaN
+
     square = grad * grad + epsilon_1
-    if len(shape) < 2:
-        matrices = (1, 1, var.data.size)
+    if var.data.ndim < 2:
         v = average(v, square)
     else:
-        matrices = (-1, *shape[-2:])
-        squares = wide(Vec(square.data.reshape(matrices)))
-        of_rows = Vec(r.data.reshape(-1, shape[-2]))
-        of_columns = Vec(c.data.reshape(-1, shape[-1]))
-        of_rows = average(of_rows, like(sums_of_rows(squares) / shape[-1], var))
-        of_columns = average(of_columns, like(sums_of_columns(squares) / shape[-2], var))
-        mean = like(interleaved_sum(wide(of_rows)) / shape[-2], var)
-        factor = quotient(of_rows, Vec(mean.data[:, None]))
-        v = Vec(factor.data[:, :, None]) * Vec(of_columns.data[:, None, :])
-        v = Vec(v.data.reshape(shape))
-        r, c = Vec(of_rows.data.reshape(r.data.shape)), Vec(of_columns.data.reshape(c.data.shape))
+        v, r, c = factored(square, r, c, average, lambda mean: mean)
     x = quotient(grad, np.sqrt(v))
-    excess = quotient(root_mean_square(Vec(x.data.reshape(matrices))), clip_threshold)
-    scale = root_mean_square(Vec(var.data.reshape(matrices)))
-    alpha = select(scale < epsilon_2, epsilon_2, scale) * lr
-    return var - alpha * (x / select(excess < 1, 1, excess)), r, c, v
+    return step_of_length(var, x, lr, epsilon_2, clip_threshold, larger), r, c, v
+
+
+def torch_adafactor(
+    var: Vec,
+    r: Vec,
+    c: Vec,
+    v: Vec,
+    lr: Vec,
+    one_minus_beta2: Vec,
+    epsilon_1: Vec,
+    epsilon_2: Vec,
+    clip_threshold: Vec,
+    grad: Vec,
+) -> Outputs:
+    """v is empty where r and c are not."""
+    if var.data.size == 0:
+        return var, r, c, v
+
+    def average(old: Vec, now: Vec) -> Vec:
+        if 1 - one_minus_beta2 < one_minus_beta2:
+            return now + (old - now) * (1 - one_minus_beta2)
+        return old + (now - old) * one_minus_beta2
+
+    def larger(bound: Any, x: Vec) -> Vec:
+        return select(~(x > bound), bound, x)  # NaN counts as small
+
+    square = grad * grad
+    if var.data.ndim < 2:
+        moments = v = average(v, square)
+    else:
+        moments, r, c = factored(square, r, c, average, lambda mean: maximum(mean, epsilon_1))
+    least = like(wide(epsilon_1) * wide(epsilon_1), epsilon_1)
+    x = quotient(grad, np.sqrt(maximum(moments, least)))
+    return step_of_length(var, x, lr, epsilon_2, clip_threshold, larger), r, c, v
 
 
 # ----- evaluation ------------------------------------------------------------------------------

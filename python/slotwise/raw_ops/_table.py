@@ -103,6 +103,18 @@ SCATTERS = {
     "Update": ("update", 2.0),
 }
 
+# What is said of Adafactor's means.
+_FACTORS = {
+    "r": (
+        "running mean of squared gradients along the last axis, shape ``var.shape[:-1]``, "
+        "updated; for a ``var`` of rank 0 or 1, empty, shape ``(0,)``."
+    ),
+    "c": (
+        "that along the axis before, shape ``var.shape[:-2] + var.shape[-1:]``, updated; "
+        "for a ``var`` of rank 0 or 1, empty, shape ``(0,)``."
+    ),
+}
+
 _DENSE, _BOTH = ("Apply",), ("Apply", "SparseApply")
 
 _DUCHI_2009 = (
@@ -469,6 +481,30 @@ RULES = (
         tensorflow=_DENSE,
     ),
     Rule(
+        "TorchAdaMax",
+        "var m v beta1_power lr beta1 beta2 epsilon grad",
+        about="""
+        AdaMax as PyTorch computes it: epsilon is added to gradients.
+
+            m   += (grad - m) * (1 - beta1)
+            v    = max(beta2 * v, |grad| + epsilon)
+            var -= lr / (1 - beta1_power) * m / v
+        """,
+        example="""
+        >>> var, m, v = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyTorchAdaMax(
+        ...     var=var, m=m, v=v, beta1_power=0.5, lr=0.5, beta1=0.5, beta2=0.75,
+        ...     epsilon=2.0, grad=np.array([2.0])
+        ... )
+        array([0.75])
+        """,
+        source=f"{_KINGMA_2014}, section 7.1; PyTorch, ``torch.optim.Adamax``",
+        says={
+            "v": "decayed largest absolute gradient, updated.",
+            "epsilon": "added to absolute gradients.",
+        },
+    ),
+    Rule(
         "RMSProp",
         "var ms mom lr rho momentum epsilon grad",
         about="""
@@ -563,6 +599,55 @@ RULES = (
         options={"epsilon_in_root": False},
     ),
     Rule(
+        "TorchRMSProp",
+        "var ms mom lr rho momentum epsilon grad",
+        about="""
+        RMSProp as PyTorch computes it with momentum.
+
+            ms   = ms * rho + grad^2 * (1 - rho)
+            mom  = mom * momentum + grad / (sqrt(ms) + epsilon)
+            var -= mom * lr
+        """,
+        example="""
+        >>> var, ms, mom = np.array([1.0]), np.array([0.0]), np.array([2.0])
+        >>> raw_ops.ApplyTorchRMSProp(
+        ...     var=var, ms=ms, mom=mom, lr=0.25, rho=0.75, momentum=0.5, epsilon=1.0,
+        ...     grad=np.array([2.0])
+        ... )
+        array([0.5])
+        """,
+        source=f"{_HINTON_2012}; PyTorch, ``torch.optim.RMSprop``",
+        says={
+            "mom": "decayed sum of scaled gradients, updated.",
+            "momentum": "decay of ``mom``.",
+        },
+    ),
+    Rule(
+        "TorchCenteredRMSProp",
+        "var mg ms mom lr rho momentum epsilon grad",
+        about="""
+        Centered RMSProp as PyTorch computes it with momentum.
+
+            ms   = ms * rho + grad^2 * (1 - rho)
+            mg  += (grad - mg) * (1 - rho)
+            mom  = mom * momentum + grad / (sqrt(ms - mg^2) + epsilon)
+            var -= mom * lr
+        """,
+        example="""
+        >>> var, mg, ms, mom = np.array([1.0]), np.array([0.0]), np.array([0.0]), np.array([2.0])
+        >>> raw_ops.ApplyTorchCenteredRMSProp(
+        ...     var=var, mg=mg, ms=ms, mom=mom, lr=0.25, rho=0.5, momentum=0.5, epsilon=1.0,
+        ...     grad=np.array([2.0])
+        ... )
+        array([0.5])
+        """,
+        source=f"{_HINTON_2012}; PyTorch, ``torch.optim.RMSprop``",
+        says={
+            "mom": "decayed sum of scaled gradients, updated.",
+            "momentum": "decay of ``mom``.",
+        },
+    ),
+    Rule(
         "AddSign",
         "var m lr alpha sign_decay beta grad",
         about="""
@@ -603,6 +688,38 @@ RULES = (
         source=_BELLO_2017,
         says={"logbase": "logarithm of the base of the power."},
         tensorflow=_DENSE,
+    ),
+    Rule(
+        "Rprop",
+        "var prev step_size etaminus etaplus step_size_min step_size_max grad",
+        about="""
+        Rprop: a step size per element, by the signs of gradients.
+
+            step_size *= etaplus, etaminus or 1, as grad * prev is positive, negative or 0
+            step_size  = min(max(step_size, step_size_min), step_size_max)
+            prev       = 0 where that product is negative, else grad
+            var       -= sign(prev) * step_size
+        """,
+        example="""
+        >>> var, prev, step_size = np.ones(3), np.array([1.0, 1.0, 0.0]), np.ones(3)
+        >>> raw_ops.ApplyRprop(
+        ...     var=var, prev=prev, step_size=step_size, etaminus=0.5, etaplus=1.5,
+        ...     step_size_min=0.0, step_size_max=50.0, grad=np.array([2.0, -2.0, 2.0])
+        ... )
+        array([-0.5,  1. ,  0. ])
+        """,
+        source=(
+            'Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: '
+            'the RPROP algorithm", 1993; PyTorch, ``torch.optim.Rprop``'
+        ),
+        says={
+            "prev": "the latest gradient, 0 where its sign had changed, updated.",
+            "step_size": "size of the next step, updated.",
+            "etaminus": "what ``step_size`` is multiplied by where signs differ, usually 0.5.",
+            "etaplus": "that where they agree, usually 1.2.",
+            "step_size_min": "smallest ``step_size``.",
+            "step_size_max": "largest ``step_size``.",
+        },
     ),
     Rule(
         "Nadam",
@@ -778,14 +895,7 @@ RULES = (
             "2018; `tf.keras.optimizers.Adafactor`"
         ),
         says={
-            "r": (
-                "running mean of squared gradients along the last axis, shape ``var.shape[:-1]``, "
-                "updated; for a ``var`` of rank 0 or 1, empty, shape ``(0,)``."
-            ),
-            "c": (
-                "that along the axis before, shape ``var.shape[:-2] + var.shape[-1:]``, updated; "
-                "for a ``var`` of rank 0 or 1, empty, shape ``(0,)``."
-            ),
+            **_FACTORS,
             "v": (
                 "second moments, the shape of ``var``, updated; read only if ``r`` and ``c`` are "
                 "empty."
@@ -797,6 +907,56 @@ RULES = (
                 "decay of the means, at step t Keras's ``1 - t ** beta_2_decay`` (0 at the first)."
             ),
             "epsilon_1": "added to squared gradients.",
+            "epsilon_2": "smallest scale of ``var``.",
+            "clip_threshold": "largest root mean square of ``x``.",
+        },
+    ),
+    Rule(
+        "TorchAdafactor",
+        "var r c v lr one_minus_beta2 epsilon_1 epsilon_2 clip_threshold grad",
+        about="""
+        Adafactor, as in PyTorch: second moments by rows and columns.
+
+        With ``rms(x) = sqrt(mean(x^2))`` of a whole array, and a ``var`` of rank 2 or more, whose
+        last two axes are those of matrices:
+
+            r      += (mean(grad^2, axis=-1) - r) * one_minus_beta2
+            c      += (mean(grad^2, axis=-2) - c) * one_minus_beta2
+            share   = r / max(epsilon_1, mean(r, axis=-1, keepdims=True))
+            moments = share[..., None] * c[..., None, :]
+            x       = grad / sqrt(max(epsilon_1^2, moments))
+            x       = x / max(1, rms(x) / clip_threshold)
+            var    -= lr * max(epsilon_2, rms(var)) * x
+
+        For one of rank 0 or 1, ``v += (grad^2 - v) * one_minus_beta2`` and ``moments = v``, without
+        ``r`` and ``c``. Means are sums in float64.
+        """,
+        example="""
+        >>> var, r, c, v = np.ones((2, 2)), np.zeros(2), np.zeros(2), np.zeros(0)
+        >>> raw_ops.ApplyTorchAdafactor(
+        ...     var=var, r=r, c=c, v=v, lr=0.5, one_minus_beta2=1.0, epsilon_1=0.0, epsilon_2=0.0,
+        ...     clip_threshold=1.0, grad=np.array([[1.0, 2.0], [-2.0, -4.0]])
+        ... )
+        array([[0.5, 0.5],
+               [1.5, 1.5]])
+        """,
+        source=(
+            'Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost", '
+            "2018; PyTorch, ``torch.optim.Adafactor``"
+        ),
+        says={
+            **_FACTORS,
+            "v": (
+                "running mean of squared gradients of a ``var`` of rank 0 or 1, its shape, "
+                "updated; for any other, empty, shape ``(0,)``."
+            ),
+            "lr": (
+                "learning rate relative to ``var``, at step t PyTorch's ``min(lr, 1 / sqrt(t))``."
+            ),
+            "one_minus_beta2": (
+                "weight of new squares, at step t PyTorch's ``t ** beta2_decay`` (1 at the first)."
+            ),
+            "epsilon_1": "smallest mean of ``r`` and root of ``moments``.",
             "epsilon_2": "smallest scale of ``var``.",
             "clip_threshold": "largest root mean square of ``x``.",
         },

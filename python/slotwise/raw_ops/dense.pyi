@@ -612,6 +612,51 @@ def ApplyAdaMax(
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014, section 7.1.
     """
 
+def ApplyTorchAdaMax(
+    var: ArrayT,
+    m: Array,
+    v: Array,
+    beta1_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """AdaMax as PyTorch computes it: epsilon is added to gradients. Not an op of TensorFlow's.
+
+        m   += (grad - m) * (1 - beta1)
+        v    = max(beta2 * v, |grad| + epsilon)
+        var -= lr / (1 - beta1_power) * m / v
+
+    Args:
+        var: parameters, updated.
+        m: running mean of gradients, updated.
+        v: decayed largest absolute gradient, updated.
+        beta1_power: beta1 to the power of the step number (1 at the first step).
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``v``.
+        epsilon: added to absolute gradients.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, m, v = np.array([1.0]), np.array([0.0]), np.array([0.0])
+        >>> raw_ops.ApplyTorchAdaMax(
+        ...     var=var, m=m, v=v, beta1_power=0.5, lr=0.5, beta1=0.5, beta2=0.75,
+        ...     epsilon=2.0, grad=np.array([2.0])
+        ... )
+        array([0.75])
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014, section 7.1;
+        PyTorch, ``torch.optim.Adamax``.
+    """
+
 def ApplyRMSProp(
     var: ArrayT,
     ms: Array,
@@ -783,6 +828,95 @@ def ApplyKerasCenteredRMSProp(
         6e, 2012; Keras, ``keras.optimizers.legacy.RMSprop``.
     """
 
+def ApplyTorchRMSProp(
+    var: ArrayT,
+    ms: Array,
+    mom: Array,
+    lr: Scalar,
+    rho: Scalar,
+    momentum: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """RMSProp as PyTorch computes it with momentum. Not an op of TensorFlow's.
+
+        ms   = ms * rho + grad^2 * (1 - rho)
+        mom  = mom * momentum + grad / (sqrt(ms) + epsilon)
+        var -= mom * lr
+
+    Args:
+        var: parameters, updated.
+        ms: running mean of squared gradients, updated.
+        mom: decayed sum of scaled gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        momentum: decay of ``mom``.
+        epsilon: added to the root.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, ms, mom = np.array([1.0]), np.array([0.0]), np.array([2.0])
+        >>> raw_ops.ApplyTorchRMSProp(
+        ...     var=var, ms=ms, mom=mom, lr=0.25, rho=0.75, momentum=0.5, epsilon=1.0,
+        ...     grad=np.array([2.0])
+        ... )
+        array([0.5])
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; PyTorch, ``torch.optim.RMSprop``.
+    """
+
+def ApplyTorchCenteredRMSProp(
+    var: ArrayT,
+    mg: Array,
+    ms: Array,
+    mom: Array,
+    lr: Scalar,
+    rho: Scalar,
+    momentum: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Centered RMSProp as PyTorch computes it with momentum. Not an op of TensorFlow's.
+
+        ms   = ms * rho + grad^2 * (1 - rho)
+        mg  += (grad - mg) * (1 - rho)
+        mom  = mom * momentum + grad / (sqrt(ms - mg^2) + epsilon)
+        var -= mom * lr
+
+    Args:
+        var: parameters, updated.
+        mg: running mean of gradients, updated.
+        ms: running mean of squared gradients, updated.
+        mom: decayed sum of scaled gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        momentum: decay of ``mom``.
+        epsilon: added to the root.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, mg, ms, mom = np.array([1.0]), np.array([0.0]), np.array([0.0]), np.array([2.0])
+        >>> raw_ops.ApplyTorchCenteredRMSProp(
+        ...     var=var, mg=mg, ms=ms, mom=mom, lr=0.25, rho=0.5, momentum=0.5, epsilon=1.0,
+        ...     grad=np.array([2.0])
+        ... )
+        array([0.5])
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; PyTorch, ``torch.optim.RMSprop``.
+    """
+
 def ApplyAddSign(
     var: ArrayT,
     m: Array,
@@ -859,6 +993,50 @@ def ApplyPowerSign(
         array([0.])
 
     Source: Bello et al., "Neural optimizer search with reinforcement learning", 2017.
+    """
+
+def ApplyRprop(
+    var: ArrayT,
+    prev: Array,
+    step_size: Array,
+    etaminus: Scalar,
+    etaplus: Scalar,
+    step_size_min: Scalar,
+    step_size_max: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Rprop: a step size per element, by the signs of gradients. Not an op of TensorFlow's.
+
+        step_size *= etaplus, etaminus or 1, as grad * prev is positive, negative or 0
+        step_size  = min(max(step_size, step_size_min), step_size_max)
+        prev       = 0 where that product is negative, else grad
+        var       -= sign(prev) * step_size
+
+    Args:
+        var: parameters, updated.
+        prev: the latest gradient, 0 where its sign had changed, updated.
+        step_size: size of the next step, updated.
+        etaminus: what ``step_size`` is multiplied by where signs differ, usually 0.5.
+        etaplus: that where they agree, usually 1.2.
+        step_size_min: smallest ``step_size``.
+        step_size_max: largest ``step_size``.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, prev, step_size = np.ones(3), np.array([1.0, 1.0, 0.0]), np.ones(3)
+        >>> raw_ops.ApplyRprop(
+        ...     var=var, prev=prev, step_size=step_size, etaminus=0.5, etaplus=1.5,
+        ...     step_size_min=0.0, step_size_max=50.0, grad=np.array([2.0, -2.0, 2.0])
+        ... )
+        array([-0.5,  1. ,  0. ])
+
+    Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation
+        learning: the RPROP algorithm", 1993; PyTorch, ``torch.optim.Rprop``.
     """
 
 def ApplyNadam(
@@ -1167,6 +1345,68 @@ def ApplyAdafactor(
         cost", 2018; `tf.keras.optimizers.Adafactor`.
     """
 
+def ApplyTorchAdafactor(
+    var: ArrayT,
+    r: Array,
+    c: Array,
+    v: Array,
+    lr: Scalar,
+    one_minus_beta2: Scalar,
+    epsilon_1: Scalar,
+    epsilon_2: Scalar,
+    clip_threshold: Scalar,
+    grad: Array,
+    use_locking: bool = False,
+    name: str | None = None,
+) -> ArrayT:
+    """Adafactor, as in PyTorch: second moments by rows and columns. Not an op of TensorFlow's.
+
+    With ``rms(x) = sqrt(mean(x^2))`` of a whole array, and a ``var`` of rank 2 or more, whose
+    last two axes are those of matrices:
+
+        r      += (mean(grad^2, axis=-1) - r) * one_minus_beta2
+        c      += (mean(grad^2, axis=-2) - c) * one_minus_beta2
+        share   = r / max(epsilon_1, mean(r, axis=-1, keepdims=True))
+        moments = share[..., None] * c[..., None, :]
+        x       = grad / sqrt(max(epsilon_1^2, moments))
+        x       = x / max(1, rms(x) / clip_threshold)
+        var    -= lr * max(epsilon_2, rms(var)) * x
+
+    For one of rank 0 or 1, ``v += (grad^2 - v) * one_minus_beta2`` and ``moments = v``, without
+    ``r`` and ``c``. Means are sums in float64.
+
+    Args:
+        var: parameters, updated.
+        r: running mean of squared gradients along the last axis, shape ``var.shape[:-1]``,
+            updated; for a ``var`` of rank 0 or 1, empty, shape ``(0,)``.
+        c: that along the axis before, shape ``var.shape[:-2] + var.shape[-1:]``, updated; for
+            a ``var`` of rank 0 or 1, empty, shape ``(0,)``.
+        v: running mean of squared gradients of a ``var`` of rank 0 or 1, its shape, updated;
+            for any other, empty, shape ``(0,)``.
+        lr: learning rate relative to ``var``, at step t PyTorch's ``min(lr, 1 / sqrt(t))``.
+        one_minus_beta2: weight of new squares, at step t PyTorch's ``t ** beta2_decay`` (1 at
+            the first).
+        epsilon_1: smallest mean of ``r`` and root of ``moments``.
+        epsilon_2: smallest scale of ``var``.
+        clip_threshold: largest root mean square of ``x``.
+        grad: the gradient.
+        use_locking, name: see the module.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var, r, c, v = np.ones((2, 2)), np.zeros(2), np.zeros(2), np.zeros(0)
+        >>> raw_ops.ApplyTorchAdafactor(
+        ...     var=var, r=r, c=c, v=v, lr=0.5, one_minus_beta2=1.0, epsilon_1=0.0, epsilon_2=0.0,
+        ...     clip_threshold=1.0, grad=np.array([[1.0, 2.0], [-2.0, -4.0]])
+        ... )
+        array([[0.5, 0.5],
+               [1.5, 1.5]])
+
+    Source: Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory
+        cost", 2018; PyTorch, ``torch.optim.Adafactor``.
+    """
+
 ResourceApplyGradientDescent = ApplyGradientDescent
 ResourceApplyProximalGradientDescent = ApplyProximalGradientDescent
 ResourceApplyAdadelta = ApplyAdadelta
@@ -1214,6 +1454,11 @@ __all__ = [
     "ApplyProximalGradientDescent",
     "ApplyRAdam",
     "ApplyRMSProp",
+    "ApplyRprop",
+    "ApplyTorchAdaMax",
+    "ApplyTorchAdafactor",
+    "ApplyTorchCenteredRMSProp",
+    "ApplyTorchRMSProp",
     "ResourceApplyAdaMax",
     "ResourceApplyAdadelta",
     "ResourceApplyAdagrad",

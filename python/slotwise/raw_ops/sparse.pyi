@@ -790,6 +790,61 @@ def SparseApplyAdaMax(
     Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014, section 7.1.
     """
 
+def SparseApplyTorchAdaMax(
+    var: ArrayT,
+    m: Array,
+    v: Array,
+    beta1_power: Scalar,
+    lr: Scalar,
+    beta1: Scalar,
+    beta2: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
+    name: str | None = None,
+) -> ArrayT | int:
+    """AdaMax as PyTorch computes it: epsilon is added to gradients.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyTorchAdaMax`.
+
+    Args:
+        var: table, updated.
+        m: running mean of gradients, updated.
+        v: decayed largest absolute gradient, updated.
+        beta1_power: beta1 to the power of the step number (1 at the first step).
+        lr: learning rate.
+        beta1: decay of ``m``.
+        beta2: decay of ``v``.
+        epsilon: added to absolute gradients.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> m = np.ones((3, 2))
+        >>> v = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyTorchAdaMax(
+        ...     var=var, m=m, v=v, beta1_power=0.5, lr=0.5, beta1=0.5, beta2=0.75,
+        ...     epsilon=1.0, grad=np.ones((1, 2)), indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Kingma and Ba, "Adam: a method for stochastic optimization", 2014, section 7.1;
+        PyTorch, ``torch.optim.Adamax``.
+    """
+
 def SparseApplyRMSProp(
     var: ArrayT,
     ms: Array,
@@ -1001,6 +1056,115 @@ def SparseApplyKerasCenteredRMSProp(
         6e, 2012; Keras, ``keras.optimizers.legacy.RMSprop``.
     """
 
+def SparseApplyTorchRMSProp(
+    var: ArrayT,
+    ms: Array,
+    mom: Array,
+    lr: Scalar,
+    rho: Scalar,
+    momentum: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
+    name: str | None = None,
+) -> ArrayT | int:
+    """RMSProp as PyTorch computes it with momentum.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyTorchRMSProp`.
+
+    Args:
+        var: table, updated.
+        ms: running mean of squared gradients, updated.
+        mom: decayed sum of scaled gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        momentum: decay of ``mom``.
+        epsilon: added to the root.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> ms = np.ones((3, 2))
+        >>> mom = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyTorchRMSProp(
+        ...     var=var, ms=ms, mom=mom, lr=0.5, rho=0.75, momentum=0.25, epsilon=1.0,
+        ...     grad=np.ones((1, 2)), indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; PyTorch, ``torch.optim.RMSprop``.
+    """
+
+def SparseApplyTorchCenteredRMSProp(
+    var: ArrayT,
+    mg: Array,
+    ms: Array,
+    mom: Array,
+    lr: Scalar,
+    rho: Scalar,
+    momentum: Scalar,
+    epsilon: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
+    name: str | None = None,
+) -> ArrayT | int:
+    """Centered RMSProp as PyTorch computes it with momentum.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyTorchCenteredRMSProp`.
+
+    Args:
+        var: table, updated.
+        mg: running mean of gradients, updated.
+        ms: running mean of squared gradients, updated.
+        mom: decayed sum of scaled gradients, updated.
+        lr: learning rate.
+        rho: decay of the running means.
+        momentum: decay of ``mom``.
+        epsilon: added to the root.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> mg = np.ones((3, 2))
+        >>> ms = np.ones((3, 2))
+        >>> mom = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyTorchCenteredRMSProp(
+        ...     var=var, mg=mg, ms=ms, mom=mom, lr=0.5, rho=0.75, momentum=0.25, epsilon=1.0,
+        ...     grad=np.ones((1, 2)), indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture
+        6e, 2012; PyTorch, ``torch.optim.RMSprop``.
+    """
+
 def SparseApplyAddSign(
     var: ArrayT,
     m: Array,
@@ -1097,6 +1261,60 @@ def SparseApplyPowerSign(
         (np.True_, np.True_)
 
     Source: Bello et al., "Neural optimizer search with reinforcement learning", 2017.
+    """
+
+def SparseApplyRprop(
+    var: ArrayT,
+    prev: Array,
+    step_size: Array,
+    etaminus: Scalar,
+    etaplus: Scalar,
+    step_size_min: Scalar,
+    step_size_max: Scalar,
+    grad: Array,
+    indices: Ids,
+    use_locking: bool = False,
+    duplicates: str = "sequential",
+    bounds: str = "raise",
+    offsets: Array | None = None,
+    weights: Array | None = None,
+    mode: str = "sum",
+    include_last_offset: bool = False,
+    name: str | None = None,
+) -> ArrayT | int:
+    """Rprop: a step size per element, by the signs of gradients.
+
+    The rows ``indices`` of ``var`` and its slots, by the rule of `ApplyRprop`.
+
+    Args:
+        var: table, updated.
+        prev: the latest gradient, 0 where its sign had changed, updated.
+        step_size: size of the next step, updated.
+        etaminus: what ``step_size`` is multiplied by where signs differ, usually 0.5.
+        etaplus: that where they agree, usually 1.2.
+        step_size_min: smallest ``step_size``.
+        step_size_max: largest ``step_size``.
+        grad: the gradients of rows.
+        indices: the row that each is for.
+        use_locking, duplicates, bounds: see the modules.
+        offsets, weights, mode, include_last_offset, name: see the modules.
+
+    Example:
+        >>> import numpy as np
+        >>> from slotwise import raw_ops
+        >>> var = np.ones((3, 2))
+        >>> prev = np.ones((3, 2))
+        >>> step_size = np.ones((3, 2))
+        >>> table = raw_ops.SparseApplyRprop(
+        ...     var=var, prev=prev, step_size=step_size, etaminus=0.5, etaplus=0.5,
+        ...     step_size_min=0.5, step_size_max=0.5, grad=np.ones((1, 2)),
+        ...     indices=np.array([2])
+        ... )
+        >>> (table[:2] == 1).all(), (table[2] != 1).all()
+        (np.True_, np.True_)
+
+    Source: Riedmiller and Braun, "A direct adaptive method for faster backpropagation
+        learning: the RPROP algorithm", 1993; PyTorch, ``torch.optim.Rprop``.
     """
 
 def SparseApplyNadam(
@@ -1426,4 +1644,8 @@ __all__ = [
     "SparseApplyRAdam",
     "SparseApplyRMSProp",
     "SparseApplyRowWiseAdagrad",
+    "SparseApplyRprop",
+    "SparseApplyTorchAdaMax",
+    "SparseApplyTorchCenteredRMSProp",
+    "SparseApplyTorchRMSProp",
 ]
