@@ -30,9 +30,9 @@ py::tuple OnePerEntry(const char* op, const char* name, const py::object& list, 
 
 const RuleEntry& FindRule(const std::string& name) {
   for (const RuleEntry* rule : kRules) {
-    if (name == rule->spec.name && rule->dense != nullptr) return *rule;
+    if (name == rule->spec.name) return *rule;
   }
-  Fail(PyExc_ValueError, "UpdatePlan", "rule", "the name of a rule with a dense op", name);
+  Fail(PyExc_ValueError, "UpdatePlan", "rule", "the name of a rule", name);
 }
 
 // The array that a variable of the user's is: an ndarray, or a Variable's. Null if it is neither.

@@ -88,6 +88,10 @@ void UpdateStep::PrepareGradient(size_t i, py::handle grad) {
   }
   const UpdatePlan::Entry& entry = plan_.entries()[i];
   const ArrayArgument& var = entry.arrays->var();
+  if (plan_.rule().dense == nullptr) {
+    Fail(PyExc_TypeError, plan_.op(), entry.grad_name, "IndexedSlices, whose rows are updated",
+         "a dense gradient");
+  }
   DenseItem& item =
       dense_.emplace_back(DenseItem{i, ArrayArgument(plan_.op(), entry.grad_name, grad, true)});
   item.grad.RequireDTypeOf(var);
@@ -170,6 +174,10 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
     Fail(PyExc_ValueError, op, "scope",
          std::string("'whole', since an update by ") + spec.name + " depends on all rows",
          untouched_ == Untouched::kKeep ? "'rows'" : "'slots'");
+  }
+  if (plan_.rule().dense == nullptr && untouched_ != Untouched::kKeep) {
+    Fail(PyExc_ValueError, op, "scope", std::string("'rows': ") + spec.name + " updates no others",
+         untouched_ == Untouched::kAll ? "'whole'" : "'slots'");
   }
   if (untouched_ == Untouched::kSlots && !sparse_.empty() && !plan_.rule().sweeps_slots) {
     Fail(PyExc_ValueError, op, "scope",

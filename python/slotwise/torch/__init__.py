@@ -21,6 +21,7 @@ from slotwise.torch._optimizer import Optimizer
 from slotwise.torch.optim import (
     SGD,
     Adadelta,
+    Adafactor,
     Adagrad,
     Adam,
     Adamax,
@@ -30,12 +31,15 @@ from slotwise.torch.optim import (
     NAdam,
     RAdam,
     RMSprop,
+    RowWiseAdagrad,
+    Rprop,
     SparseAdam,
 )
 
 __all__ = [
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -46,5 +50,7 @@ __all__ = [
     "Optimizer",
     "RAdam",
     "RMSprop",
+    "RowWiseAdagrad",
+    "Rprop",
     "SparseAdam",
 ]

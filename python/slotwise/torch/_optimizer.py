@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the optimizers here share: a step by our kernels, under a class of torch.optim.
 
-The parameters of a group that have been updated equally often make up a `_Part`, with a plan of the
+The parameters of a group that have been updated equally often make up a `Part`, with a plan of the
 extension over their memory and their state's. A part is made when its parameters first have
 gradients together; before each step, all that it refers to is compared with what there is.
 """
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from operator import is_
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.optim import optimizer as _base
@@ -30,11 +31,20 @@ _SPARSE = ("lazy", "keras")
 
 
 class Kernel(NamedTuple):
-    """The rule of a group, and the names of its state in the order of the rule's slots."""
+    """What updates some parameters of a group.
+
+    Attributes:
+        rule: the rule's name.
+        slots: the names of its state, in the order of the rule's slots; "" is one that these
+            parameters do not need.
+        attrs: the rule's attributes.
+        dtype: of the parameters, if their numbers depend on it.
+    """
 
     rule: str
     slots: tuple[str, ...] = ()
     attrs: tuple[bool, ...] = ()
+    dtype: torch.dtype | None = None
 
 
 class Numbers(NamedTuple):
@@ -68,7 +78,9 @@ class Optimizer(torch.optim.Optimizer):
         ValueError: an option that this library cannot honour (``capturable``, ``differentiable``).
     """
 
-    _counters: ClassVar[tuple[str, ...]] = ("step",)
+    _counters: ClassVar[tuple[str, ...]] = ("step",)  # in the state of each parameter
+    _has_shaped_state: ClassVar[bool] = False  # slots are not shaped like the parameter
+    _changes_other_rows: ClassVar[bool] = True  # a gradient of zero changes something
     _counts_in_tensors: ClassVar[bool] = True
     # What follows is made anew in copies.
     _splits: dict[int, list[_Split]] | None = None  # of each group
@@ -98,19 +110,19 @@ class Optimizer(torch.optim.Optimizer):
         """The kernel that updates a parameter of this group."""
         raise NotImplementedError
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        """The numbers of the next step of parameters with these counters.
-
-        Args:
-            group: with the hyperparameters.
-            is_first: whether they have no state yet.
-            counters: what they have counted so far, in the order of ``_counters``.
-        """
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        """The numbers of a part's next step, of a group with these hyperparameters."""
         raise NotImplementedError
 
     def _first_value(self, name: str, parameter: torch.Tensor, group: Group) -> torch.Tensor:
         """What a slot begins with."""
         return torch.zeros_like(parameter, memory_format=torch.preserve_format)
+
+    def _as_slot(
+        self, name: str, value: torch.Tensor, order: tuple[int, ...] | None
+    ) -> torch.Tensor:
+        """A view of state as the kernel sees it, of a parameter whose axes are in that order."""
+        return in_order(value, order)
 
     def _first_count(self, name: str) -> float:
         return 0.0
@@ -221,7 +233,7 @@ class Optimizer(torch.optim.Optimizer):
             return
         self._apply(work, True)  # if gradients are not what they were taken for
 
-    def _apply(self, work: list[tuple[Group, _Part, list[Pair]]], has_sparse: bool) -> None:
+    def _apply(self, work: list[tuple[Group, Part, list[Pair]]], has_sparse: bool) -> None:
         """Update parts, all or none.
 
         Args:
@@ -232,9 +244,10 @@ class Optimizer(torch.optim.Optimizer):
         changes: list[tuple[Any, float]] = []  # lists of arrays, and what they become
         steps = []
         for group, part, pairs in work:
-            numbers = self._numbers(group, part.is_first, *part.counters)
+            numbers = self._numbers(group, part)
             gradients = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
-            scope = "whole" if part.has_sparse and group["sparse"] == "keras" else "rows"
+            is_whole = part.has_sparse and group["sparse"] == "keras" and self._changes_other_rows
+            scope = "whole" if is_whole else "rows"
             by_type = (numbers.hypers, numbers.hypers)
             decay = numbers.decay and (numbers.decay, numbers.decay)
             attrs = part.kernel.attrs
@@ -246,7 +259,7 @@ class Optimizer(torch.optim.Optimizer):
         for part, counters in steps:
             part.has_stepped(self, counters)
 
-    def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[tuple[_Part, list[Pair]]]:
+    def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[tuple[Part, list[Pair]]]:
         """The parts of a group that these pairs make up, each with its own."""
         states = list(self.state.values())
         if len(states) != len(self._seen) or not all(map(is_, states, self._seen)):
@@ -301,14 +314,14 @@ class _Split:
         for (kernel, is_first, *_), own in by_key.items():
             members = [parameters[i] for i in own]
             own_names = [names[id(p)] for p in members]
-            self.parts.append(_Part(optimizer, group, kernel, is_first, members, own_names))
+            self.parts.append(Part(optimizer, group, kernel, is_first, members, own_names))
 
     @staticmethod
     def _key(optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter) -> tuple[Any, ...]:
         """What parameters have in common that make up a part."""
         kernel = optimizer._kernel(group, parameter)
         state = optimizer.state.get(parameter) or {}
-        is_first = any(state.get(name) is None for name in kernel.slots)
+        is_first = any(state.get(name) is None for name in filter(None, kernel.slots))
         counters = [float(state.get(c, optimizer._first_count(c))) for c in optimizer._counters]
         return (kernel, is_first, *counters)
 
@@ -323,7 +336,7 @@ class _Split:
         )
 
 
-class _Part:
+class Part:
     """Parameters of a group that have been updated equally often, with their plan."""
 
     def __init__(
@@ -338,8 +351,9 @@ class _Part:
         op = optimizer._op
         self.kernel, self.is_first, self.parameters = kernel, is_first, parameters
         self.has_sparse = False
-        self._orders = [order_of(p) for p in parameters]
-        self._is_plain = not any(
+        # (A slot that is not shaped like its parameter knows its axes as they are.)
+        self._orders = [None if optimizer._has_shaped_state else order_of(p) for p in parameters]
+        self._is_plain = not optimizer._has_shaped_state and not any(
             order is not None or p.is_complex()
             for order, p in zip(self._orders, parameters, strict=True)
         )
@@ -350,21 +364,22 @@ class _Part:
         self._states: list[dict[str, Any]] = []
         self.counters = tuple(float(states[0][name]) for name in optimizer._counters)
         in_tensors = optimizer._counters if optimizer._counts_in_tensors else ()
-        self._fields = (*kernel.slots, *in_tensors)
+        self._fields = (*filter(None, kernel.slots), *in_tensors)
         self._arrays: list[NDArray[Any]] = []
         self.counts: list[list[NDArray[Any]]] = [[] for _ in in_tensors]
         self._vars: list[NDArray[Any]] = []
         entries = []
         for p, state, order, name in zip(parameters, states, self._orders, names, strict=True):
             var = array(op, name, in_order(p, order))
-            slots = [
-                array(op, f"{slot} of {name}", in_order(state[slot], order))
-                for slot in kernel.slots
-            ]
+            kept = {
+                slot: array(op, f"{slot} of {name}", optimizer._as_slot(slot, state[slot], order))
+                for slot in filter(None, kernel.slots)
+            }
+            slots = [kept[slot] if slot else np.empty(0, var.dtype) for slot in kernel.slots]
             counts = [array(op, f"{each} of {name}", state[each]) for each in in_tensors]
             entries.append((var, name, var, *slots))
             self._vars.append(var)
-            self._arrays += [var, *slots, *counts]
+            self._arrays += [var, *kept.values(), *counts]
             for own, count in zip(self.counts, counts, strict=True):
                 own.append(count)
         self.plan = _core.UpdatePlan(op, kernel.rule, entries, None, [True] * len(entries))
@@ -379,7 +394,7 @@ class _Part:
             if name not in state:
                 first = optimizer._first_count(name)
                 new[name] = torch.tensor(first) if optimizer._counts_in_tensors else int(first)
-        for name in self.kernel.slots:
+        for name in filter(None, self.kernel.slots):
             if state.get(name) is None:
                 new[name] = optimizer._first_value(name, parameter.detach(), group)
         if new:
@@ -396,7 +411,7 @@ class _Part:
         states = self._states
         if not self._is_plain:
             members = zip(self.parameters, states, self._orders, strict=True)
-            ordered = [self._in_order(*member) for member in members]
+            ordered = [self._in_order(optimizer, *member) for member in members]
             tensors = [tensor for tensor, _ in ordered]
             if not are_held(tensors, [own for _, own in ordered], self._fields, self._arrays):
                 return False
@@ -411,16 +426,18 @@ class _Part:
         return not counted
 
     def _in_order(
-        self, parameter: torch.Tensor, state: dict[str, Any], order: tuple[int, ...] | None
+        self,
+        optimizer: Optimizer,
+        parameter: torch.Tensor,
+        state: dict[str, Any],
+        order: tuple[int, ...] | None,
     ) -> tuple[torch.Tensor, dict[str, Any]]:
         """A parameter and its state as the kernels see them."""
         ordered = dict(state)
-        for name in self.kernel.slots:
-            if (
-                isinstance(slot := ordered.get(name), torch.Tensor)
-                and slot.dim() == parameter.dim()
-            ):
-                ordered[name] = in_order(slot, order)
+        for name in filter(None, self.kernel.slots):
+            slot = ordered.get(name)
+            if isinstance(slot, torch.Tensor) and slot.dim() == parameter.dim():
+                ordered[name] = optimizer._as_slot(name, slot, order)
         return in_order(parameter, order), ordered
 
     def dense_gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
 class Adadelta(Optimizer, torch.optim.Adadelta):
@@ -37,7 +37,7 @@ class Adadelta(Optimizer, torch.optim.Adadelta):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("Adadelta", ("square_avg", "acc_delta"))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
+    def _numbers(self, group: Group, part: Part) -> Numbers:
         lr = rate_of(group)
         hypers = (lr, float(group["rho"]), float(group["eps"]))
-        return Numbers(hypers, (counters[0] + 1,), *decays(group, lr, is_apart=False))
+        return Numbers(hypers, (part.counters[0] + 1,), *decays(group, lr, is_apart=False))

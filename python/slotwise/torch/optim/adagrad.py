@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
 class Adagrad(Optimizer, torch.optim.Adagrad):
@@ -36,9 +36,9 @@ class Adagrad(Optimizer, torch.optim.Adagrad):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("AdagradV2", ("sum",), (True,))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        lr, step = rate_of(group), counters[0] + 1
-        rate = lr / (1 + counters[0] * float(group["lr_decay"]))
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        lr, step = rate_of(group), part.counters[0] + 1
+        rate = lr / (1 + part.counters[0] * float(group["lr_decay"]))
         hypers = (rate, float(group["eps"]))
         return Numbers(hypers, (step,), *decays(group, lr, is_apart=False))
 

@@ -10,6 +10,7 @@ from slotwise.torch._optimizer import (
     Kernel,
     Numbers,
     Optimizer,
+    Part,
     corrections,
     decays,
     rate_of,
@@ -24,8 +25,8 @@ class _Adams(Optimizer):
             return Kernel("AdamWithAmsgrad", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"))
         return Kernel("Adam", ("exp_avg", "exp_avg_sq"), (False,))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        lr, step = rate_of(group), counters[0] + 1
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        lr, step = rate_of(group), part.counters[0] + 1
         beta1, beta2, correction, root = corrections(group["betas"], step)
         # p -= lr / correction * m / (sqrt(v) / root + eps); the kernel's own corrections are off
         hypers = (0.0, 0.0, lr * root / correction, beta1, beta2, group["eps"] * root)

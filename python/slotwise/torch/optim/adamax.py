@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
 class Adamax(Optimizer, torch.optim.Adamax):
@@ -36,8 +36,8 @@ class Adamax(Optimizer, torch.optim.Adamax):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("TorchAdaMax", ("exp_avg", "exp_inf"))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        lr, step = rate_of(group), counters[0] + 1
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        lr, step = rate_of(group), part.counters[0] + 1
         beta1, beta2 = map(float, group["betas"])
         hypers = (0.0, lr / (1 - beta1**step), beta1, beta2, float(group["eps"]))
         return Numbers(hypers, (step,), *decays(group, lr, is_apart=False))

@@ -7,7 +7,16 @@ from typing import Any
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of, require
+from slotwise.torch._optimizer import (
+    Group,
+    Kernel,
+    Numbers,
+    Optimizer,
+    Part,
+    decays,
+    rate_of,
+    require,
+)
 
 
 class Ftrl(Optimizer):
@@ -74,7 +83,7 @@ class Ftrl(Optimizer):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("Ftrl", ("accumulator", "linear"), (False,))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
+    def _numbers(self, group: Group, part: Part) -> Numbers:
         lr = rate_of(group)
         others = (float(group[name]) for name in ("l1", "l2", "lr_power"))
         return Numbers((lr, *others), (), *decays(group, lr, is_apart=False))

@@ -12,6 +12,7 @@ from slotwise.torch._optimizer import (
     Kernel,
     Numbers,
     Optimizer,
+    Part,
     decays,
     rate_of,
     require,
@@ -69,7 +70,7 @@ class Lion(Optimizer):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("Lion", ("exp_avg",))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
+    def _numbers(self, group: Group, part: Part) -> Numbers:
         lr = rate_of(group)
         beta1, beta2 = map(float, group["betas"])
         return Numbers((lr, beta1, beta2), (), *decays(group, lr, is_apart=True))

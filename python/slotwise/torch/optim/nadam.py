@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
 class NAdam(Optimizer, torch.optim.NAdam):
@@ -47,13 +47,13 @@ class NAdam(Optimizer, torch.optim.NAdam):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("Nadam", ("exp_avg", "exp_avg_sq"))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        lr, step = rate_of(group), counters[0] + 1
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        lr, step = rate_of(group), part.counters[0] + 1
         beta1, beta2 = map(float, group["betas"])
         decay = float(group["momentum_decay"])
         momentum, following = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
         # As in torch, the product is kept in a tensor of the default dtype.
-        product = float(torch.tensor(counters[1]) * momentum)
+        product = float(torch.tensor(part.counters[1]) * momentum)
         hypers = (beta2**step, lr, beta1, beta2, float(group["eps"]))
         is_apart = group.get("decoupled_weight_decay", False)
         return Numbers(

@@ -7,7 +7,7 @@ import math
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 _MORE_THAN_5 = math.nextafter(5.0, math.inf)
 
@@ -46,8 +46,8 @@ class RAdam(Optimizer, torch.optim.RAdam):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("RAdam", ("exp_avg", "exp_avg_sq"))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        lr, step = rate_of(group), counters[0] + 1
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        lr, step = rate_of(group), part.counters[0] + 1
         beta1, beta2 = map(float, group["betas"])
         power = beta2**step
         length = 2 / (1 - beta2) - 1 - 2 * step * power / (1 - power)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
 class RMSprop(Optimizer, torch.optim.RMSprop):
@@ -38,14 +38,15 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
 
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         centered, momentum = bool(group["centered"]), group["momentum"] > 0
-        slots = ["square_avg"] + ["grad_avg"] * centered + ["momentum_buffer"] * momentum
+        if momentum and centered:
+            return Kernel("TorchCenteredRMSProp", ("grad_avg", "square_avg", "momentum_buffer"))
         if momentum:
-            rule = "TorchCenteredRMSProp" if centered else "TorchRMSProp"
-            return Kernel(rule, tuple(slots))
-        rule = "KerasCenteredRMSProp" if centered else "KerasRMSProp"
-        return Kernel(rule, tuple(slots), (False,))
+            return Kernel("TorchRMSProp", ("square_avg", "momentum_buffer"))
+        if centered:
+            return Kernel("KerasCenteredRMSProp", ("square_avg", "grad_avg"), (False,))
+        return Kernel("KerasRMSProp", ("square_avg",), (False,))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
+    def _numbers(self, group: Group, part: Part) -> Numbers:
         lr, momentum = rate_of(group), float(group["momentum"])
         hypers = (lr, float(group["alpha"]), *([momentum] * (momentum > 0)), float(group["eps"]))
-        return Numbers(hypers, (counters[0] + 1,), *decays(group, lr, is_apart=False))
+        return Numbers(hypers, (part.counters[0] + 1,), *decays(group, lr, is_apart=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, decays, rate_of
+from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
 class SGD(Optimizer, torch.optim.SGD):
@@ -40,12 +40,12 @@ class SGD(Optimizer, torch.optim.SGD):
             return Kernel("GradientDescent")
         return Kernel("Momentum", ("momentum_buffer",), (bool(group["nesterov"]),))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
+    def _numbers(self, group: Group, part: Part) -> Numbers:
         lr, momentum = rate_of(group), float(group["momentum"])
         _, gradient = decays(group, lr, is_apart=False)
         if momentum == 0:
             return Numbers((lr,), gradient=gradient)
-        kept = 1.0 if is_first else 1 - float(group["dampening"])
+        kept = 1.0 if part.is_first else 1 - float(group["dampening"])
         if kept != 1:
             sign, decay = gradient or (1.0, 0.0)
             gradient = (sign * kept, decay * kept)

@@ -14,6 +14,7 @@ from slotwise.torch._optimizer import (
     Numbers,
     Optimizer,
     Pair,
+    Part,
     corrections,
     decays,
     rate_of,
@@ -48,8 +49,8 @@ class SparseAdam(Optimizer, torch.optim.SparseAdam):
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return Kernel("Adam", ("exp_avg", "exp_avg_sq"), (False,))
 
-    def _numbers(self, group: Group, is_first: bool, *counters: float) -> Numbers:
-        lr, step = rate_of(group), counters[0] + 1
+    def _numbers(self, group: Group, part: Part) -> Numbers:
+        lr, step = rate_of(group), part.counters[0] + 1
         beta1, beta2, correction, root = corrections(group["betas"], step)
         hypers = (0.0, 0.0, lr * root / correction, beta1, beta2, float(group["eps"]))
         return Numbers(hypers, (step,), *decays(group, lr, is_apart=False))
