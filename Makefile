@@ -5,11 +5,13 @@
 
 PYTHON ?= python3
 ARGS ?=
+TORCH_VERSION ?= torch==2.13.*
 export PYTHON
 
 VENV := .venv
 PARITY := .venv-parity
 PEERS := .venv-bench
+TORCH := .venv-torch
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 PIP := -m pip --disable-pip-version-check --quiet
@@ -20,13 +22,14 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo test crash fuzz mutate lint tidy format parity bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch test crash fuzz mutate lint tidy format parity torch bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      build, install into .venv, train on digits, words and clicks'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
+	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
 	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
 	@echo 'make tidy      clang-tidy on the parts that are not vector code'
 	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
@@ -62,6 +65,14 @@ mutate: $(VENV)/.project $(VENV)/.tools-test
 
 parity: $(PARITY)/.project
 	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)
+
+# The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
+torch: $(TORCH)/.project
+	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
+		tests/pytorch tests/parity/test_torch_bags.py tests/library/test_docs.py $(ARGS)
+
+demo-torch: $(TORCH)/.project
+	$(TORCH)/bin/python examples/dlrm_torch.py
 
 bench: $(BENCH)/.project
 	$(BENCH)/bin/python -m bench $(ARGS)
@@ -133,6 +144,16 @@ $(PARITY)/.tools: pyproject.toml $(VENV)/.created
 
 $(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
 	$(PARITY)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(TORCH)/.tools: pyproject.toml $(VENV)/.created
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python scripts/requirements.py test demo >$@.txt
+	$(TORCH)/bin/python $(PIP) install -r $@.txt '$(TORCH_VERSION)'
+	@touch $@
+
+$(TORCH)/.project: $(WHEEL) $(TORCH)/.tools
+	$(TORCH)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
 $(PEERS)/.project: $(WHEEL)

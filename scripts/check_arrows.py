@@ -53,6 +53,11 @@ PYTHON = (
     "optimizers.__init__",
     "state",
     "interop",
+    "torch._memory torch._threads",
+    "torch._gradients",
+    "torch._optimizer",
+    "torch.optim torch.nn",
+    "torch.__init__",
     "__init__",
 )
 
