@@ -217,14 +217,13 @@ py::object ArrayFromExchange(const char* op, const char* name, py::handle tensor
   static PyObject* const is_neg = PyUnicode_InternFromString("is_neg");
   // (A tensor of a graph is refused in the ordinary way: what is done to it is not recorded.)
   if (py::getattr(tensor, requires_grad, py::bool_(false)).ptr() == Py_True) return {};
-  if (py::hasattr(tensor, is_neg)) {
-    const auto negated =
-        py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor.ptr(), is_neg));
-    if (negated.ptr() == Py_True) {
-      Fail(PyExc_ValueError, op, name, "the numbers that lie in memory (call resolve_neg())",
-           "a view whose signs are yet to be changed");
-    }
+  const auto negated =
+      py::reinterpret_steal<py::object>(PyObject_CallMethodNoArgs(tensor.ptr(), is_neg));
+  if (negated.ptr() == Py_True) {
+    Fail(PyExc_ValueError, op, name, "the numbers that lie in memory (call resolve_neg())",
+         "a view whose signs are yet to be changed");
   }
+  PyErr_Clear();  // of a library that has no such views
   const Exchange* const exchange = ExchangeOf(tensor);
   if (is_borrowed) {
     Tensor t{};

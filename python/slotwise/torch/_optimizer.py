@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import is_
+from threading import RLock
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,6 +27,9 @@ from slotwise.torch._memory import are_held, array, in_order, order_of
 
 Group: TypeAlias = dict[str, Any]
 Pair: TypeAlias = tuple[Any, torch.nn.Parameter]
+Work: TypeAlias = "tuple[Part, list[Pair]]"
+
+_is_profiled = torch.autograd._profiler_enabled
 
 _SPARSE = ("lazy", "keras")
 
@@ -82,12 +86,9 @@ class Optimizer(torch.optim.Optimizer):
     _has_shaped_state: ClassVar[bool] = False  # slots are not shaped like the parameter
     _changes_other_rows: ClassVar[bool] = True  # a gradient of zero changes something
     _counts_in_tensors: ClassVar[bool] = True
-    # What follows is made anew in copies.
-    _splits: dict[int, list[_Split]] | None = None  # of each group
-    _seen: Sequence[Any] = ()  # the state of each parameter, when parts last looked it up
-    _stamp = 0
 
     def __init__(self, params: Any, *args: Any, sparse: str = "lazy", **kwargs: Any) -> None:
+        self._forget()
         super().__init__(params, *args, **kwargs)
         self._step_supports_amp_scaling = False  # a GradScaler divides gradients itself
         self.defaults["sparse"] = sparse
@@ -161,7 +162,14 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         for group in self.param_groups:
             group.setdefault("sparse", self.defaults.get("sparse", "lazy"))
-        self._splits = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know of no parts; a copy makes its own."""
+        self._lock = RLock()
+        self._splits: dict[int, list[_Split]] = {}  # of each group
+        self._seen: list[Any] = []  # the state of each parameter, when parts last looked it up
+        self._stamp = 0
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters that have a gradient, all or none.
@@ -180,7 +188,7 @@ class Optimizer(torch.optim.Optimizer):
             or self._optimizer_step_post_hooks
             or _base._global_optimizer_pre_hooks
             or _base._global_optimizer_post_hooks
-            or torch.autograd._profiler_enabled()
+            or _is_profiled()
         ):
             return _observed(self, closure)
         return self._step(closure)
@@ -193,10 +201,8 @@ class Optimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._run(
-            [
-                [(grad, p) for p in group["params"] if (grad := p.grad) is not None]
-                for group in self.param_groups
-            ]
+            [(grad, p) for p in group["params"] if (grad := p.grad) is not None]
+            for group in self.param_groups
         )
         return loss
 
@@ -206,69 +212,60 @@ class Optimizer(torch.optim.Optimizer):
         """Update just these parameters, by gradients that are tensors, or slices over NumPy."""
         wanted = {id(parameter): grad for grad, parameter in pairs}
         self._run(
-            [
-                [(wanted[id(p)], p) for p in group["params"] if id(p) in wanted]
-                for group in self.param_groups
-            ]
+            [(wanted[id(p)], p) for p in group["params"] if id(p) in wanted]
+            for group in self.param_groups
         )
 
-    def _run(self, pairs_of_groups: list[list[Pair]]) -> None:
-        work = [
-            (group, part, own)
-            for place, (group, pairs) in enumerate(
-                zip(self.param_groups, pairs_of_groups, strict=True)
-            )
-            if pairs
-            for part, own in self._parts(place, group, pairs)
-        ]
-        if not work:
-            return
-        has_sparse = any(part.has_sparse for _, part, _ in work)
-        try:
-            self._apply(work, has_sparse)
-        except (TypeError, ValueError):
-            if has_sparse:
-                raise
-        else:
-            return
-        self._apply(work, True)  # if gradients are not what they were taken for
+    def _run(self, pairs_of_groups: Iterable[list[Pair]]) -> None:
+        work: list[Work] = []
+        with self._lock:
+            for place, pairs in enumerate(pairs_of_groups):
+                if pairs:
+                    work += self._parts(place, self.param_groups[place], pairs)
+            has_sparse = False
+            for part, _ in work:
+                has_sparse = has_sparse or part.has_sparse
+            try:
+                self._apply(work, has_sparse)
+            except (TypeError, ValueError):
+                if has_sparse:
+                    raise
+                self._apply(work, True)  # if gradients are not what they were taken for
 
-    def _apply(self, work: list[tuple[Group, Part, list[Pair]]], has_sparse: bool) -> None:
+    def _apply(self, work: list[Work], has_sparse: bool) -> None:
         """Update parts, all or none.
 
         Args:
-            work: groups, their parts, and the pairs of each.
+            work: the parts, and the pairs of each.
             has_sparse: whether a gradient may be something else than a dense tensor without graph.
         """
-        calls: list[tuple[Any, ...]] = []
+        calls = []
         changes: list[tuple[Any, float]] = []  # lists of arrays, and what they become
         steps = []
-        for group, part, pairs in work:
-            numbers = self._numbers(group, part)
+        for part, pairs in work:
+            group = self.param_groups[part.place]
+            hypers, counters, decay, gradient = self._numbers(group, part)
             gradients = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
             is_whole = part.has_sparse and group["sparse"] == "keras" and self._changes_other_rows
             scope = "whole" if is_whole else "rows"
-            by_type = (numbers.hypers, numbers.hypers)
-            decay = numbers.decay and (numbers.decay, numbers.decay)
-            attrs = part.kernel.attrs
-            call = (part.plan, gradients, by_type, attrs, None, None, None, scope, decay, None)
-            calls.append((*call, scope, numbers.gradient))
-            changes += zip(part.counts, numbers.counters)  # noqa: B905  none are in tensors, or all
-            steps.append((part, numbers.counters))
+            by_type, decay_by_type = (hypers, hypers), decay and (decay, decay)
+            attrs, clips = part.kernel.attrs, (None, None, None)
+            around = (scope, decay_by_type, None, scope, gradient)
+            calls.append((part.plan, gradients, by_type, attrs, *clips, *around))
+            changes += zip(part.counts, counters)  # noqa: B905  none are in tensors, or all
+            steps.append((part, counters))
         _core.apply_all(calls, tuple(changes))
         for part, counters in steps:
             part.has_stepped(self, counters)
 
-    def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[tuple[Part, list[Pair]]]:
+    def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[Work]:
         """The parts of a group that these pairs make up, each with its own."""
         states = list(self.state.values())
         if len(states) != len(self._seen) or not all(map(is_, states, self._seen)):
             self._seen = states
             self._stamp += 1
-        if self._splits is None:
-            self._splits = {}
-        known = self._splits.setdefault(place, [])
         parameters = [p for _, p in pairs]
+        known = self._splits.setdefault(place, [])
         for number in range(len(known) - 1, -1, -1):
             split = known[number]
             if split.is_for(self, group, parameters):
@@ -314,7 +311,7 @@ class _Split:
         for (kernel, is_first, *_), own in by_key.items():
             members = [parameters[i] for i in own]
             own_names = [names[id(p)] for p in members]
-            self.parts.append(Part(optimizer, group, kernel, is_first, members, own_names))
+            self.parts.append(Part(optimizer, place, kernel, is_first, members, own_names))
 
     @staticmethod
     def _key(optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter) -> tuple[Any, ...]:
@@ -329,11 +326,14 @@ class _Split:
         self, optimizer: Optimizer, group: Group, parameters: list[torch.nn.Parameter]
     ) -> bool:
         """Whether it is for just these parameters, and all that is known of them is still so."""
-        return (
-            len(parameters) == len(self.parameters)
-            and all(map(is_, parameters, self.parameters))
-            and all(part.is_current(optimizer, group) for part in self.parts)
-        )
+        if len(parameters) != len(self.parameters):
+            return False
+        if not all(map(is_, parameters, self.parameters)):
+            return False
+        for part in self.parts:  # noqa: SIM110  a third of the time
+            if not part.is_current(optimizer, group):
+                return False
+        return True
 
 
 class Part:
@@ -342,14 +342,16 @@ class Part:
     def __init__(
         self,
         optimizer: Optimizer,
-        group: Group,
+        place: int,
         kernel: Kernel,
         is_first: bool,
         parameters: list[torch.nn.Parameter],
         names: list[str],
     ) -> None:
         op = optimizer._op
-        self.kernel, self.is_first, self.parameters = kernel, is_first, parameters
+        group = optimizer.param_groups[place]
+        self.place, self.kernel, self.is_first = place, kernel, is_first
+        self.parameters = parameters
         self.has_sparse = False
         # (A slot that is not shaped like its parameter knows its axes as they are.)
         self._orders = [None if optimizer._has_shaped_state else order_of(p) for p in parameters]
@@ -403,7 +405,8 @@ class Part:
 
     def is_current(self, optimizer: Optimizer, group: Group) -> bool:
         """Whether all that is known of its parameters is still so; it reads their counters."""
-        if self._pending or optimizer._kernel(group, self.parameters[0]) != self.kernel:
+        kernel = optimizer._kernel(group, self.parameters[0])
+        if self._pending or (kernel is not self.kernel and kernel != self.kernel):
             return False
         if self._stamp != optimizer._stamp:
             self._states = [optimizer.state.get(p) or {} for p in self.parameters]
@@ -419,7 +422,10 @@ class Part:
             return False
         if optimizer._counts_in_tensors:
             self.counters = tuple([float(counts[0]) for counts in self.counts])
-            return all(map(_core.are_all, self.counts, self.counters))
+            for counts, number in zip(self.counts, self.counters):  # noqa: B905  one each
+                if not _core.are_all(counts, number):
+                    return False
+            return True
         firsts = {name: optimizer._first_count(name) for name in optimizer._counters}
         counted = {tuple([{**firsts, **state}[name] for name in firsts]) for state in states}
         self.counters = counted.pop()
@@ -443,7 +449,7 @@ class Part:
     def dense_gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:
         """Gradients that are dense tensors, each with its variable."""
         if self._is_plain:
-            return [(grad, var) for (grad, _), var in zip(pairs, self._vars, strict=True)]
+            return [(pair[0], var) for pair, var in zip(pairs, self._vars)]  # noqa: B905  as many
         return self.gradients(pairs)
 
     def gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:

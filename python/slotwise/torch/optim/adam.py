@@ -16,14 +16,15 @@ from slotwise.torch._optimizer import (
     rate_of,
 )
 
+_PLAIN = Kernel("Adam", ("exp_avg", "exp_avg_sq"), (False,))
+_AMSGRAD = Kernel("AdamWithAmsgrad", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"))
+
 
 class _Adams(Optimizer):
     """What Adam and AdamW share."""
 
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
-        if group["amsgrad"]:
-            return Kernel("AdamWithAmsgrad", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq"))
-        return Kernel("Adam", ("exp_avg", "exp_avg_sq"), (False,))
+        return _AMSGRAD if group["amsgrad"] else _PLAIN
 
     def _numbers(self, group: Group, part: Part) -> Numbers:
         lr, step = rate_of(group), part.counters[0] + 1

@@ -7,6 +7,10 @@ import torch
 
 from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
+_PLAIN = Kernel("GradientDescent")
+_MOMENTUM = Kernel("Momentum", ("momentum_buffer",), (False,))
+_NESTEROV = Kernel("Momentum", ("momentum_buffer",), (True,))
+
 
 class SGD(Optimizer, torch.optim.SGD):
     """``torch.optim.SGD`` by our kernels: stochastic gradient descent, with momentum if given.
@@ -37,8 +41,8 @@ class SGD(Optimizer, torch.optim.SGD):
 
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         if group["momentum"] == 0:
-            return Kernel("GradientDescent")
-        return Kernel("Momentum", ("momentum_buffer",), (bool(group["nesterov"]),))
+            return _PLAIN
+        return _NESTEROV if group["nesterov"] else _MOMENTUM
 
     def _numbers(self, group: Group, part: Part) -> Numbers:
         lr, momentum = rate_of(group), float(group["momentum"])

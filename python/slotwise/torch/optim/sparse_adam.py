@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from slotwise._tables import IndexedSlices
@@ -15,6 +13,7 @@ from slotwise.torch._optimizer import (
     Optimizer,
     Pair,
     Part,
+    Work,
     corrections,
     decays,
     rate_of,
@@ -55,14 +54,11 @@ class SparseAdam(Optimizer, torch.optim.SparseAdam):
         hypers = (0.0, 0.0, lr * root / correction, beta1, beta2, float(group["eps"]))
         return Numbers(hypers, (step,), *decays(group, lr, is_apart=False))
 
-    def _run(self, pairs_of_groups: list[list[Pair]]) -> None:
-        _require_sparse(self._op, [pair for pairs in pairs_of_groups for pair in pairs])
-        super()._run(pairs_of_groups)
-
-
-def _require_sparse(op: str, pairs: Sequence[Pair]) -> None:
-    for grad, _ in pairs:
-        if not isinstance(grad, IndexedSlices) and not grad.is_sparse:
-            raise RuntimeError(
-                f"{op}: SparseAdam does not support dense gradients, please consider Adam instead"
-            )
+    def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[Work]:
+        for grad, _ in pairs:
+            if not isinstance(grad, IndexedSlices) and not grad.is_sparse:
+                raise RuntimeError(
+                    f"{self._op}: SparseAdam does not support dense gradients, "
+                    "please consider Adam instead"
+                )
+        return super()._parts(place, group, pairs)
