@@ -58,7 +58,7 @@ def tables() -> str:
     parts = [
         "TensorFlow's ops:\n",
         *_table(theirs, "Apply"),
-        "\nOps that TensorFlow does not have (defined by Keras, papers or optax):\n",
+        "\nOps that TensorFlow does not have (defined by Keras, PyTorch, papers or optax):\n",
         *_table(ours, "Apply"),
         "\nA sparse op takes the arguments of the dense one. Its gradient is called `grad`, "
         "followed by `indices`:\n",
@@ -97,7 +97,7 @@ def _sparse(rules: list[dict[str, Any]], others: list[dict[str, Any]]) -> list[s
     without = [f"`Apply{rule['name']}`" for rule in rules if not rule["has_sparse"]]
     return [
         ", ".join(sorted(names)) + ".",
-        f"\n{' and '.join(sorted(without))} measure the whole of `var` before they change any of "
+        f"\n{', '.join(sorted(without))} measure the whole of `var` before they change any of "
         "it, so they have no sparse op. One rule has only a sparse op:\n",
         *_table(others, "SparseApply"),
     ]

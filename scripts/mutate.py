@@ -252,8 +252,10 @@ PYTHON = (
 CXX = (
     Mutation(
         "Adam corrects its means by each other's power",
-        "std::sqrt(1 - beta2_power);\n  return {ScalarQuotient(factor * root, 1 - beta1_power)",
-        "std::sqrt(1 - beta1_power);\n  return {ScalarQuotient(factor * root, 1 - beta2_power)",
+        "std::sqrt(beta2_power.one_minus());\n"
+        "  return {ScalarQuotient(factor * root, beta1_power.one_minus())",
+        "std::sqrt(beta1_power.one_minus());\n"
+        "  return {ScalarQuotient(factor * root, beta2_power.one_minus())",
         f"{OPS}/test_golden.py",
     ),
     Mutation(

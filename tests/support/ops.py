@@ -59,6 +59,7 @@ class Op:
     tf_dtypes: frozenset[str] = ALL  # those TensorFlow has a CPU kernel for; none: our own op
     layouts: tuple[str, ...] = ()  # the slots that are in LAYOUTS
     elementwise: bool = True  # an element's update depends on that element alone
+    measures_first: bool = False  # var before its weights decay
     out_of_range: dict[str, tuple[float, ...]] = field(default_factory=dict)  # what is refused
     tf_approximates: str = ""  # the function of which TensorFlow's result is not correctly rounded
 
@@ -480,6 +481,7 @@ OPS = (
         layouts=("r", "c", "v"),
         tf_dtypes=frozenset(),
         elementwise=False,
+        measures_first=True,
     ),
 )
 

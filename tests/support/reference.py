@@ -660,16 +660,17 @@ def factored(
 
 def step_of_length(
     var: Vec,
+    measured: Vec,
     x: Vec,
     lr: Vec,
     epsilon_2: Vec,
     clip_threshold: Vec,
     larger: Callable[[Any, Vec], Vec],
 ) -> Vec:
-    """var after a step in a direction, both measured as a whole."""
+    """var after a step in a direction of the length that follows from both as a whole."""
     matrices = matrices_of(var.data.shape, var.data.size)
     excess = quotient(root_mean_square(Vec(x.data.reshape(matrices))), clip_threshold)
-    alpha = larger(epsilon_2, root_mean_square(Vec(var.data.reshape(matrices)))) * lr
+    alpha = larger(epsilon_2, root_mean_square(Vec(measured.data.reshape(matrices)))) * lr
     return var - alpha * (x / larger(1, excess))
 
 
@@ -700,7 +701,7 @@ def adafactor(
     else:
         v, r, c = factored(square, r, c, average, lambda mean: mean)
     x = quotient(grad, np.sqrt(v))
-    return step_of_length(var, x, lr, epsilon_2, clip_threshold, larger), r, c, v
+    return step_of_length(var, var, x, lr, epsilon_2, clip_threshold, larger), r, c, v
 
 
 def torch_adafactor(
@@ -714,8 +715,9 @@ def torch_adafactor(
     epsilon_2: Vec,
     clip_threshold: Vec,
     grad: Vec,
+    measured: Vec | None = None,
 ) -> Outputs:
-    """v is empty where r and c are not."""
+    """v is empty where r and c are not. `measured` is var before it decayed, if it did."""
     if var.data.size == 0:
         return var, r, c, v
 
@@ -734,7 +736,8 @@ def torch_adafactor(
         moments, r, c = factored(square, r, c, average, lambda mean: maximum(mean, epsilon_1))
     least = like(wide(epsilon_1) * wide(epsilon_1), epsilon_1)
     x = quotient(grad, np.sqrt(maximum(moments, least)))
-    return step_of_length(var, x, lr, epsilon_2, clip_threshold, larger), r, c, v
+    scale = var if measured is None else measured
+    return step_of_length(var, scale, x, lr, epsilon_2, clip_threshold, larger), r, c, v
 
 
 # ----- evaluation ------------------------------------------------------------------------------
