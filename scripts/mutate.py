@@ -332,7 +332,7 @@ CXX = (
     ),
     Mutation(
         "an assignment after a step is not made",
-        "*static_cast<int64_t*>(data) = assignment.integer;",
+        "std::fill_n(static_cast<int64_t*>(data), count, assignment.integer);",
         "",
         f"{OPTIMIZERS}/test_atomic.py",
     ),
