@@ -18,6 +18,7 @@ except ImportError as error:
     ) from error
 
 from slotwise.torch._optimizer import Optimizer
+from slotwise.torch.nn import Embedding, EmbeddingBag, EmbeddingBagCollection, Fused, fuse
 from slotwise.torch.optim import (
     SGD,
     Adadelta,
@@ -44,7 +45,11 @@ __all__ = [
     "Adam",
     "AdamW",
     "Adamax",
+    "Embedding",
+    "EmbeddingBag",
+    "EmbeddingBagCollection",
     "Ftrl",
+    "Fused",
     "Lion",
     "NAdam",
     "Optimizer",
@@ -53,4 +58,5 @@ __all__ = [
     "RowWiseAdagrad",
     "Rprop",
     "SparseAdam",
+    "fuse",
 ]
