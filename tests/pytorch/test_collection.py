@@ -130,6 +130,13 @@ def test_bags_of_one_size_and_a_weighted_table() -> None:
     torch.testing.assert_close(out[1, 2:], 3 * b[3])
 
 
+def test_what_split_jagged_returns() -> None:
+    _, ours = alike("sum")
+    values, lengths = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([2, 0, 1, 0, 1, 1])
+    jagged = slotwise.split_jagged(values, lengths, 3, torch.ones(5))
+    assert torch.equal(ours(jagged), ours(values, lengths))
+
+
 def test_gradients_refer_to_columns_of_the_output() -> None:
     _, ours = alike("sum")
     ids = draw_ids([[2, 1]] * 3)
@@ -213,8 +220,10 @@ def test_bad_arguments() -> None:
         ours({"a": (ids, offsets), "b": (ids, offsets)}, offsets)
     with pytest.raises(ValueError, match=r"offsets\['b'\]: expected where bags begin"):
         ours({"a": (ids, offsets), "b": ids})
-    with pytest.raises(ValueError, match=f"{op}: features: expected ids of 2 tables, got 1"):
+    with pytest.raises(ValueError, match=f"{op}: features: expected ids and offsets of 2 tables"):
         ours(slotwise.Jagged([ids], [offsets]))
+    with pytest.raises(ValueError, match=f"{op}: features: expected each key once"):
+        ours(Keyed(["a", "a"], ids, torch.tensor([1, 1])))
     with pytest.raises(ValueError, match="as many bags as"):
         ours({"a": (ids, offsets), "b": (ids, offsets[:1])})
     with pytest.raises(ValueError, match=r"ids\[0\]\[1\] = 5 is not in \[0, 5\)"):

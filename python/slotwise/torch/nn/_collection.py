@@ -6,9 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from slotwise._pooling import Jagged, split_jagged
+from slotwise.torch._gradients import tensor_of
 from slotwise.torch._memory import array
 from slotwise.torch.nn._embedding import EmbeddingBag, in_bags
 from slotwise.torch.nn._pool import Ids, is_traced, pool
@@ -70,7 +72,7 @@ class EmbeddingBagCollection(torch.nn.Module):
 
                 - ``{name: (ids, offsets)}`` or ``{name: (ids, offsets, weights)}``, or ids of
                   shape ``(bags, size)`` alone;
-                - a `slotwise.Jagged` of tensors, in the order of the tables;
+                - a `slotwise.Jagged` of tensors or arrays, in the order of the tables;
                 - all ids, with ``lengths`` of shape ``(tables * bags,)``, and ``weights`` like the
                   ids or None: all bags of the first table come first;
                 - a KeyedJaggedTensor: what has ``keys()``, ``values()``, ``lengths()``, and perhaps
@@ -88,8 +90,8 @@ class EmbeddingBagCollection(torch.nn.Module):
             raise RuntimeError(f"{_OP}: expected a call that torch does not record")
         names = [*self.embedding_bags]
         ids = _of_tables(names, features, lengths, weights)
-        weights = [bag.get_parameter("weight") for bag in self.embedding_bags.values()]
-        return pool(_OP, weights, ids, self.mode)
+        tables = [bag.get_parameter("weight") for bag in self.embedding_bags.values()]
+        return pool(_OP, tables, ids, self.mode)
 
     def extra_repr(self) -> str:
         return f"mode={self.mode!r}"
@@ -106,20 +108,25 @@ def _of_tables(names: list[str], features: Any, lengths: Any, weights: Any) -> l
     if isinstance(features, Mapping):
         return [_of_table(name, given) for name, given in _in_order(names, features)]
     if isinstance(features, Jagged):
-        jagged: tuple[Any, ...] = features
-        ids, offsets, factors = jagged
-        given = zip(ids, offsets, factors or [None] * len(ids), strict=True)
-        if len(ids) != len(names):
+        ids, offsets, weights = features
+        if not len(ids) == len(offsets) == len(names):
             raise ValueError(
-                f"{_OP}: features: expected ids of {len(names)} tables, got {len(ids)}"
+                f"{_OP}: features: expected ids and offsets of {len(names)} tables, "
+                f"got {len(ids)} and {len(offsets)}"
             )
-        return [_of_table(name, each) for name, each in zip(names, given, strict=True)]
+        given = zip(ids, offsets, weights or [None] * len(ids), strict=True)
+        return [
+            _of_table(name, tuple(tensor_of(x) if isinstance(x, np.ndarray) else x for x in each))
+            for name, each in zip(names, given, strict=True)
+        ]
     if not all(hasattr(features, name) for name in ("keys", "values", "lengths")):
         raise TypeError(
             f"{_OP}: features: expected a dict, a Jagged, ids with lengths, or a "
             f"KeyedJaggedTensor, got {type(features).__name__}"
         )
     keys = [*features.keys()]
+    if len(set(keys)) < len(keys):
+        raise ValueError(f"{_OP}: features: expected each key once, got {keys}")
     factors = features.weights_or_none() if hasattr(features, "weights_or_none") else None
     split = _split(features.values(), features.lengths(), len(keys), factors)
     return [ids for _, ids in _in_order(names, dict(zip(keys, split, strict=True)))]

@@ -67,11 +67,12 @@ def pool(
         for table, ids in zip(tables, features, strict=True)
     ]
     weights = [ids.weights for ids in features]
-    if torch.is_grad_enabled() and any(
-        tensor is not None and tensor.requires_grad for tensor in (*tables, *weights)
-    ):
-        rows: torch.Tensor = _Pool.apply(op, lookups, *tables, *weights)
-        return rows
+    factors = weights if any(weight is not None for weight in weights) else []
+    if torch.is_grad_enabled():
+        for tensor in (*tables, *factors):
+            if tensor is not None and tensor.requires_grad:
+                rows: torch.Tensor = _Pool.apply(op, lookups, *tables, *factors)
+                return rows
     return _pooled(lookups)
 
 
@@ -152,32 +153,27 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, op: str, lookups: list[_Lookup], *tensors: Any) -> torch.Tensor:
         count = len(lookups)
-        ctx.op, ctx.lookups, ctx.count = op, lookups, count
+        tables, factors = tensors[:count], tensors[count:]
+        ctx.call = op, lookups, tables, [factor is not None and factor.dtype for factor in factors]
         # Whoever changes these in place before backward is told so by autograd.
-        inputs = [tensor for lookup in lookups for tensor in lookup.inputs]
-        factors = tensors[count:]
-        read = [
-            table
-            for table, factor in zip(tensors[:count], factors, strict=True)
-            if factor is not None and factor.requires_grad
-        ]
-        ctx.save_for_backward(*inputs, *read)
-        ctx.tables = tensors[:count]
-        ctx.dtypes = [None if factor is None else factor.dtype for factor in factors]
+        read = [tensor for lookup in lookups for tensor in lookup.inputs]
+        for table, factor in zip(tables, factors, strict=False):
+            if factor is not None and factor.requires_grad:
+                read.append(table)
+        ctx.save_for_backward(*read)
         return _pooled(lookups)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
-        require_first_derivative(ctx.op)
-        inputs = iter(ctx.saved_tensors)
-        lookups, needed = ctx.lookups, ctx.needs_input_grad[2:]
-        slices = _slices(lookups, array(ctx.op, "gradient", grad))
+        op, lookups, tables, dtypes = ctx.call
+        require_first_derivative(op)
+        inputs, needed = iter(ctx.saved_tensors), ctx.needs_input_grad[2:]
         gradients: list[torch.Tensor | None] = [None] * len(needed)
-        for i, (lookup, own) in enumerate(zip(lookups, slices, strict=True)):
-            sources = [grad, *(next(inputs) for _ in lookup.inputs)]
+        for i, own in enumerate(_slices(lookups, array(op, "gradient", grad))):
+            sources = [grad, *(next(inputs) for _ in lookups[i].inputs)]
             if needed[i]:
-                gradients[i] = PooledGradient.of(own, ctx.tables[i], sources)
-            if needed[ctx.count + i]:
-                found = tensor_of(lookup.weight_gradient(own.grads))
-                gradients[ctx.count + i] = found.to(ctx.dtypes[i])
+                gradients[i] = PooledGradient.of(own, tables[i], sources)
+            if dtypes and needed[len(tables) + i]:
+                found = tensor_of(lookups[i].weight_gradient(own.grads))
+                gradients[len(tables) + i] = found.to(dtypes[i])
         return None, None, *gradients
