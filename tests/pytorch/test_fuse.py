@@ -162,13 +162,15 @@ def test_after_a_backward_that_failed() -> None:
     assert first.weight[:3, 0].tolist() == [-1, -2, -1]
 
 
-def test_threads() -> None:
-    bag = zeros(torch.float64)
-    st.fuse(st.SGD(bag.parameters(), lr=1.0), bag)
+def test_threads_in_turn() -> None:
+    bag, lock = zeros(torch.float64), threading.Lock()
+    handle = st.fuse(st.SGD(bag.parameters(), lr=1.0), bag)
 
     def learn() -> None:
         for _ in range(25):
-            bag(IDS).sum().backward()
+            loss = bag(IDS).sum()
+            with lock:
+                loss.backward()
 
     threads = [threading.Thread(target=learn) for _ in range(2)]
     for thread in threads:
@@ -177,6 +179,8 @@ def test_threads() -> None:
         thread.join()
     assert bag.weight.grad is None
     assert bag.weight[:3, 0].tolist() == [-50, -100, -50]
+    with pytest.raises(RuntimeError, match="fuse: expected one backward at a time"):
+        handle._take(bag.weight)  # as it is called after another thread took the gradient
 
 
 def test_copies_are_not_fused() -> None:

@@ -33,6 +33,11 @@ class Fused:
     def _take(self, parameter: torch.nn.Parameter) -> None:
         """Take a gradient that is complete; sparse ones wait for each other."""
         grad, parameter.grad = parameter.grad, None
+        if grad is None:
+            raise RuntimeError(
+                f"{_OP}: expected one backward at a time, got two, of which another thread's took "
+                "the gradient of both"
+            )
         if not grad.is_sparse:
             self.optimizer._update([(grad, parameter)])
             return
@@ -58,7 +63,8 @@ def fuse(optimizer: Any, modules_or_parameters: Any) -> Fused:
 
     Each backward is a step: nothing accumulates over several of them. So a loss must not be scaled,
     by a GradScaler, say, and clipping gradients does nothing. A gradient that is there already is
-    added to the first one. What ``torch.autograd.grad`` returns updates nothing.
+    added to the first one. What ``torch.autograd.grad`` returns updates nothing. Threads that share
+    a parameter have to run one backward after the other, as ``grad`` is one for all of them.
 
     Args:
         optimizer: one of `slotwise.torch`, which has the parameters.
