@@ -11,10 +11,10 @@ The optimizers have the names, arguments, defaults, state and semantics of `torc
 from __future__ import annotations
 
 try:
-    import torch as _torch  # noqa: F401
+    from torch.optim import Adafactor as _youngest  # noqa: F401
 except ImportError as error:
     raise ImportError(
-        "slotwise.torch: expected PyTorch 2.4 or newer, got none; pip install 'slotwise[torch]'"
+        "slotwise.torch: expected PyTorch 2.5 or newer; pip install 'slotwise[torch]'"
     ) from error
 
 from slotwise.torch._optimizer import Optimizer
