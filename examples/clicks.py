@@ -32,12 +32,10 @@ import numpy.typing as npt
 import plain_numpy
 import slotwise
 from matplotlib.patches import Patch
+from metrics import Array, Clicks, auc, log_loss, sigmoid
 from slotwise import Jagged, PooledSlices
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
-
-Array = npt.NDArray[np.float32]
-Clicks = npt.NDArray[np.bool_]
 
 REQUIRED_SHARE = 0.8  # of the way from a constant to the truth, in log loss
 LARGEST_DIFFERENCE = 1e-4  # between tables trained by slotwise and by NumPy; usually 0
@@ -62,12 +60,6 @@ FEATURES = [
     Feature("advertiser", "ad", 1_000, 2**11, 1),
     Feature("words", "ad", 1_000, 2**11, 8),
 ]
-
-
-def sigmoid(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    half = x.dtype.type(0.5)
-    y: npt.NDArray[Any] = half + half * np.tanh(half * x)
-    return y
 
 
 @dataclass
@@ -209,18 +201,6 @@ class PlainTables:
 
 
 # --- Training -------------------------------------------------------------------------------------
-
-
-def log_loss(logit: Array, clicked: Clicks) -> float:
-    return float(np.logaddexp(0, np.where(clicked, -logit, logit)).mean(dtype=np.float64))
-
-
-def auc(score: Array, clicked: Clicks) -> float:
-    """How probably a click has a higher score than what was not clicked on."""
-    others = np.sort(score[~clicked])
-    below = np.searchsorted(others, score[clicked], "left")
-    not_above = np.searchsorted(others, score[clicked], "right")
-    return float((below + not_above).mean() / (2 * len(others)))
 
 
 class Times(NamedTuple):

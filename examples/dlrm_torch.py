@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains a click model of 26 tables in PyTorch twice: with torch alone, and with slotwise under it.
+
+The model is a DLRM (Naumov et al., 2019). A row of each table stands for a category. The rows of a
+bag of categories are summed, a small network makes another such row of the 13 numbers, and a second
+network takes the dot products of all pairs of rows to the logit of a click. Both ways start from
+the same weights and see the same batches, in turn. They differ in the tables and their optimizer:
+
+- torch alone: ``nn.EmbeddingBag`` with sparse gradients for large tables and dense ones for small
+  tables, whichever is faster, ``Adagrad``, and fused ``Adam`` for the networks;
+- slotwise: ``EmbeddingBagCollection``, ``Adagrad`` and ``Adam`` of ``slotwise.torch``.
+
+The data are drawn here (`World`), so the best possible prediction is known; or they are Criteo's,
+as they come (``--criteo train.txt``).
+
+Prints log loss and AUC on held-out data and the time of a step by part, draws
+``out/dlrm_torch.png``, and exits with an error if the loss of any batch differs between the two
+ways by more than `BAND`, or if a way predicts no better than a constant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import slotwise
+from matplotlib.patches import Patch
+from metrics import Array, auc, log_loss
+from tqdm import tqdm
+
+try:
+    import torch
+except ModuleNotFoundError:
+    sys.exit("examples/dlrm_torch.py needs PyTorch: pip install 'slotwise[torch]'")
+
+from dlrm import (
+    CATEGORIES,
+    Batch,
+    Criteo,
+    Model,
+    Rates,
+    Sizes,
+    Times,
+    World,
+    torch_alone,
+    with_slotwise,
+)
+
+WAYS = ("torch", "slotwise")
+BAND = 1e-3  # the largest difference of a batch's losses that is allowed
+
+
+# --- Training -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Way:
+    """A way to train, and what came of it."""
+
+    name: str
+    model: Model
+    losses: list[float] = field(default_factory=list)  # of each batch
+    times: list[Times] = field(default_factory=list)
+    logit: Array = field(default_factory=lambda: np.zeros(0, np.float32))  # for the test
+
+    def median_ms(self) -> Times:
+        return Times(*(1e3 * np.median(self.times, axis=0)).tolist())
+
+
+@dataclass
+class Result:
+    ways: list[Way]
+    clicked: npt.NDArray[np.bool_]  # of the test
+    constant: Array  # the best one, for the test
+    truth: Array | None
+    data_ms: float  # a batch's, a median
+    seconds: float
+
+    def score(self, logit: Array) -> tuple[float, float]:
+        return log_loss(logit, self.clicked), auc(logit, self.clicked)
+
+    @property
+    def difference(self) -> float:
+        """The largest of a batch's losses between two ways."""
+        losses = np.array([way.losses for way in self.ways])
+        return float(np.ptp(losses, axis=0).max())
+
+
+IN_TURN = 10  # batches that a way trains on before it is the other's turn
+
+
+def source(args: argparse.Namespace, rows: list[int]) -> Iterator[Batch]:
+    """The held-out batch, then those to train on; Criteo's may end early."""
+    sizes = [args.held_out, *[args.batch] * args.batches]
+    if args.criteo:
+        return Criteo(args.criteo, rows).batches(iter(sizes))
+    rng = np.random.default_rng(args.seed)
+    world = World(rows, args.most, rng)
+    return (world.draw(size, rng) for size in sizes)
+
+
+def blocks(batches: Iterator[Batch], seconds: list[float]) -> Iterator[list[Batch]]:
+    """`IN_TURN` batches each; what each took goes to `seconds`."""
+    while True:
+        block = []
+        for _ in range(IN_TURN):
+            start = time.perf_counter()
+            batch = next(batches, None)
+            if batch is None:
+                break
+            seconds.append(time.perf_counter() - start)
+            block.append(batch)
+        if not block:
+            return
+        yield block
+
+
+def train(args: argparse.Namespace) -> Result:
+    start = time.perf_counter()
+    rows = [min(n, args.rows) for n in CATEGORIES]
+    sizes, rates = Sizes(rows, args.dim, seed=args.seed), Rates(args.lr)
+    batches = source(args, rows)
+    test = next(batches, None)
+    if test is None:
+        raise SystemExit(f"{args.criteo}: expected lines, got an empty file")
+    data_s: list[float] = []
+    ids = [len(own) * args.batch // len(test.clicked) for own in test.ids]
+    made: dict[str, Callable[[], Model]] = {
+        "torch": lambda: torch_alone(sizes, rates, ids),
+        "slotwise": lambda: with_slotwise(sizes, rates, args.fuse),
+    }
+    ways = [Way(name, made[name]()) for name in WAYS if args.ways in (name, "both")]
+    clicks = 0.0
+    with tqdm(total=len(ways) * args.batches, unit="step", dynamic_ncols=True) as bar:
+        for number, block in enumerate(blocks(batches, data_s)):
+            clicks += sum(float(batch.clicked.mean()) for batch in block)
+            for way in ways if number % 2 == 0 else ways[::-1]:  # so that neither always is first
+                for batch in block:
+                    loss, times = way.model.step(batch)
+                    way.losses.append(loss)
+                    way.times.append(times)
+                    bar.update()
+    if not data_s:
+        raise SystemExit(f"{args.criteo}: expected more than {args.held_out:,} lines")
+    for way in ways:
+        way.logit = way.model.predict(test)
+    share = clicks / len(data_s)
+    constant = np.full(len(test.clicked), np.log(share / (1 - share)), np.float32)
+    clicked = test.clicked.numpy() > 0
+    seconds = time.perf_counter() - start
+    return Result(ways, clicked, constant, test.logit, 1e3 * float(np.median(data_s)), seconds)
+
+
+# --- Report ---------------------------------------------------------------------------------------
+
+
+def summary(result: Result) -> str:
+    scores = {"a constant": result.score(result.constant)}
+    scores |= {way.name: result.score(way.logit) for way in result.ways}
+    if result.truth is not None:
+        scores["the truth"] = result.score(result.truth)
+    lines = [f"{'held out':12} log loss      AUC"]
+    lines += [f"{name:12} {loss:>8.4f} {area:>8.4f}" for name, (loss, area) in scores.items()]
+    lines += ["", f"{'ms per step':12} {'forward':>8} {'backward':>8} {'update':>8} {'all':>8}"]
+    for way in result.ways:
+        times = way.median_ms()
+        parts = " ".join(f"{x:>8.1f}" for x in (*times, sum(times)))
+        lines.append(f"{way.name:12} {parts}")
+    if len(result.ways) > 1:
+        theirs, ours = (sum(way.median_ms()) for way in result.ways)
+        lines.append(f"a step with slotwise is {theirs / ours:.2f} times as fast")
+    steps = len(result.ways[0].losses)
+    lines.append(
+        f"{steps:,} batches in {result.seconds:.0f} s; the data of a batch took "
+        f"{result.data_ms:.0f} ms"
+    )
+    return "\n".join(lines)
+
+
+INK, FAINT = "#333333", "#dddddd"
+BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#00825f", "#888888"
+PARTS = {"forward": GREEN, "backward": "#cfcfcf", "update": BLUE}
+COLORS = dict(zip(WAYS, (ORANGE, BLUE), strict=True))
+
+
+def smooth(values: list[float]) -> tuple[Array, Array]:
+    """Means of some batches each, and where they are."""
+    width = max(1, len(values) // 50)
+    count = len(values) // width * width
+    means = np.array(values[:count], np.float32).reshape(-1, width).mean(axis=1)
+    return np.arange(len(means)) * width + (width + 1) / 2, means
+
+
+def draw_losses(axes: Any, result: Result) -> None:
+    """Both curves, the first one broad, so that one sees it below the second."""
+    for way, width in zip(result.ways, (6, 1.5), strict=False):
+        where, means = smooth(way.losses)
+        color, alpha = COLORS[way.name], 0.45 if width > 2 else 1
+        axes.plot(where, means, color=color, lw=width, alpha=alpha, label=way.name)
+    if result.truth is not None:
+        loss, _ = result.score(result.truth)
+        axes.axhline(loss, color=GREEN, lw=1.2, ls="--", label="the best possible, held out")
+    axes.set(xlabel="batches", ylabel="log loss")
+    axes.set_title("Loss of the batches", loc="left", weight="bold")
+    axes.legend(frameon=False)
+    axes.grid(color=FAINT, lw=0.6)
+
+
+def draw_differences(axes: Any, result: Result) -> None:
+    theirs, ours = (np.array(way.losses) for way in result.ways)
+    difference = np.abs(theirs - ours)
+    axes.semilogy(np.arange(1, len(ours) + 1), np.maximum(difference, 1e-9), ".", color=BLUE, ms=4)
+    axes.axhline(BAND, color=ORANGE, lw=1.2, ls="--")
+    axes.annotate(
+        "allowed", (len(ours), BAND), (0, 4), textcoords="offset points", ha="right", color=ORANGE
+    )
+    axes.set(xlabel="batches", ylabel="difference", ylim=(1e-9, 1e-2))
+    axes.set_title("Difference of the two losses", loc="left", weight="bold")
+    axes.grid(color=FAINT, lw=0.6)
+
+
+def draw_times(axes: Any, result: Result) -> None:
+    for y, way in enumerate(result.ways):
+        left, times = 0.0, way.median_ms()
+        for width, color in zip(times, PARTS.values(), strict=True):
+            axes.barh(y, width, 0.5, left=left, color=color)
+            left += width
+        axes.text(left, y, f" {left:.0f} ms", va="center")
+    axes.set_yticks(range(len(result.ways)), [way.name for way in result.ways])
+    axes.tick_params(axis="y", length=0)
+    axes.invert_yaxis()
+    axes.margins(x=0.2, y=0.4)
+    axes.set_xlabel(f"milliseconds, {torch.get_num_threads()} threads")
+    axes.set_title("Time of a step", loc="left", weight="bold")
+    handles = [Patch(color=color) for color in PARTS.values()]
+    axes.legend(handles, PARTS, frameon=False, ncols=3, loc="upper center", columnspacing=1)
+    axes.grid(axis="x", color=FAINT, lw=0.6)
+
+
+def plot(result: Result, path: Path) -> None:
+    style: Any = {
+        "font.size": 10,
+        "text.color": INK,
+        "axes.labelcolor": INK,
+        "axes.edgecolor": FAINT,
+    }
+    drawn = [draw_losses, draw_differences, draw_times]
+    if len(result.ways) == 1:
+        drawn.remove(draw_differences)
+    with plt.rc_context(style):
+        size = (4.6 * len(drawn), 4.4)
+        figure, parts = plt.subplots(1, len(drawn), figsize=size, layout="constrained")
+        for axes, draw in zip(parts, drawn, strict=True):
+            draw(axes, result)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.tick_params(which="both", color=FAINT, labelcolor=INK)
+            axes.set_axisbelow(True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+        plt.close(figure)
+
+
+def main() -> int:
+    plt.switch_backend("Agg")  # draws to a file: no display needed
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--with", dest="ways", choices=(*WAYS, "both"), default="both")
+    parser.add_argument("--fuse", action="store_true", help="update slotwise's tables in backward")
+    parser.add_argument("--batches", type=int, default=100, help="batches to train on")
+    parser.add_argument("--batch", type=int, default=2048, help="impressions in a batch")
+    parser.add_argument("--held-out", type=int, default=20_000, help="impressions to test on")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of a table, at most")
+    parser.add_argument("--dim", type=int, default=32, help="elements in a row of a table")
+    parser.add_argument("--most", type=int, default=20, help="categories in a bag, at most")
+    parser.add_argument("--lr", type=float, default=0.05, help="of the tables")
+    parser.add_argument("--criteo", type=Path, help="a file of Criteo's in place of drawn data")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
+    args = parser.parse_args()
+
+    rows = [min(n, args.rows) for n in CATEGORIES]
+    print(f"26 tables of {min(rows):,} to {max(rows):,} rows x {args.dim}, {sum(rows):,} in all")
+    print(
+        f"slotwise {slotwise.__version__} on {slotwise.active_target()}, torch {torch.__version__}"
+    )
+    result = train(args)
+    print("\n" + summary(result))
+    path = args.out / "dlrm_torch.png"
+    plot(result, path)
+    print(f"\nlosses and times: {path}")
+
+    failed = False
+    if len(result.ways) > 1:
+        print(f"losses differ by {result.difference:.2g} at most; {BAND:g} is allowed")
+        failed = not result.difference <= BAND
+    constant, _ = result.score(result.constant)
+    for way in result.ways:
+        if not result.score(way.logit)[0] < constant:
+            print(f"{way.name} predicts no better than a constant")
+            failed = True
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
