@@ -39,6 +39,7 @@ from bench.work.base import DTYPES
 from bench.work.ops import OPS, ROW_CALLS, SPARSE_OPS
 from bench.work.optimizers import OPTIMIZERS
 from bench.work.state import CALLS as STATE_CALLS
+from bench.work.torch_steps import MODEL, TORCH_OPTIMIZERS
 
 EPILOG = """
 examples:
@@ -82,7 +83,10 @@ def parser() -> argparse.ArgumentParser:
         "--op",
         nargs="+",
         default=[],
-        choices=[*OPS, *SPARSE_OPS, *ROW_CALLS, *OPTIMIZERS, *STATE_CALLS],
+        choices=[
+            *(*OPS, *SPARSE_OPS, *ROW_CALLS, *OPTIMIZERS, *STATE_CALLS),
+            *(*TORCH_OPTIMIZERS, MODEL),
+        ],
         metavar="OP",
     )
     p.add_argument("--dtype", nargs="+", default=[], choices=list(DTYPES), metavar="DTYPE")

@@ -291,7 +291,7 @@ def with_slotwise(sizes: Sizes, rates: Rates, fuse: bool) -> Model:
             weight.copy_(sizes.table(number))
 
     def pool(batch: Batch) -> Any:
-        return bags(batch.ids, batch.offsets).view(-1, len(names), sizes.dim)
+        return bags(slotwise.Jagged(batch.ids, batch.offsets)).view(-1, len(names), sizes.dim)
 
     model = Model(sizes, pool)
     tables = st.Adagrad(bags.parameters(), rates.tables)

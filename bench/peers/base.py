@@ -12,6 +12,7 @@ from bench.work.contestant import Subject, Unsupported
 from bench.work.optimizers import OptimizerWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
+from bench.work.torch_steps import ModelWork, TorchStepWork
 
 
 class Peer:
@@ -77,6 +78,9 @@ class Peer:
 
     def optimizer(self, work: OptimizerWork) -> Subject:
         raise Unsupported(f"{self.name} has no such optimizer")
+
+    def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:
+        raise Unsupported(f"{self.name} has no optimizer for PyTorch")
 
     def state(self, work: StateWork) -> Subject:
         raise Unsupported(f"{self.name} does not {work.call} arrays")

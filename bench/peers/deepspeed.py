@@ -9,6 +9,7 @@ from typing import Any
 from bench.peers.base import Peer
 from bench.work.base import DenseWork
 from bench.work.contestant import State, Subject, Unsupported
+from bench.work.torch_steps import ModelWork, TorchStepWork
 
 
 class DeepSpeed(Peer):
@@ -81,6 +82,14 @@ class DeepSpeed(Peer):
 
     def many(self, work: DenseWork) -> Subject:
         return self.dense(work)
+
+    def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:
+        from deepspeed.ops.adam import DeepSpeedCPUAdam
+
+        if isinstance(work, ModelWork) or work.optimizer.cls not in ("Adam", "AdamW"):
+            raise Unsupported("DeepSpeed has Adam and AdamW on the CPU")
+        config = {**work.config, "adamw_mode": work.optimizer.cls == "AdamW"}
+        return work.subject(lambda parameters: DeepSpeedCPUAdam(parameters, **config))
 
 
 PEER = DeepSpeed()

@@ -25,6 +25,7 @@ from bench.work.bags import Bags, BagStepWork, PooledWork
 from bench.work.contestant import State, Subject, Unsupported
 from bench.work.optimizers import VAR
 from bench.work.rows import SparseWork
+from bench.work.torch_steps import ModelWork, TorchStepWork
 
 _OPTIMIZERS = {
     "SparseApplyAdagradV2": "EXACT_ADAGRAD",
@@ -162,6 +163,38 @@ class Fbgemm(Peer):
             return work.state({name: [x.numpy() for x in own] for name, own in arrays.items()})
 
         return Subject("output.backward(grad, retain_graph=True)", names, state, keep=module)
+
+    def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:
+        """The tables of the model; its networks are as torch trains them best."""
+        import torch
+
+        from examples import dlrm
+
+        if not isinstance(work, ModelWork):
+            raise Unsupported("FBGEMM updates tables only")
+        sizes, rates = work.sizes, dlrm.Rates()
+        shapes = [(rows, sizes.dim) for rows in sizes.rows]
+        module = self._tables(shapes, "EXACT_ADAGRAD", rates.tables, 1e-10)
+        for number, weights in enumerate(module.split_embedding_weights()):
+            weights.detach().copy_(sizes.table(number))
+        given = {id(batch): _joined(batch) for batch in work.batches}
+
+        def pool(batch: dlrm.Batch) -> Any:
+            return module(*given[id(batch)]).view(-1, len(shapes), sizes.dim)
+
+        model = dlrm.Model(sizes, pool)
+        model.optimizers.append(torch.optim.Adam(model.networks, rates.networks, fused=True))
+        return work.subject(model)
+
+
+def _joined(batch: Any) -> tuple[Any, Any]:
+    """Ids of all tables, one table after the other, and where bags begin and end in them."""
+    import torch
+
+    counts = [len(ids) for ids in batch.ids]
+    starts = np.cumsum(counts) - counts
+    offsets = [own + start for own, start in zip(batch.offsets, starts.tolist(), strict=True)]
+    return torch.cat(batch.ids), torch.cat([*offsets, torch.tensor([sum(counts)])])
 
 
 PEER = Fbgemm()

@@ -17,6 +17,7 @@ from bench.work.contestant import State, Subject, Unsupported
 from bench.work.optimizers import GRADIENT, VAR, OptimizerWork, StepWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
+from bench.work.torch_steps import ModelWork, TorchStepWork
 
 
 def keywords(names: dict[str, Any]) -> str:
@@ -203,6 +204,23 @@ class Slotwise(Peer):
             return [{name: array.value[seen] for name, array in a.items()} for a in arrays]
 
         return Subject("opt.apply_gradients(pairs)", names, state)
+
+    def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:
+        import slotwise
+
+        try:
+            import slotwise.torch as st
+        except ImportError as reason:
+            raise Unsupported(str(reason)) from None
+        import torch
+
+        torch.set_num_threads(slotwise.get_num_threads())  # of the networks
+        if isinstance(work, ModelWork):
+            from examples import dlrm
+
+            return work.subject(dlrm.with_slotwise(work.sizes, dlrm.Rates(), work.fuse))
+        optimizer = getattr(st, work.optimizer.cls)
+        return work.subject(lambda parameters: optimizer(parameters, **work.config))
 
     def state(self, work: StateWork) -> Subject:
         import slotwise

@@ -15,12 +15,14 @@ from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.results.stats import geometric_mean
 from bench.results.units import KI, MI
 from bench.suites import bags, shared, tables
+from bench.suites import torch as in_torch
 from bench.suites.dense import POW_VARIANT
 from bench.suites.growth import AT_MOST, BASE, growth
 from bench.suites.optimizers import NAME as OPTIMIZERS
 from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
 from bench.work.optimizers import CLIPPED, MANY, ROWS
 from bench.work.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
+from bench.work.torch_steps import MODEL
 
 TENSORFLOW = "tensorflow"
 SPARSE_BATCH = workloads("targets")[0].label
@@ -204,6 +206,16 @@ def _bags(suite: str, op: str, peer: str, count: int) -> dict[str, Any]:
         "select": lambda results: results.find(suite=suite, op=op, dtype="float32", peer=peer),
         "expected": count,
     }
+
+
+def _in_torch(ops: Sequence[str], peer: str, *variants: str, **wanted: object) -> dict[str, Any]:
+    """Steps in PyTorch, against one peer."""
+
+    def select(results: Results) -> list[Record]:
+        found = results.find(suite=in_torch.NAME, peer=peer, dtype="float32", **wanted)
+        return [r for r in found if r.op in ops and r.variant in variants]
+
+    return {"select": select, "expected": len(ops) * len(variants)}
 
 
 def _largest_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
@@ -456,6 +468,63 @@ TARGETS: tuple[Target, ...] = (
             expected=2,
         )
         for peer, whose in (("numpy", "np.savez and np.load"), ("safetensors", "safetensors"))
+    ),
+    *(
+        Target(f"PyTorch, {what}: against {whose}", required, "x", measure=_worst_ratio, **cases)
+        for what, whose, required, cases in (
+            (
+                "one parameter of 64",
+                "torch's fused Adam",
+                5.0,
+                _in_torch(["st.Adam"], "torch", in_torch.ONE),
+            ),
+            ("1000 x 64", "torch's fused Adam", 3.0, _in_torch(["st.Adam"], "torch", MANY)),
+            (
+                "lists of tensors",
+                "torch's fused",
+                1.1,
+                _in_torch(in_torch.OPS_FUSED, "torch", *in_torch.LISTED),
+            ),
+            (
+                "lists of tensors, not fused",
+                "torch's best",
+                2.0,
+                _in_torch(in_torch.OPS_NOT_FUSED, "torch", *in_torch.LISTED),
+            ),
+            (
+                "64 Mi",
+                "torch's fused",
+                1.05,
+                _in_torch(in_torch.OPS_FUSED, "torch", in_torch.ARRAY, size=64 * MI),
+            ),
+            (
+                "64 Mi",
+                "DeepSpeedCPUAdam",
+                1.0,
+                _in_torch(in_torch.OF_DEEPSPEED, "deepspeed", in_torch.ARRAY, size=64 * MI),
+            ),
+            (
+                "64 Mi, not fused",
+                "torch's best",
+                3.0,
+                _in_torch(in_torch.OPS_NOT_FUSED, "torch", in_torch.ARRAY, size=64 * MI),
+            ),
+            (
+                f"sparse gradient, {SPARSE_BATCH}",
+                "torch",
+                5.0,
+                _in_torch(in_torch.ON_ROWS, "torch", SPARSE_BATCH),
+            ),
+            *(
+                (
+                    "a whole step of the DLRM",
+                    whose,
+                    required,
+                    _in_torch([MODEL], peer, in_torch.TABLES, in_torch.FUSE, size=2048),
+                )
+                for whose, peer, required in (("torch", "torch", 2.0), ("FBGEMM", "fbgemm", 1.3))
+            ),
+        )
     ),
     *(
         Target(

@@ -69,7 +69,7 @@ class Many(Suite):
         dtypes = options.dtypes or ("float32",)
         ops = options.ops or (_OPS if options.level == "full" else _OPS[:1])
         return [
-            Case(self.name, op, dtype, _elements(shapes), variant=name, shapes=shapes)
+            Case(self.name, op, dtype, elements(shapes), variant=name, shapes=shapes)
             for dtype in dtypes
             for name, shapes in LISTS.items()
             for op in ops
@@ -79,7 +79,7 @@ class Many(Suite):
         return record.variant
 
 
-def _elements(shapes: Shapes) -> int:
+def elements(shapes: Shapes) -> int:
     return sum(math.prod(shape) for shape in shapes)
 
 
