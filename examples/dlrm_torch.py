@@ -187,7 +187,7 @@ def summary(result: Result) -> str:
 
 INK, FAINT = "#333333", "#dddddd"
 BLUE, ORANGE, GREEN, GREY = "#0072b2", "#d55e00", "#00825f", "#888888"
-PARTS = {"data": "#eeeeee", "forward": GREEN, "backward": "#bbbbbb", "update": BLUE}
+PARTS = {"data": "#e9c46a", "forward": GREEN, "backward": "#bbbbbb", "update": BLUE}
 COLORS = dict(zip(WAYS, (ORANGE, BLUE), strict=True))
 
 
@@ -293,7 +293,7 @@ def main() -> int:
     parser.add_argument("--rows", type=positive, default=1_000_000, help="of a table, at most")
     parser.add_argument("--dim", type=positive, default=32, help="elements in a row of a table")
     parser.add_argument("--most", type=positive, default=20, help="categories in a bag, at most")
-    parser.add_argument("--lr", type=float, default=0.05, help="of the tables")
+    parser.add_argument("--lr", type=float, default=0.02, help="of the tables")
     parser.add_argument("--criteo", type=Path, help="a file of Criteo's in place of drawn data")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")

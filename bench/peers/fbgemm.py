@@ -174,7 +174,7 @@ class Fbgemm(Peer):
             raise Unsupported("FBGEMM updates tables only")
         sizes, rates = work.sizes, dlrm.Rates()
         shapes = [(rows, sizes.dim) for rows in sizes.rows]
-        module = self._tables(shapes, "EXACT_ADAGRAD", rates.tables, 1e-10)
+        module = self._tables(shapes, "EXACT_ADAGRAD", rates.tables, rates.epsilon)
         for number, weights in enumerate(module.split_embedding_weights()):
             weights.detach().copy_(sizes.table(number))
         given = {id(batch): _joined(batch) for batch in work.batches}

@@ -150,6 +150,7 @@ class Torch(Peer):
 
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+        torch.sparse.check_sparse_tensor_invariants.disable()  # as by default, where it warns
 
     def settings(self) -> dict[str, str]:
         import torch

@@ -47,6 +47,11 @@ _BATCHES = 4
 class TorchStepWork(OptimizerWork):
     """One ``opt.step()``; a table's gradient is a sparse tensor that is not coalesced."""
 
+    def pattern(self, name: str) -> Array:
+        """Gradients of rows have one sign: a sum that cancels would depend on its order."""
+        values = super().pattern(name)
+        return values if self.batch is None or name != GRADIENT else np.abs(values)
+
     def before(self, name: str, part: slice) -> Array:
         """Slots are made by the first step."""
         values = super().before(name, part)
