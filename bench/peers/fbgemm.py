@@ -25,7 +25,7 @@ from bench.work.bags import Bags, BagStepWork, PooledWork
 from bench.work.contestant import State, Subject, Unsupported
 from bench.work.optimizers import VAR
 from bench.work.rows import SparseWork
-from bench.work.torch_steps import ModelWork, TorchStepWork
+from bench.work.torch_steps import ModelWork, TorchStepWork, example
 
 _OPTIMIZERS = {
     "SparseApplyAdagradV2": "EXACT_ADAGRAD",
@@ -168,10 +168,9 @@ class Fbgemm(Peer):
         """The tables of the model; its networks are as torch trains them best."""
         import torch
 
-        from examples import dlrm
-
         if not isinstance(work, ModelWork):
             raise Unsupported("FBGEMM updates tables only")
+        dlrm = example()
         sizes, rates = work.sizes, dlrm.Rates()
         shapes = [(rows, sizes.dim) for rows in sizes.rows]
         module = self._tables(shapes, "EXACT_ADAGRAD", rates.tables, rates.epsilon)
@@ -179,7 +178,7 @@ class Fbgemm(Peer):
             weights.detach().copy_(sizes.table(number))
         given = {id(batch): _joined(batch) for batch in work.batches}
 
-        def pool(batch: dlrm.Batch) -> Any:
+        def pool(batch: Any) -> Any:
             return module(*given[id(batch)]).view(-1, len(shapes), sizes.dim)
 
         model = dlrm.Model(sizes, pool)

@@ -17,7 +17,7 @@ from bench.work.contestant import State, Subject, Unsupported
 from bench.work.optimizers import GRADIENT, VAR, OptimizerWork, StepWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
-from bench.work.torch_steps import ModelWork, TorchStepWork
+from bench.work.torch_steps import ModelWork, TorchStepWork, example
 
 
 def keywords(names: dict[str, Any]) -> str:
@@ -216,8 +216,7 @@ class Slotwise(Peer):
 
         torch.set_num_threads(slotwise.get_num_threads())  # of the networks
         if isinstance(work, ModelWork):
-            from examples import dlrm
-
+            dlrm = example()
             return work.subject(dlrm.with_slotwise(work.sizes, dlrm.Rates(), work.fuse))
         optimizer = getattr(st, work.optimizer.cls)
         return work.subject(lambda parameters: optimizer(parameters, **work.config))

@@ -19,7 +19,7 @@ from bench.work.contestant import State, Subject, Unsupported
 from bench.work.ops import OPS, Scalar
 from bench.work.optimizers import VAR, OptimizerWork, StepWork
 from bench.work.rows import RowsWork
-from bench.work.torch_steps import FUSED, ModelWork, TorchStepWork
+from bench.work.torch_steps import FUSED, ModelWork, TorchStepWork, example
 
 Values = dict[str, Scalar]
 
@@ -355,9 +355,7 @@ class Torch(Peer):
         import torch
 
         if isinstance(work, ModelWork):
-            from examples import dlrm
-
-            ids = [len(own) for own in work.batches[0].ids]
+            dlrm, ids = example(), [len(own) for own in work.batches[0].ids]
             return work.subject(dlrm.torch_alone(work.sizes, dlrm.Rates(), ids))
         cls = work.optimizer.cls
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -97,12 +98,15 @@ class TorchStepWork(OptimizerWork):
         return Subject("opt.step()", {"opt": optimizer}, state, note=note)
 
 
+def example() -> Any:
+    """``examples/dlrm.py``, which needs torch. (mypy would find it under two names.)"""
+    return importlib.import_module("examples.dlrm")
+
+
 @lru_cache(maxsize=1)
 def _drawn(rows: tuple[int, ...], most: int, size: int, seed: int) -> list[Any]:
-    from examples import dlrm
-
     rng = np.random.default_rng(seed)
-    world = dlrm.World(list(rows), most, rng)
+    world = example().World(list(rows), most, rng)
     return [world.draw(size, rng) for _ in range(_BATCHES)]
 
 
@@ -121,15 +125,11 @@ class ModelWork(Work):
 
     @property
     def table_rows(self) -> list[int]:
-        from examples import dlrm
-
-        return [min(n, self.rows) for n in dlrm.CATEGORIES]
+        return [min(n, self.rows) for n in example().CATEGORIES]
 
     @property
     def sizes(self) -> Any:
-        from examples import dlrm
-
-        return dlrm.Sizes(self.table_rows, seed=self.seed)
+        return example().Sizes(self.table_rows, seed=self.seed)
 
     @property
     def batches(self) -> list[Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support import bench_runs
@@ -28,7 +29,7 @@ QUIET = [0.01] * 9
 needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch")
 
 
-def _case(op: str, **changes: object) -> TorchCase:
+def _case(op: str, **changes: Any) -> TorchCase:
     dense = TorchCase("torch", op, "float32", 79, "small", shapes=((64,), (3, 5)))
     return replace(dense, **changes)
 
