@@ -91,7 +91,7 @@ class Result:
     @property
     def differences(self) -> Array:
         """Of each batch's losses between the two ways."""
-        theirs, ours = (np.array(way.losses) for way in self.ways)
+        theirs, ours = (np.array(way.losses, np.float32) for way in self.ways)
         return np.abs(theirs - ours)
 
     def parts_ms(self, way: Way) -> list[float]:

@@ -91,7 +91,8 @@ def test_both_ways_have_the_same_losses(tmp_path: Path, options: tuple[str, ...]
     for name in ("matplotlib", "tqdm"):
         pytest.importorskip(name)
     sizes = ("--batches", "12", "--batch", "256", "--rows", "1000", "--held-out", "500")
-    command = [sys.executable, EXAMPLES / "dlrm_torch.py", *sizes, "--out", tmp_path, *options]
+    script, out = str(EXAMPLES / "dlrm_torch.py"), str(tmp_path)
+    command = [sys.executable, script, *sizes, "--out", out, *options]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert "losses differ by" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0, done.stdout + done.stderr
