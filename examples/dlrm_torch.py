@@ -99,6 +99,10 @@ class Result:
         return [self.data_ms, *way.median_ms()]
 
 
+# What a way takes for an impression on two quiet cores, and what comes before, of full size.
+SECONDS = dict(zip(WAYS, (130e-6, 60e-6), strict=True))
+SECONDS_BEFORE = 10
+
 IN_TURN = 10  # batches that a way trains on before it is the other's turn
 
 
@@ -304,6 +308,9 @@ def main() -> int:
     print(
         f"slotwise {slotwise.__version__} on {slotwise.active_target()}, torch {torch.__version__}"
     )
+    each = sum(SECONDS[name] for name in WAYS if args.ways in (name, "both"))
+    seconds = SECONDS_BEFORE + each * args.batches * args.batch
+    print(f"{args.batches:,} batches of {args.batch:,}: about {seconds:.0f} s on two quiet cores")
     result = train(args)
     print("\n" + summary(result))
     path = args.out / "dlrm_torch.png"

@@ -182,7 +182,8 @@ class Fbgemm(Peer):
             return module(*given[id(batch)]).view(-1, len(shapes), sizes.dim)
 
         model = dlrm.Model(sizes, pool)
-        model.optimizers.append(torch.optim.Adam(model.networks, rates.networks, fused=True))
+        adam = {"lr": rates.networks, "eps": rates.epsilon, "fused": True}
+        model.optimizers.append(torch.optim.Adam(model.networks, **adam))
         return work.subject(model)
 
 
