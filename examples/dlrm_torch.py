@@ -92,7 +92,8 @@ class Result:
     def differences(self) -> Array:
         """Of each batch's losses between the two ways."""
         theirs, ours = (np.array(way.losses, np.float32) for way in self.ways)
-        return np.abs(theirs - ours)
+        differences: Array = np.abs(theirs - ours)
+        return differences
 
     def parts_ms(self, way: Way) -> list[float]:
         """Of a batch, in the order of `PARTS`."""
