@@ -15,7 +15,8 @@ as they come (``--criteo train.txt``).
 
 Prints log loss and AUC on held-out data and the time of a step by part, draws
 ``out/dlrm_torch.png``, and exits with an error if the loss of any batch differs between the two
-ways by more than `BAND`, or if a way predicts no better than a constant.
+ways by more than `BAND` (`BAND_OF_FIRST` for the `FIRST`), or if a way predicts no better than a
+constant.
 """
 
 from __future__ import annotations
@@ -56,7 +57,11 @@ from dlrm import (
 )
 
 WAYS = ("torch", "slotwise")
-BAND = 1e-3  # the largest difference of a batch's losses that is allowed
+
+# The largest difference of a batch's losses that is allowed: of the first batches, where only sums
+# in another order tell the two ways apart, and later, when such differences have grown. (Those of
+# torch's fused Adam and of its loop were 7e-4 after 80 batches.)
+FIRST, BAND_OF_FIRST, BAND = 5, 1e-5, 3e-3
 
 
 # --- Training -------------------------------------------------------------------------------------
@@ -225,7 +230,8 @@ def draw_differences(axes: Any, result: Result) -> None:
     count = len(differences)
     batches = np.arange(1, count + 1)
     axes.semilogy(batches, np.maximum(differences, 1e-30), ".", color=BLUE, ms=5)
-    axes.axhline(BAND, color=ORANGE, lw=1.2, ls="--")
+    bands = [BAND_OF_FIRST, BAND_OF_FIRST, BAND, BAND]
+    axes.plot([0, FIRST + 0.5, FIRST + 0.5, count + 1], bands, color=ORANGE, lw=1.2, ls="--")
     place = {"textcoords": "offset points", "ha": "right"}
     axes.annotate("allowed", (count, BAND), (0, 4), color=ORANGE, **place)
     same = f"equal in {np.count_nonzero(differences == 0)} of {count} batches"
@@ -320,9 +326,13 @@ def main() -> int:
 
     failed = False
     if len(result.ways) > 1:
+        first = float(result.differences[:FIRST].max())
         largest = float(result.differences.max())
-        print(f"losses differ by {largest:.2g} at most; {BAND:g} is allowed")
-        failed = not largest <= BAND
+        print(
+            f"losses differ by {first:.2g} at most in the first {FIRST} batches, where "
+            f"{BAND_OF_FIRST:g} is allowed, and by {largest:.2g} in all, where {BAND:g} is"
+        )
+        failed = not (first <= BAND_OF_FIRST and largest <= BAND)
     constant, _ = result.score(result.constant)
     for way in result.ways:
         if not result.score(way.logit)[0] < constant:
