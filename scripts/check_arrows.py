@@ -54,7 +54,7 @@ PYTHON = (
     "state",
     "interop",
     "torch._memory torch._threads",
-    "torch._gradients",
+    "torch._gradients torch._state",
     "torch._optimizer",
     "torch.optim torch.nn",
     "torch.__init__",

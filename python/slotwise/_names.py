@@ -4,20 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _arguments
+from slotwise import _arguments, _core
 from slotwise._variable import Variable
 
 Array = NDArray[Any]
 Names = Mapping[str, Any]  # variables or arrays, by name
 
 
-def named(op: str, variables: Names | Iterable[Any] | None) -> dict[str, Any]:
-    """Variables by name: a dict, or those of a list by the names that they have.
+class Module(Protocol):
+    """A module of PyTorch."""
+
+    def named_parameters(self) -> Iterable[tuple[str, Any]]: ...
+
+
+Given = Names | Iterable[Any] | Module | None  # what callers give as variables
+
+
+def named(op: str, variables: Given) -> dict[str, Any]:
+    """Variables by name: a dict, those of a list by the names that they have, or of a module.
+
+    A tensor of PyTorch, as a value of a dict, is a Variable of the same memory here.
 
     Raises:
         TypeError: bare arrays in a list; masked arrays, of which a part has no value.
@@ -25,11 +36,17 @@ def named(op: str, variables: Names | Iterable[Any] | None) -> dict[str, Any]:
     """
     if variables is None:
         return {}
+    if hasattr(variables, "named_parameters"):
+        variables = _of_module(op, variables)
     if isinstance(variables, Mapping):
         found = dict(variables)
         for name, value in found.items():
             _arguments.text_of(op, "keys of variables", name)
-            if not isinstance(value, (Variable, np.ndarray)):
+            if is_tensor(value):
+                array = array_of_tensor(op, f"variables: '{name}'", value)
+                is_trained = value.requires_grad and array.size > 0
+                found[name] = Variable(array, trainable=is_trained, name=name)
+            elif not isinstance(value, (Variable, np.ndarray)):
                 got = type(value).__name__
                 what = f"{op}: variables: '{name}'"
                 raise TypeError(f"{what}: expected a Variable or an array, got {got}")
@@ -47,6 +64,43 @@ def named(op: str, variables: Names | Iterable[Any] | None) -> dict[str, Any]:
     for name, value in found.items():
         refuse_masked(f"{op}: variables: '{name}'", array_of(value))
     return found
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether it is a tensor of PyTorch, which need not be there."""
+    return hasattr(value, "requires_grad") and hasattr(value, "detach")
+
+
+def array_of_tensor(op: str, name: str, tensor: Any) -> Array:
+    """An array over a tensor's memory.
+
+    Raises:
+        TypeError, ValueError: it is on another device, not dense, or of a dtype that NumPy lacks;
+            several of its elements are one in memory.
+    """
+    array = _core.as_array(op, name, tensor.detach())
+    spread = zip(array.shape, array.strides, strict=True)
+    if array.size and any(size > 1 and not stride for size, stride in spread):
+        raise ValueError(
+            f"{op}: {name}: expected elements of their own in memory, got an expanded tensor of "
+            f"shape {array.shape}; pass what it was expanded from, or a copy (clone())"
+        )
+    return array
+
+
+def _of_module(op: str, module: Any) -> dict[str, Any]:
+    """A module's parameters, and the buffers that its ``state_dict`` has."""
+    kept = module.state_dict().keys()
+    parameters, buffers = dict(module.named_parameters()), dict(module.named_buffers())
+    lists = (module.named_parameters, module.named_buffers)
+    known = {name for each in lists for name, _ in each(remove_duplicate=False)}
+    if others := (kept - known) | (parameters.keys() - kept):
+        raise ValueError(
+            f"{op}: variables: expected a module whose state_dict has its parameters and buffers, "
+            f"and nothing else, got one that differs in {sorted(others)}; pass a dict from names "
+            "to tensors"
+        )
+    return parameters | {name: buffer for name, buffer in buffers.items() if name in kept}
 
 
 def refuse_masked(what: str, array: Any) -> None:

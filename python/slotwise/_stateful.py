@@ -44,6 +44,10 @@ class Met(Protocol):
 class Stateful(Locked):
     """An optimizer, or what wraps one. A front end defines the hooks."""
 
+    def _class_and_config(self) -> dict[str, Any]:
+        """Hook: what it is, and its settings, as ``serialize`` returns them."""
+        raise NotImplementedError
+
     def _own_state(self) -> dict[str, Variable | Array]:
         """Hook: all state that is no slot, by name: counts, numbers that may change."""
         raise NotImplementedError
@@ -67,6 +71,16 @@ class Stateful(Locked):
         beforehand, these are from now on.
         """
         raise NotImplementedError
+
+    def _make_given(self, names: Collection[str], variables: Names, others: Sequence[Any]) -> None:
+        """Make what a state of these names needs: by default, the slots of its variables.
+
+        Args:
+            names: of the state.
+            variables: those that it has slots of, by name.
+            others: as of `_make_slots`.
+        """
+        self._make_slots([*variables.values()], others)
 
     def _undone_if_refused(self) -> AbstractContextManager[None]:
         """Hook: forget what was met and made since, if an exception comes before a step."""
@@ -100,6 +114,11 @@ def met(optimizer: Stateful) -> Iterator[Met]:
 def numbers_of(optimizer: Stateful) -> dict[str, Any]:
     """Its hyperparameters that are numbers and may be set, by name."""
     return optimizer._hyperparameters()
+
+
+def class_and_config(optimizer: Stateful) -> dict[str, Any]:
+    """What it is, and its settings."""
+    return optimizer._class_and_config()
 
 
 def restored_settings(optimizer: Stateful) -> frozenset[str]:
@@ -238,7 +257,8 @@ def prepare(op: str, group: Group, given: Collection[str], names: Names) -> Prep
     somewhere = {name for variables in having.values() for name in variables}
     others = {name: v for name, v in names.items() if name not in somewhere and _is_trained(v)}
     for prefix, optimizer in group.items():
-        optimizer._make_slots([*having[prefix].values()], [*others.values()])
+        own = {name.removeprefix(prefix) for name in given if name.startswith(prefix)}
+        optimizer._make_given(own, having[prefix], [*others.values()])
     found = entries(op, group, names)
     fresh: dict[str, list[tuple[Array, Any]]] = {}
     for full, entry in found.met.items():

@@ -23,6 +23,7 @@ class TouchedRows:
     Attributes:
         since: the id of that checkpoint, or None if there is none yet.
         names: what that checkpoint holds.
+        memory: of a tensor that is tracked.
     """
 
     def __init__(self, count: int) -> None:
@@ -30,6 +31,7 @@ class TouchedRows:
         self.lock = Lock()  # of whoever writes a checkpoint, or reads one
         self.since: str | None = None
         self.names: frozenset[str] = frozenset()
+        self.memory: NDArray[Any] | None = None
 
     @property
     def rows(self) -> NDArray[np.int64]:
@@ -65,31 +67,34 @@ class TouchedRows:
 
 
 # The arrays that are tracked, and their slots, by their memory; for as long as it is there.
-_tracked: dict[Memory, tuple[weakref.ref[NDArray[Any]], TouchedRows]] = {}
+_tracked: dict[Memory, tuple[weakref.ref[Any], TouchedRows]] = {}
 _version = object()  # another one after each change of these
 _spans: tuple[object, Spans, list[TouchedRows]] | None = None  # of a version
 
 
-def start(array: NDArray[Any]) -> TouchedRows:
+def start(array: NDArray[Any], tensor: Any = None) -> TouchedRows:
+    """Track an array, which may be over the memory of a tensor."""
     found = find(array)
     if found is None:
         found = TouchedRows(array.shape[0])
-        follow(array, found)
+        if tensor is not None:  # which may be given other memory: then this is not used again
+            found.memory = array
+        follow(array, found, tensor)
     return found
 
 
-def follow(array: NDArray[Any], touched: TouchedRows) -> None:
+def follow(array: NDArray[Any], touched: TouchedRows, tensor: Any = None) -> None:
     """Have what changes an array (a slot) count as a change of those rows."""
     global _version
-    key, owner = memory_of(array), array
-    while isinstance(owner.base, np.ndarray):
+    key, owner = memory_of(array), array if tensor is None else tensor
+    while isinstance(owner, np.ndarray) and isinstance(owner.base, np.ndarray):
         owner = owner.base
     if key not in _tracked or _tracked[key][1] is not touched:
         _tracked[key] = weakref.ref(owner, lambda dead: _forget(key, dead)), touched
         _version = object()
 
 
-def _forget(key: Memory, dead: weakref.ref[NDArray[Any]]) -> None:
+def _forget(key: Memory, dead: weakref.ref[Any]) -> None:
     global _version
     if key in _tracked and _tracked[key][0] is dead:  # and no other array in the same place
         del _tracked[key]

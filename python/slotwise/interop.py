@@ -16,10 +16,11 @@ from slotwise import _arguments, _stateful
 from slotwise._identity import memory_of
 from slotwise._lock import held, locks_of
 from slotwise._names import Names, array_of, named
-from slotwise._stateful import Met, Stateful
+from slotwise._stateful import Met
 from slotwise._variable import Variable
 from slotwise.optimizers._kinds import NUMBER, check
 from slotwise.optimizers._state import values_of
+from slotwise.optimizers._state_dict import StateDict
 from slotwise.optimizers.current import Optimizer, _keras3
 
 __all__ = ["keras_weights", "load_keras_weights", "load_torch_state_dict", "torch_state_dict"]
@@ -151,7 +152,7 @@ def _check(what: str, weights: Sequence[_keras3.Weight], arrays: Sequence[NDArra
 
 def _inner(op: str, optimizer: Any) -> Any:
     """The optimizer without loss scaling, whose numbers other libraries do not have there."""
-    if not isinstance(optimizer, Stateful):
+    if not isinstance(optimizer, StateDict):
         raise _arguments.refused(op, "optimizer", "one of slotwise.optimizers", optimizer)
     return getattr(optimizer, "inner_optimizer", optimizer)
 

@@ -120,11 +120,15 @@ def test_what_does_not_fit(tmp_path: Path) -> None:
             ValueError,
             "expected ones that differ",
         ),
-        ({"a": 1}, TypeError, "save: optimizer: 'a': expected one of slotwise.optimizers, got int"),
+        (
+            {"a": 1},
+            TypeError,
+            "save: optimizer: 'a': expected one of slotwise.optimizers or slotwise.torch, got int",
+        ),
         (
             [opts["gen"]],
             TypeError,
-            "save: optimizer: expected one of slotwise.optimizers, got list",
+            "save: optimizer: expected one of slotwise.optimizers or slotwise.torch, got list",
         ),
     ):
         with pytest.raises(error, match=match):

@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slotwise._stateful import Group, restored_settings
+from slotwise._stateful import Group, class_and_config, restored_settings
 from slotwise.optimizers import _registry, _serialization
 
+TORCH = "torch."  # precedes the class's name of one that trains PyTorch's parameters
 _SEVERAL = "optimizers"  # of the config of several
 _NOT_COMPARED = ("module", "name", "registered_name", _serialization.DOUBLES)
 
@@ -28,7 +29,7 @@ def _by_name(by_prefix: Mapping[str, Any]) -> dict[str, Any]:
 
 def _config_of(optimizer: Any) -> Any:
     try:
-        return json.loads(json.dumps(_serialization.serialize(optimizer, notes_doubles=True)))
+        return json.loads(json.dumps(class_and_config(optimizer)))
     except TypeError as error:
         what = f"{type(optimizer).__name__}.get_config"
         raise TypeError(f"{what}: expected what JSON can hold: {error}") from None
@@ -50,8 +51,15 @@ def from_config(config: Any, custom_objects: dict[str, type[Any]] | None) -> Any
     """An optimizer, or a dict of several, without state; from what `config_of` told."""
     several = _several(config)
     if several is None:
-        return _registry.deserialize(config, custom_objects)
-    return {name: _registry.deserialize(own, custom_objects) for name, own in several.items()}
+        return _from_config(config, custom_objects)
+    return {name: _from_config(own, custom_objects) for name, own in several.items()}
+
+
+def _from_config(config: Any, custom_objects: dict[str, type[Any]] | None) -> Any:
+    name = config.get("class_name") if isinstance(config, Mapping) else None
+    if isinstance(name, str) and name.startswith(TORCH):
+        raise ValueError(f"{name}: expected one that was made with its parameters, got 'saved'")
+    return _registry.deserialize(config, custom_objects)
 
 
 def compare_config(op: str, group: Group, saved: Any) -> dict[str, str]:

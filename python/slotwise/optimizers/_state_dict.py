@@ -11,13 +11,16 @@ from slotwise._lock import held
 from slotwise._match import Report
 from slotwise._names import Names
 from slotwise._stateful import Stateful
-from slotwise.optimizers import _configs
+from slotwise.optimizers import _configs, _serialization
 
 CONFIG = "config"
 
 
 class StateDict(Stateful):
     """Gives and takes state by name."""
+
+    def _class_and_config(self) -> dict[str, Any]:
+        return _serialization.serialize(self, notes_doubles=True)
 
     def state_dict(
         self, variables: Names | Iterable[Any] | None = None, *, copy: bool = False

@@ -13,7 +13,7 @@ import numpy as np
 from slotwise import _match, _names, _stateful, _tracking
 from slotwise._arguments import converted, flag_of, items_of, named_of, shown, text_of
 from slotwise._match import Kind, Report
-from slotwise._names import Array, Names, array_of
+from slotwise._names import Array, Given, Names, array_of
 from slotwise._stateful import Group, Prepared
 from slotwise.optimizers import _configs
 from slotwise.optimizers._kinds import PATH
@@ -53,7 +53,7 @@ def load(
     path: AnyPath,
     *,
     optimizer: Any = None,
-    variables: Names | Iterable[Any] | None = None,
+    variables: Given = None,
     deltas: Sequence[AnyPath] = (),
     strict: bool = True,
     rename: Mapping[str, str] | None = None,
@@ -69,10 +69,10 @@ def load(
         optimizer: an optimizer, new or used; a dict of several, by the names that they were saved
             with; ``"saved"`` for new ones of the classes and configs that were saved; None to leave
             their state out.
-        variables: Variables, or a dict from names to Variables or arrays; None to leave their
-            values out. With neither, all tensors are returned in ``arrays``. Those that are trained
-            and that the checkpoint has no slots of, while it has some of others, begin anew: they
-            are in ``report.fresh``.
+        variables: Variables, a dict from names to Variables, arrays or PyTorch's tensors, or a
+            module of PyTorch; None to leave their values out. With neither, all tensors are
+            returned in ``arrays``. Those that are trained and that the checkpoint has no slots of,
+            while it has some of others, begin anew: they are in ``report.fresh``.
         deltas: what `slotwise.save_delta` wrote since, in order.
         strict: whether a name, shape, dtype or setting that does not fit is an error; else it is
             left out and reported.

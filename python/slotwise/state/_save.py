@@ -7,7 +7,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from slotwise import _names, _tracking
 from slotwise._arguments import flag_of, shown
-from slotwise._names import Array, Names
+from slotwise._names import Array, Given
 from slotwise._tracking import TouchedRows
 from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._serialization import plain
@@ -37,7 +37,7 @@ def save(
     path: AnyPath,
     *,
     optimizer: Any = None,
-    variables: Names | Iterable[Any] | None = None,
+    variables: Given = None,
     extra: Any = None,
     max_shard_size: int = SHARD,
     verify: bool = False,
@@ -54,8 +54,9 @@ def save(
             several files.
         optimizer: an optimizer; its count of iterations, hyperparameters, slots and config. Or a
             dict of several by name: their state is called ``gen/iterations`` and so on.
-        variables: Variables with names that differ, or a dict from names to Variables or arrays:
-            all that the optimizers train, and others. None saves the optimizers' state alone.
+        variables: Variables with names that differ; a dict from names to Variables, arrays or
+            PyTorch's tensors; or a module of PyTorch: all that the optimizers train, and others.
+            None saves the optimizers' state alone.
         extra: anything of yours that JSON can hold.
         max_shard_size: bytes of a file in a folder from which on another one is begun; a larger
             tensor has a file of its own.
@@ -98,7 +99,7 @@ def save_delta(
     *,
     since: AnyPath,
     optimizer: Any = None,
-    variables: Names | Iterable[Any] | None = None,
+    variables: Given = None,
     extra: Any = None,
     max_shard_size: int = SHARD,
     verify: bool = False,
@@ -148,7 +149,7 @@ class _Saving:
     op: str
     path: AnyPath
     optimizer: Any
-    variables: Names | Iterable[Any] | None
+    variables: Given
     extra: Any
     max_shard_size: int
     verify: bool

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from slotwise import _names, _stateful, _tracking
 from slotwise._identity import memory_of
 from slotwise._lock import held, locks_of, of_users
-from slotwise._names import Array, Names, array_of
+from slotwise._names import Array, Given, Names, array_of
 from slotwise._overlap import Spans
 from slotwise._stateful import Group, Stateful
 from slotwise._tracking import TouchedRows
@@ -84,7 +84,7 @@ def grouped(op: str, optimizer: Any) -> Group:
 def _refuse_others(what: str, optimizer: Any) -> None:
     if not isinstance(optimizer, Stateful):
         got = type(optimizer).__name__
-        raise TypeError(f"{what}: expected one of slotwise.optimizers, got {got}")
+        raise TypeError(f"{what}: expected one of slotwise.optimizers or slotwise.torch, got {got}")
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
 
 
 @contextmanager
-def moment(op: str, optimizer: Any, variables: Names | Iterable[Any] | None) -> Iterator[Snapshot]:
+def moment(op: str, optimizer: Any, variables: Given) -> Iterator[Snapshot]:
     """What is to be saved; meanwhile no step changes it."""
     group, names = grouped(op, optimizer), _names.named(op, variables)
     own = {name: array_of(value) for name, value in names.items()}

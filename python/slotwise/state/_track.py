@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slotwise import _tracking
+from numpy.typing import NDArray
+
+from slotwise import _names, _tracking
 from slotwise._tracking import TouchedRows
 from slotwise.optimizers._state import array_of
 
@@ -19,7 +21,8 @@ def track(variable: Any) -> TouchedRows:
     seen: report them by ``mark``. It takes a byte for each row.
 
     Args:
-        variable: a Variable or an array of rank 1 or more; tracked already, it stays so.
+        variable: a Variable, an array or a parameter of PyTorch, of rank 1 or more; tracked
+            already, it stays so.
 
     Returns:
         What records the rows: ``rows`` are those touched so far, ``mark(ids)`` adds some and
@@ -37,17 +40,17 @@ def track(variable: Any) -> TouchedRows:
         >>> touched.rows.tolist()
         [3, 7]
     """
-    array = array_of("track", variable)
+    array = _array_of("track", variable)
     if not array.ndim:
         raise ValueError("track: variable: expected rank 1 or more, got a number")
-    return _tracking.start(array)
+    return _tracking.start(array, variable if _names.is_tensor(variable) else None)
 
 
 def untrack(variable: Any) -> None:
     """Record no longer which rows change.
 
     Args:
-        variable: a Variable or an array.
+        variable: a Variable, an array or a parameter of PyTorch.
 
     Example:
         >>> import slotwise
@@ -55,4 +58,10 @@ def untrack(variable: Any) -> None:
         >>> _ = slotwise.track(emb)
         >>> slotwise.untrack(emb)
     """
-    _tracking.stop(array_of("untrack", variable))
+    _tracking.stop(_array_of("untrack", variable))
+
+
+def _array_of(op: str, variable: Any) -> NDArray[Any]:
+    if _names.is_tensor(variable):
+        return _names.array_of_tensor(op, "variable", variable)
+    return array_of(op, variable)

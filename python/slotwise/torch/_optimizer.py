@@ -12,7 +12,6 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
 from operator import is_
-from threading import RLock
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,12 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch.optim import optimizer as _base
 
-from slotwise import _core
+from slotwise import _core, _tracking
 from slotwise._tables import IndexedSlices
+from slotwise.optimizers._gradients import mark_touched
 from slotwise.torch._gradients import slices_of
 from slotwise.torch._memory import are_held, array, in_order, order_of
+from slotwise.torch._state import Group as Group, Kept  # (other modules have it from here)
 
-Group: TypeAlias = dict[str, Any]
 Pair: TypeAlias = tuple[Any, torch.nn.Parameter]
 Work: TypeAlias = "tuple[Part, list[Pair]]"
 
@@ -67,7 +67,7 @@ class Numbers(NamedTuple):
     gradient: tuple[float, float] | None = None
 
 
-class Optimizer(torch.optim.Optimizer):
+class Optimizer(Kept, torch.optim.Optimizer):
     """The base of all optimizers here: a torch.optim.Optimizer whose step is one call.
 
     A class names a kernel and its numbers. Arguments, defaults, state and groups are those of the
@@ -128,6 +128,23 @@ class Optimizer(torch.optim.Optimizer):
     def _first_count(self, name: str) -> float:
         return 0.0
 
+    def _needed(self, group: Group, parameter: torch.Tensor) -> tuple[str, ...]:
+        return (*self._counters, *filter(None, self._kernel(group, parameter).slots))
+
+    def _begun(self, group: Group, parameter: torch.Tensor, names: Iterable[str]) -> dict[str, Any]:
+        state = self.state.get(parameter) or {}
+        return {
+            name: self._first_count_of(name)
+            if name in self._counters
+            else self._first_value(name, parameter.detach(), group)
+            for name in names
+            if state.get(name) is None
+        }
+
+    def _first_count_of(self, name: str) -> Any:
+        first = self._first_count(name)
+        return torch.tensor(first) if self._counts_in_tensors else int(first)
+
     # ----- torch.optim.Optimizer's ---------------------------------------------------------------
 
     @property
@@ -166,7 +183,6 @@ class Optimizer(torch.optim.Optimizer):
 
     def _forget(self) -> None:
         """Know of no parts; a copy makes its own."""
-        self._lock = RLock()
         self._splits: dict[int, list[_Split]] = {}  # of each group
         self._seen: list[Any] = []  # the state of each parameter, when parts last looked it up
         self._stamp = 0
@@ -218,11 +234,11 @@ class Optimizer(torch.optim.Optimizer):
 
     def _run(self, pairs_of_groups: Iterable[list[Pair]]) -> None:
         work: list[Work] = []
-        with self._lock:
+        with self._lock.step():
             for place, pairs in enumerate(pairs_of_groups):
                 if pairs:
                     work += self._parts(place, self.param_groups[place], pairs)
-            has_sparse = False
+            has_sparse = _tracking.is_used() > 0  # then it is asked which rows a gradient has
             for part, _ in work:
                 has_sparse = has_sparse or part.has_sparse
             try:
@@ -248,6 +264,7 @@ class Optimizer(torch.optim.Optimizer):
             gradients = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
             is_whole = part.has_sparse and group["sparse"] == "keras" and self._changes_other_rows
             scope = "whole" if is_whole else "rows"
+            mark_touched(gradients, only_rows=not is_whole)
             by_type, decay_by_type = (hypers, hypers), decay and (decay, decay)
             attrs, clips = part.kernel.attrs, (None, None, None)
             around = (scope, decay_by_type, None, scope, gradient)
@@ -390,18 +407,10 @@ class Part:
         self, optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter
     ) -> dict[str, Any]:
         """The state of a parameter, with what is missing; it becomes the optimizer's by a step."""
-        state = optimizer.state.get(parameter) or {}
-        new: dict[str, Any] = {}
-        for name in optimizer._counters:
-            if name not in state:
-                first = optimizer._first_count(name)
-                new[name] = torch.tensor(first) if optimizer._counts_in_tensors else int(first)
-        for name in filter(None, self.kernel.slots):
-            if state.get(name) is None:
-                new[name] = optimizer._first_value(name, parameter.detach(), group)
-        if new:
+        names = optimizer._needed(group, parameter)
+        if new := optimizer._begun(group, parameter, names):
             self._pending.append((parameter, new))
-        return {**state, **new}
+        return {**optimizer.state.get(parameter, {}), **new}
 
     def is_current(self, optimizer: Optimizer, group: Group) -> bool:
         """Whether all that is known of its parameters is still so; it reads their counters."""

@@ -23,6 +23,8 @@ _AMSGRAD = Kernel("AdamWithAmsgrad", ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 class _Adams(Optimizer):
     """What Adam and AdamW share."""
 
+    _optional_slots = frozenset(["max_exp_avg_sq"])
+
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         return _AMSGRAD if group["amsgrad"] else _PLAIN
 

@@ -36,6 +36,8 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
         tensor([0.5000, 0.5000])
     """
 
+    _optional_slots = frozenset(["momentum_buffer", "grad_avg"])
+
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         centered, momentum = bool(group["centered"]), group["momentum"] > 0
         if momentum and centered:

@@ -38,6 +38,7 @@ class SGD(Optimizer, torch.optim.SGD):
     """
 
     _counters = ()
+    _optional_slots = frozenset(["momentum_buffer"])
 
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
         if group["momentum"] == 0:
