@@ -69,7 +69,8 @@ parity: $(PARITY)/.project
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
 	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
-		tests/pytorch tests/parity/test_torch_bags.py tests/library/test_docs.py $(ARGS)
+		tests/pytorch tests/parity/test_torch_bags.py tests/library/test_docs.py \
+		tests/bench/test_torch_suite.py $(ARGS)
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
@@ -148,7 +149,7 @@ $(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
 
 $(TORCH)/.tools: pyproject.toml $(VENV)/.created
 	$(PYTHON) -m venv $(TORCH)
-	$(TORCH)/bin/python scripts/requirements.py test demo >$@.txt
+	$(TORCH)/bin/python scripts/requirements.py test demo bench >$@.txt
 	$(TORCH)/bin/python $(PIP) install -r $@.txt '$(TORCH_VERSION)'
 	@touch $@
 

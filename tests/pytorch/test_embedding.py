@@ -105,6 +105,7 @@ def test_bags_of_one_size() -> None:
         assert torch.equal(ours(ids).flatten()[:0], torch.empty(0))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.6", reason="torch's own bags take none")
 def test_nested_ids() -> None:
     theirs, ours = alike("EmbeddingBag", 10, 3, mode="sum")
     ids = torch.nested.nested_tensor([torch.tensor([1, 2]), torch.tensor([4])], layout=torch.jagged)
@@ -120,15 +121,14 @@ def test_an_expanded_gradient() -> None:
 
 
 def test_only_the_weights_of_ids_are_learned() -> None:
-    theirs, ours = alike("EmbeddingBag", 10, 3, mode="sum")
-    ids, found = torch.randint(0, 10, (4, 5)), []
-    for module in (theirs, ours):
-        module.weight.requires_grad_(False)
-        weights = torch.ones(4, 5, requires_grad=True)
-        (module(ids, per_sample_weights=weights) ** 2).sum().backward()
-        assert module.weight.grad is None
-        found.append(weights.grad)
-    torch.testing.assert_close(found[1], found[0])
+    module = st.EmbeddingBag(10, 3, mode="sum")
+    module.weight.requires_grad_(False)
+    ids = torch.randint(0, 10, (4, 5))
+    weights, others = (torch.ones(4, 5, requires_grad=True) for _ in range(2))
+    (module(ids, per_sample_weights=weights) ** 2).sum().backward()
+    ((module.weight[ids] * others[..., None]).sum(1) ** 2).sum().backward()
+    assert module.weight.grad is None
+    torch.testing.assert_close(weights.grad, others.grad)
 
 
 def test_bad_arguments_of_bags() -> None:
