@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include <atomic>
+#include <chrono>
 #include <optional>
 #endif
 
@@ -14,6 +15,8 @@ namespace slotwise {
 
 #if defined(__linux__)
 namespace {
+
+using Clock = std::chrono::steady_clock;
 
 // What GCC's runtime calls these, and LLVM's and Intel's too.
 struct Runtime {
@@ -24,7 +27,7 @@ struct Runtime {
 
 std::atomic<const Runtime*> shared{nullptr};
 
-// How long a thread of the calling thread's team has run, as it was seen last.
+// How long a thread has run, as it was seen last.
 struct Member {
   clockid_t clock;
   timespec ran;
@@ -37,16 +40,32 @@ struct Member {
   }
 };
 
-thread_local std::optional<Member> member_one;
+// What the calling thread knows of its team.
+struct Team {
+  std::optional<Member> one{};  // not known before the first region, nor if another took its place
+  Clock::time_point ended{};    // when our latest region did
+  Clock::time_point shunned{};  // no region before
 
-// Whether the team has a core now, where it waits actively for its next region. It is not known of
-// a thread's first team, nor of one that takes the place of another: their first region tells.
-bool IsAwake() {
-  for (int i = 0; i < 2; ++i) {
-    if (member_one && !member_one->HasRun().value_or(true)) return false;
+  // Whether the members have cores now, where they wait actively for their next region.
+  bool IsAwake(Clock::time_point now) {
+    constexpr auto kSurely = std::chrono::microseconds(500);  // by any runtime's defaults
+    if (now - ended < kSurely) return true;                   // to look takes some microseconds
+    for (int i = 0; i < 2; ++i) {
+      if (one && !one->HasRun().value_or(true)) return false;
+    }
+    return true;
   }
-  return true;
-}
+
+  // What a region took besides the caller's own work: others want the cores if it is much. Then no
+  // region begins for so long that little time is lost in all.
+  void Heed(Clock::time_point now, Clock::duration work, Clock::duration wait) {
+    constexpr int kAtMost = 50;  // a fiftieth of the time
+    ended = now;
+    if (wait > work) shunned = now + kAtMost * wait;
+  }
+};
+
+thread_local Team team;
 
 struct Region {
   const Runtime& runtime;
@@ -54,13 +73,16 @@ struct Region {
   void (*member)(void*, size_t);
   void* context;
   std::optional<Member> one{};
+  Clock::duration work{};  // the caller's
 
   static void Run(void* region) {
     Region& self = *static_cast<Region*>(region);
     const auto i = static_cast<size_t>(self.runtime.thread_num());
     clockid_t clock;
     if (i == 1 && pthread_getcpuclockid(pthread_self(), &clock) == 0) self.one = {clock, {}};
+    const Clock::time_point begin = Clock::now();
     if (i < self.wanted) self.member(self.context, i);
+    if (i == 0) self.work = Clock::now() - begin;
   }
 };
 
@@ -91,13 +113,15 @@ bool ShareTeamOf(const char* library) {
 
 bool RunInTeam(size_t wanted, void (*member)(void* context, size_t i), void* context) {
   const Runtime* const runtime = shared.load(std::memory_order_acquire);
-  if (runtime == nullptr || static_cast<size_t>(runtime->max_threads()) < wanted || !IsAwake()) {
-    return false;
-  }
+  if (runtime == nullptr || static_cast<size_t>(runtime->max_threads()) < wanted) return false;
+  const Clock::time_point begin = Clock::now();
+  if (begin < team.shunned || !team.IsAwake(begin)) return false;
   Region region{*runtime, wanted, member, context};
   // As many threads as the runtime's other regions have: for fewer, it would end the others.
   runtime->parallel(&Region::Run, &region, 0, 0);
-  member_one = region.one;
+  const Clock::time_point end = Clock::now();
+  team.one = region.one;
+  team.Heed(end, region.work, end - begin - region.work);
   return true;
 }
 
