@@ -180,20 +180,25 @@ def test_fork() -> None:
     """)
 
 
-def test_exit_while_calls_run() -> None:
+def test_exit() -> None:
+    """With calls in exit handlers, and teams of threads that never end."""
     run("""
-        import sys, time
+        import atexit, time
         torch.set_num_threads(2)
         slotwise.set_num_threads(2)
 
-        def work():
-            while True:
-                torch.add(a, a, out=torch.empty(size))
-                call()
+        def work(done):
+            torch.add(a, a, out=torch.empty(size))
+            call()
+            done.set()
+            time.sleep(100)
 
         for _ in range(2):
-            threading.Thread(target=work, daemon=True).start()
-        time.sleep(0.1)
+            done = threading.Event()
+            threading.Thread(target=work, args=(done,), daemon=True).start()
+            assert done.wait(30)
+        atexit.register(call)
+        atexit.register(torch_op)
     """)
 
 
