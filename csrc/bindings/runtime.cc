@@ -7,6 +7,7 @@
 #include <string>
 
 #include "bindings/module.h"
+#include "core/openmp_team.h"
 #include "core/targets.h"
 #include "core/threads.h"
 
@@ -20,6 +21,7 @@ void BindRuntime(py::module_& module) {
   module.def("set_target", &SetTarget);
   module.def("num_threads", &NumThreads);
   module.def("set_num_threads", &SetNumThreads);
+  module.def("share_team_of", &ShareTeamOf);
   module.def("build_config", [] {
     using namespace py::literals;
     return py::dict("version"_a = SLOTWISE_VERSION, "compiler"_a = SLOTWISE_COMPILER,

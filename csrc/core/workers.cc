@@ -17,6 +17,7 @@
 #include <system_error>
 #include <thread>
 
+#include "core/openmp_team.h"
 #include "hwy/cache_control.h"
 
 namespace slotwise {
@@ -265,8 +266,10 @@ Workers& AllWorkers() {
 }  // namespace
 
 void RunTasks(size_t count, void (*task)(const void*, size_t), const void* context) {
-  Workers& workers = AllWorkers();
   Job job(count, task, context);
+  const auto work = [](void* all, size_t first) { static_cast<Job*>(all)->Work(first); };
+  if (count > 1 && RunInTeam(count, work, &job)) return;
+  Workers& workers = AllWorkers();
   const size_t helpers = count > 1 ? workers.Have(count - 1) : 0;
   for (size_t i = 0; i < helpers; ++i) workers[i].Hand(job);
   job.Work(0);

@@ -10,7 +10,8 @@ namespace slotwise {
 inline constexpr size_t kMaxTasks = 1024;
 
 // Calls task(context, i), which throws nothing, for each i below `count`: the calling thread and up
-// to count - 1 workers do, each i by one of them. Returns when all have ended.
+// to count - 1 workers do, each i by one of them. Returns when all have ended. A shared OpenMP team
+// that is awake takes the workers' place (openmp_team.h).
 //
 // Nobody waits for a worker that is not awake, or that the system has no core for: the caller does
 // what others have not begun. Worker i begins with task i, which finds its memory in the cache of

@@ -6,6 +6,8 @@ The optimizers have the names, arguments, defaults, state and semantics of `torc
     import slotwise.torch as st
 
     opt = st.AdamW(model.parameters(), lr=1e-3)
+
+From this import on, all calls of the library may run on PyTorch's threads.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ except ImportError as error:
         "slotwise.torch: expected PyTorch 2.5 or newer; pip install 'slotwise[torch]'"
     ) from error
 
+from slotwise.torch import _threads
 from slotwise.torch._optimizer import Optimizer
 from slotwise.torch.nn import Embedding, EmbeddingBag, EmbeddingBagCollection, Fused, fuse
 from slotwise.torch.optim import (
@@ -36,6 +39,8 @@ from slotwise.torch.optim import (
     Rprop,
     SparseAdam,
 )
+
+_threads.share_pool()
 
 __all__ = [
     "SGD",
