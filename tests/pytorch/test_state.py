@@ -551,6 +551,18 @@ def test_deltas_hold_the_rows_that_changed(tmp_path: Path, name: str) -> None:
     assert_same_state(mine, other)
 
 
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_rows_of_pooled_gradients(is_fused: bool) -> None:
+    bag = st.EmbeddingBag(50, 4, mode="sum")
+    mine = st.Adagrad(bag.parameters(), lr=0.1)
+    if is_fused:
+        st.fuse(mine, bag)
+    touched = slotwise.track(bag.weight)
+    bag(torch.tensor([[4, 9, 4], [1, 9, 9]])).square().sum().backward()
+    mine.step()
+    assert touched.rows.tolist() == [1, 4, 9]
+
+
 def test_what_changes_all_rows() -> None:
     table = torch.nn.Embedding(5, 2, sparse=True)
     touched = slotwise.track(table.weight)

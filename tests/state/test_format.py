@@ -170,7 +170,9 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
         slotwise.save(path, variables=[np.ones(3)])
     with pytest.raises(ValueError, match=r"several of \['w'\]"):
         slotwise.save(path, variables=[slotwise.Variable(1.0, name="w") for _ in range(2)])
-    with pytest.raises(TypeError, match=r"expected one of slotwise\.optimizers, got str"):
+    with pytest.raises(
+        TypeError, match=r"expected one of slotwise\.optimizers or slotwise\.torch, got str"
+    ):
         slotwise.save(path, optimizer="adam")
     with pytest.raises(ValueError, match="max_shard_size"):
         slotwise.save(path, max_shard_size=0)

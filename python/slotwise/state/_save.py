@@ -52,8 +52,9 @@ def save(
     Args:
         path: a file that ends in ``.safetensors``; or a folder, in which large state is spread over
             several files.
-        optimizer: an optimizer; its count of iterations, hyperparameters, slots and config. Or a
-            dict of several by name: their state is called ``gen/iterations`` and so on.
+        optimizer: an optimizer, of `slotwise.torch`, too: its count of iterations, hyperparameters,
+            slots and config. Or a dict of several by name: their state is called
+            ``gen/iterations`` and so on.
         variables: Variables with names that differ; a dict from names to Variables, arrays or
             PyTorch's tensors; or a module of PyTorch: all that the optimizers train, and others.
             None saves the optimizers' state alone.

@@ -22,10 +22,11 @@ from torch.optim import optimizer as _base
 from slotwise import _core, _tracking
 from slotwise._tables import IndexedSlices
 from slotwise.optimizers._gradients import mark_touched
+from slotwise.torch import _state
 from slotwise.torch._gradients import slices_of
 from slotwise.torch._memory import are_held, array, in_order, order_of
-from slotwise.torch._state import Group as Group, Kept  # (other modules have it from here)
 
+Group: TypeAlias = _state.Group
 Pair: TypeAlias = tuple[Any, torch.nn.Parameter]
 Work: TypeAlias = "tuple[Part, list[Pair]]"
 
@@ -67,7 +68,7 @@ class Numbers(NamedTuple):
     gradient: tuple[float, float] | None = None
 
 
-class Optimizer(Kept, torch.optim.Optimizer):
+class Optimizer(_state.Kept, torch.optim.Optimizer):
     """The base of all optimizers here: a torch.optim.Optimizer whose step is one call.
 
     A class names a kernel and its numbers. Arguments, defaults, state and groups are those of the
@@ -238,7 +239,7 @@ class Optimizer(Kept, torch.optim.Optimizer):
             for place, pairs in enumerate(pairs_of_groups):
                 if pairs:
                     work += self._parts(place, self.param_groups[place], pairs)
-            has_sparse = _tracking.is_used() > 0  # then it is asked which rows a gradient has
+            has_sparse = _tracking.is_used() > 0
             for part, _ in work:
                 has_sparse = has_sparse or part.has_sparse
             try:
@@ -264,7 +265,8 @@ class Optimizer(Kept, torch.optim.Optimizer):
             gradients = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
             is_whole = part.has_sparse and group["sparse"] == "keras" and self._changes_other_rows
             scope = "whole" if is_whole else "rows"
-            mark_touched(gradients, only_rows=not is_whole)
+            if has_sparse:  # as it is where rows are tracked
+                mark_touched(gradients, only_rows=not is_whole)
             by_type, decay_by_type = (hypers, hypers), decay and (decay, decay)
             attrs, clips = part.kernel.attrs, (None, None, None)
             around = (scope, decay_by_type, None, scope, gradient)
