@@ -33,7 +33,7 @@ def slices_of(grad: torch.Tensor) -> IndexedSlices | None:
 
     Example:
         >>> import torch
-        >>> rows = torch.sparse_coo_tensor([[2, 0, 2]], torch.ones(3, 4), (5, 4))
+        >>> rows = torch.sparse_coo_tensor([[2, 0, 2]], torch.ones(3, 4), check_invariants=True)
         >>> slices_of(rows).indices.tolist()
         [2, 0, 2]
     """
