@@ -358,6 +358,14 @@ def test_gradients_of_another_kind(put: Any, message: str) -> None:
     assert not optimizer.state
 
 
+def test_adafactor_of_a_complex_parameter() -> None:
+    p = nn.Parameter(torch.ones(3, 2, dtype=torch.complex64))
+    p.grad = torch.ones_like(p)
+    with pytest.raises(RuntimeError, match=r"Adafactor.step: .* complex parameters"):
+        st.Adafactor([p]).step()
+    assert bool((p == 1).all())
+
+
 # ----- state -------------------------------------------------------------------------------------
 
 
