@@ -187,9 +187,23 @@ def in_every_mode(lib: Any, model: nn.Module) -> None:
     optimizer.step()
 
 
+def decayed_by_state(lib: Any, model: nn.Module) -> None:
+    """Adam that goes on from AdamW's state decays weights as that did, and AdamW always does."""
+    optimizer = lib.AdamW(model.parameters(), lr=0.1, weight_decay=0.5)
+    for name in ("Adam", "AdamW", "Adam"):
+        train(model, optimizer)
+        saved = optimizer.state_dict()
+        optimizer = getattr(lib, name)(model.parameters(), weight_decay=0.5)
+        optimizer.load_state_dict(saved)
+    train(model, optimizer)
+    plain = lib.AdamW(model.parameters())
+    plain.load_state_dict(lib.Adam(model.parameters(), weight_decay=0.5).state_dict())
+    train(model, plain)
+
+
 LOOPS: list[Callable[[Any, nn.Module], None]] = [
     *(patched, wrapped, averaged, parametrized, functional, grouped),
-    *(reset, rearranged, moved, frozen, in_every_mode),
+    *(reset, rearranged, moved, frozen, in_every_mode, decayed_by_state),
 ]
 
 

@@ -505,20 +505,23 @@ class Part:
     ) -> tuple[Any, tuple[int, ...]]:
         """A gradient, and the shape that its parameter is to be seen with."""
         where = f"{self._op}: gradient of {entry[1]}"
+        shape = entry[0].shape
         if isinstance(grad, IndexedSlices):
             if order is not None:
                 raise ValueError(f"{where}: expected that of a contiguous parameter")
             self.has_sparse = True
-            return grad, entry[0].shape
+            return grad, shape
         slices = slices_of(grad, order, where)
         if slices is None:
-            return in_order(grad.detach().resolve_conj().resolve_neg(), order), entry[0].shape
+            return in_order(grad.detach().resolve_conj().resolve_neg(), order), shape
+        self.has_sparse = True
+        if slices.dense_shape is None or slices.dense_shape == shape:
+            return slices, shape
         if grad.shape != parameter.shape:
             raise ValueError(
                 f"{where}: expected shape {tuple(parameter.shape)}, got {tuple(grad.shape)}"
             )
-        self.has_sparse = True
-        return slices, slices.dense_shape or ()
+        return slices, slices.dense_shape
 
     def has_stepped(self, optimizer: Optimizer, counters: tuple[float, ...]) -> None:
         """Keep what the step made, and tell autograd that parameters have changed."""
