@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
@@ -15,21 +16,31 @@ from torch.utils import _pytree as pytree
 
 from slotwise._pooling import PooledSlices
 from slotwise._tables import IndexedSlices
-from slotwise.torch._memory import array
+from slotwise.torch._memory import array, in_order
 
 _aten = torch.ops.aten
 
 
-def slices_of(grad: torch.Tensor) -> IndexedSlices | None:
+def slices_of(
+    grad: torch.Tensor, order: tuple[int, ...] | None = None, where: str = "slices_of: grad"
+) -> IndexedSlices | None:
     """A sparse gradient as slices over its memory, not coalesced or expanded.
+
+    They are rows of the parameter as its elements lie in memory. Where a gradient has several
+    sparse dimensions, the parameter is to be seen with these as one, as `dense_shape` says.
+
+    Args:
+        grad: of any kind.
+        order: the axes in the order in which the parameter's elements lie; None if in theirs.
+        where: what errors begin with.
 
     Returns:
         `PooledSlices` of a `PooledGradient` that nobody else has used, else `IndexedSlices`; None
         for a dense tensor.
 
     Raises:
-        ValueError: it is sparse in another way than by rows; what a `PooledGradient` refers to was
-            changed in place.
+        ValueError: it is sparse in another way; the rows do not lie together; an index is out of
+            range; what a `PooledGradient` refers to was changed in place.
 
     Example:
         >>> import torch
@@ -39,20 +50,45 @@ def slices_of(grad: torch.Tensor) -> IndexedSlices | None:
     """
     if isinstance(grad, PooledGradient):
         content = grad._content
-        if content.tensor is None and (pooled := content.slices()) is not None:
+        if order is None and content.tensor is None and (pooled := content.slices()) is not None:
             return pooled
         grad = content.plain()
     if grad.layout is torch.strided:
         return None
-    if grad.layout is not torch.sparse_coo or grad.sparse_dim() != 1:
+    if grad.layout is not torch.sparse_coo:
         raise ValueError(
-            "slices_of: grad: expected a dense tensor or a sparse COO tensor of rows, got one of "
-            f"{grad.layout} and shape {tuple(grad.shape)}"
+            f"{where}: expected a dense tensor or a sparse COO tensor, got one of {grad.layout} "
+            f"and shape {tuple(grad.shape)}"
         )
-    values, ids = grad._values(), grad._indices()[0]
+    if order is None and grad.sparse_dim() == 1:
+        values, ids, num_rows = in_order(grad._values(), None), grad._indices()[0], grad.shape[0]
+    else:
+        values, ids, num_rows = _rows_in_order(grad, order, where)
     return IndexedSlices(
-        array("slices_of", "values", values), array("slices_of", "ids", ids), tuple(grad.shape)
+        array(where, "values", values),
+        array(where, "ids", ids),
+        (num_rows, *values.shape[1:]),
     )
+
+
+def _rows_in_order(
+    grad: torch.Tensor, order: tuple[int, ...] | None, where: str
+) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Values and ids of a sparse gradient for a parameter with its axes in this order, as rows."""
+    ids, shape, width = grad._indices(), grad.shape, grad.sparse_dim()
+    axes = order or tuple(range(grad.dim()))
+    if not width or sorted(axes[:width]) != list(range(width)):
+        raise ValueError(
+            f"{where}: expected a dense tensor, or a parameter whose rows lie together in memory, "
+            f"got a sparse tensor of shape {tuple(shape)} and the order of axes {axes}"
+        )
+    sizes = ids.new_tensor(shape[:width]).unsqueeze(1)
+    if bool(((ids < 0) | (ids >= sizes)).any()):
+        raise ValueError(f"{where}: expected indices in range of shape {tuple(shape)}")
+    first, *more = axes[:width]
+    flat = reduce(lambda done, axis: done * shape[axis] + ids[axis], more, ids[first])
+    values = in_order(grad._values(), (0, *[1 + axis - width for axis in axes[width:]]))
+    return values, flat, math.prod(shape[:width])
 
 
 def tensor_of(values: NDArray[Any]) -> torch.Tensor:

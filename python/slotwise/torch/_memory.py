@@ -25,6 +25,8 @@ def array(op: str, name: str, tensor: torch.Tensor) -> NDArray[Any]:
     Raises:
         TypeError, ValueError: it is on another device, not dense, or of another dtype.
     """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"{op}: {name}: expected a tensor, got {type(tensor).__name__}")
     return _core.as_array(op, name, tensor.detach())
 
 

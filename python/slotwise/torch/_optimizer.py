@@ -28,6 +28,7 @@ from slotwise.torch._memory import are_held, array, in_order, order_of
 
 Group: TypeAlias = _state.Group
 Pair: TypeAlias = tuple[Any, torch.nn.Parameter]
+Given: TypeAlias = tuple[Any, NDArray[Any]]  # a gradient and its variable
 Work: TypeAlias = "tuple[Part, list[Pair]]"
 
 _is_profiled = torch.autograd._profiler_enabled
@@ -144,7 +145,7 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
 
     def _first_count_of(self, name: str) -> Any:
         first = self._first_count(name)
-        return torch.tensor(first) if self._counts_in_tensors else int(first)
+        return counter(first) if self._counts_in_tensors else int(first)
 
     # ----- torch.optim.Optimizer's ---------------------------------------------------------------
 
@@ -262,15 +263,15 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
         for part, pairs in work:
             group = self.param_groups[part.place]
             hypers, counters, decay, gradient = self._numbers(group, part)
-            gradients = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
+            plan, given = part.gradients(pairs) if has_sparse else part.dense_gradients(pairs)
             is_whole = part.has_sparse and group["sparse"] == "keras" and self._changes_other_rows
             scope = "whole" if is_whole else "rows"
             if has_sparse:  # as it is where rows are tracked
-                mark_touched(gradients, only_rows=not is_whole)
+                mark_touched(given, only_rows=not is_whole)
             by_type, decay_by_type = (hypers, hypers), decay and (decay, decay)
             attrs, clips = part.kernel.attrs, (None, None, None)
             around = (scope, decay_by_type, None, scope, gradient)
-            calls.append((part.plan, gradients, by_type, attrs, *clips, *around))
+            calls.append((plan, given, by_type, attrs, *clips, *around))
             changes += zip(part.counts, counters)  # noqa: B905  none are in tensors, or all
             steps.append((part, counters))
         _core.apply_all(calls, tuple(changes))
@@ -321,6 +322,11 @@ class _Split:
             f"param_groups[{place}]['params'][{index}]" for index in range(len(group["params"]))
         ]
         names = {id(p): name for p, name in zip(group["params"], given, strict=True)}
+        if len(names) < len(given):
+            raise ValueError(
+                f"{optimizer._op}: param_groups[{place}]['params']: expected each parameter once, "
+                f"got {len(given)}, of which {len(names)} differ"
+            )
         by_key: dict[Any, list[int]] = {}
         for index, parameter in enumerate(parameters):
             by_key.setdefault(self._key(optimizer, group, parameter), []).append(index)
@@ -336,7 +342,7 @@ class _Split:
     def _key(optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter) -> tuple[Any, ...]:
         """What parameters have in common that make up a part."""
         kernel = optimizer._kernel(group, parameter)
-        state = optimizer.state.get(parameter) or {}
+        state = optimizer.state.get(parameter, {})
         is_first = any(state.get(name) is None for name in filter(None, kernel.slots))
         counters = [float(state.get(c, optimizer._first_count(c))) for c in optimizer._counters]
         return (kernel, is_first, *counters)
@@ -388,8 +394,7 @@ class Part:
         self._fields = (*filter(None, kernel.slots), *in_tensors)
         self._arrays: list[NDArray[Any]] = []
         self.counts: list[list[NDArray[Any]]] = [[] for _ in in_tensors]
-        self._vars: list[NDArray[Any]] = []
-        entries = []
+        self._entries: list[tuple[Any, ...]] = []
         for p, state, order, name in zip(parameters, states, self._orders, names, strict=True):
             var = array(op, name, in_order(p, order))
             kept = {
@@ -398,21 +403,27 @@ class Part:
             }
             slots = [kept[slot] if slot else np.empty(0, var.dtype) for slot in kernel.slots]
             counts = [array(op, f"{each} of {name}", state[each]) for each in in_tensors]
-            entries.append((var, name, var, *slots))
-            self._vars.append(var)
+            self._entries.append((var, name, var, *slots))
             self._arrays += [var, *kept.values(), *counts]
             for own, count in zip(self.counts, counts, strict=True):
                 own.append(count)
-        self.plan = _core.UpdatePlan(op, kernel.rule, entries, None, [True] * len(entries))
+        self._op = op
+        self._plans: dict[tuple[Any, ...], tuple[_core.UpdatePlan, list[NDArray[Any]]]] = {}
+        self._plan, self._vars = self._planned(tuple([entry[0].shape for entry in self._entries]))
 
     def _state(
         self, optimizer: Optimizer, group: Group, parameter: torch.nn.Parameter
     ) -> dict[str, Any]:
         """The state of a parameter, with what is missing; it becomes the optimizer's by a step."""
-        names = optimizer._needed(group, parameter)
-        if new := optimizer._begun(group, parameter, names):
+        state = optimizer.state.get(parameter, {})
+        new = optimizer._begun(group, parameter, optimizer._needed(group, parameter))
+        for name in () if optimizer._has_shaped_state else filter(None, self.kernel.slots):
+            value = state.get(name)
+            if value is not None and _lie_apart(value, parameter):
+                new[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        if new:
             self._pending.append((parameter, new))
-        return {**optimizer.state.get(parameter, {}), **new}
+        return {**state, **new}
 
     def is_current(self, optimizer: Optimizer, group: Group) -> bool:
         """Whether all that is known of its parameters is still so; it reads their counters."""
@@ -457,31 +468,65 @@ class Part:
                 ordered[name] = optimizer._as_slot(name, slot, order)
         return in_order(parameter, order), ordered
 
-    def dense_gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:
-        """Gradients that are dense tensors, each with its variable."""
+    def _planned(self, shapes: tuple[Any, ...]) -> tuple[_core.UpdatePlan, list[NDArray[Any]]]:
+        """A plan, and its variables, that sees each parameter and its state with this shape."""
+        if shapes not in self._plans:
+            entries = []
+            for (var, name, *arrays), shape in zip(self._entries, shapes, strict=True):
+                seen = [a.reshape(shape) if a.shape == var.shape else a for a in (var, *arrays)]
+                entries.append((seen[0], name, *seen[1:]))
+            plan = _core.UpdatePlan(
+                self._op, self.kernel.rule, entries, None, [True] * len(entries)
+            )
+            self._plans[shapes] = plan, [entry[0] for entry in entries]
+        return self._plans[shapes]
+
+    def dense_gradients(self, pairs: list[Pair]) -> tuple[_core.UpdatePlan, list[Given]]:
+        """The plan, and gradients that are dense tensors, each with its variable."""
         if self._is_plain:
-            return [(pair[0], var) for pair, var in zip(pairs, self._vars)]  # noqa: B905  as many
+            given = [(pair[0], var) for pair, var in zip(pairs, self._vars)]  # noqa: B905  as many
+            return self._plan, given
         return self.gradients(pairs)
 
-    def gradients(self, pairs: list[Pair]) -> list[tuple[Any, NDArray[Any]]]:
-        """Gradients of every kind as the extension takes them, each with its variable."""
+    def gradients(self, pairs: list[Pair]) -> tuple[_core.UpdatePlan, list[Given]]:
+        """A plan, and gradients of every kind as the extension takes them, with its variables."""
         self.has_sparse = False
-        return [
-            (self._gradient(grad, order), var)
-            for (grad, _), var, order in zip(pairs, self._vars, self._orders, strict=True)
-        ]
+        members = zip(pairs, self._orders, self._entries, strict=True)
+        seen = [self._gradient(grad, p, order, entry) for (grad, p), order, entry in members]
+        plan, variables = self._planned(tuple([shape for _, shape in seen]))
+        return plan, [(grad, var) for (grad, _), var in zip(seen, variables, strict=True)]
 
-    def _gradient(self, grad: Any, order: tuple[int, ...] | None) -> Any:
-        slices = grad if isinstance(grad, IndexedSlices) else slices_of(grad)
-        if slices is not None:
+    def _gradient(
+        self,
+        grad: Any,
+        parameter: torch.Tensor,
+        order: tuple[int, ...] | None,
+        entry: tuple[Any, ...],
+    ) -> tuple[Any, tuple[int, ...]]:
+        """A gradient, and the shape that its parameter is to be seen with."""
+        where = f"{self._op}: gradient of {entry[1]}"
+        shape = entry[0].shape
+        if isinstance(grad, IndexedSlices):
+            if order is not None:
+                raise ValueError(f"{where}: expected that of a contiguous parameter")
             self.has_sparse = True
-            return slices
-        return in_order(grad.detach().resolve_conj().resolve_neg(), order)
+            return grad, shape
+        slices = slices_of(grad, order, where)
+        if slices is None:
+            return in_order(grad.detach().resolve_conj().resolve_neg(), order), shape
+        self.has_sparse = True
+        if slices.dense_shape is None or slices.dense_shape == shape:
+            return slices, shape
+        if grad.shape != parameter.shape:
+            raise ValueError(
+                f"{where}: expected shape {tuple(parameter.shape)}, got {tuple(grad.shape)}"
+            )
+        return slices, slices.dense_shape
 
     def has_stepped(self, optimizer: Optimizer, counters: tuple[float, ...]) -> None:
         """Keep what the step made, and tell autograd that parameters have changed."""
         for parameter, new in self._pending:
-            optimizer.state[parameter].update(new)
+            optimizer.state.setdefault(parameter, {}).update(new)
         self._pending = []
         self.is_first = False
         if not optimizer._counts_in_tensors:
@@ -489,6 +534,17 @@ class Part:
             for p in self.parameters:
                 optimizer.state[p].update(new_counts)
         torch.autograd.graph.increment_version(self._versioned)
+
+
+def _lie_apart(value: torch.Tensor, parameter: torch.Tensor) -> bool:
+    """Whether a tensor's elements lie in another order than a parameter's of the same shape."""
+    return bool(value.shape == parameter.shape and value.stride() != parameter.stride())
+
+
+def counter(number: float) -> torch.Tensor:
+    """A counter as torch keeps it, whatever the defaults for dtypes and devices are."""
+    wide = torch.get_default_dtype() == torch.float64
+    return torch.tensor(number, dtype=torch.float64 if wide else torch.float32, device="cpu")
 
 
 def rate_of(group: Group) -> float:

@@ -43,6 +43,8 @@ class Adafactor(Optimizer, torch.optim.Adafactor):
     _has_shaped_state = True
 
     def _kernel(self, group: Group, parameter: torch.Tensor) -> Kernel:
+        if parameter.is_complex():
+            raise RuntimeError(f"{self._op}: Adafactor does not support complex parameters")
         is_matrix = parameter.dim() > 1
         slots = ("row_var", "col_var", "") if is_matrix else ("", "", "variance")
         return Kernel("TorchAdafactor", slots, dtype=parameter.dtype)

@@ -5,7 +5,16 @@ from __future__ import annotations
 
 import torch
 
-from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
+from slotwise.torch._optimizer import (
+    Group,
+    Kernel,
+    Numbers,
+    Optimizer,
+    Part,
+    counter,
+    decays,
+    rate_of,
+)
 
 
 class NAdam(Optimizer, torch.optim.NAdam):
@@ -52,8 +61,8 @@ class NAdam(Optimizer, torch.optim.NAdam):
         beta1, beta2 = map(float, group["betas"])
         decay = float(group["momentum_decay"])
         momentum, following = (beta1 * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
-        # As in torch, the product is kept in a tensor of the default dtype.
-        product = float(torch.tensor(part.counters[1]) * momentum)
+        # As in torch, the product is rounded as the tensor that keeps it.
+        product = float(counter(part.counters[1]) * momentum)
         hypers = (beta2**step, lr, beta1, beta2, float(group["eps"]))
         is_apart = group.get("decoupled_weight_decay", False)
         return Numbers(
