@@ -266,7 +266,7 @@ def test_a_compiled_model_has_the_same_results() -> None:
             both = torch.relu(self.rows(ids).sum(1) * 2) + self.bag(ids)
             return self.dense(both)
 
-    ops = []
+    ops: list[Any] = []
 
     def backend(graph: Any, inputs: Any) -> Any:
         ops.extend(node.op for node in graph.graph.nodes)
@@ -305,11 +305,13 @@ def test_they_are_modules_of_torch() -> None:
 
 def test_from_pretrained() -> None:
     weights, ids = torch.randn(10, 3), torch.tensor([[1, 2]])
-    for kind in (st.Embedding, st.EmbeddingBag):
+    kinds: tuple[Any, ...] = (st.Embedding, st.EmbeddingBag)
+    for kind in kinds:
         frozen = kind.from_pretrained(weights)
         assert type(frozen) is kind
         assert not frozen.weight.requires_grad and not frozen(ids).requires_grad
-        torch.testing.assert_close(frozen(ids), kind.__base__.from_pretrained(weights)(ids))
+        base: Any = kind.__base__
+        torch.testing.assert_close(frozen(ids), base.from_pretrained(weights)(ids))
         module = kind.from_pretrained(weights, freeze=False)
         module(ids).sum().backward()
         assert module.weight.grad.is_sparse

@@ -35,15 +35,14 @@ def zeros(dtype: torch.dtype = torch.float32) -> Any:
     return st.EmbeddingBag.from_pretrained(torch.zeros(10, 2, dtype=dtype), False, mode="sum")
 
 
-def optimizers() -> Any:
-    return pytest.mark.parametrize(
-        "make",
-        [lambda p: st.SGD(p, lr=0.1), lambda p: st.Adagrad(p, lr=0.1)],
-        ids=["SGD", "Adagrad"],
-    )
+by_optimizers = pytest.mark.parametrize(
+    "make",
+    [lambda p: st.SGD(p, lr=0.1), lambda p: st.Adagrad(p, lr=0.1)],
+    ids=["SGD", "Adagrad"],
+)
 
 
-@optimizers()
+@by_optimizers
 @pytest.mark.parametrize("part", ["all", "tables", "modules", "parameters"])
 def test_the_update_is_that_of_step(make: Any, part: str) -> None:
     plain, fused = Model(), Model()

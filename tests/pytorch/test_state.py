@@ -16,7 +16,7 @@ import slotwise
 import slotwise.torch as st
 import torch
 from slotwise import interop
-from test_optim import CASES, SHAPES_OF, case_id, give_gradients, ours, parameters
+from support.torch_cases import CASES, SHAPES_OF, case_id, give_gradients, ours, parameters
 
 OWN: list[tuple[str, dict[str, Any]]] = [
     ("Lion", {"lr": 0.01, "weight_decay": 0.1}),
@@ -268,7 +268,9 @@ def test_rates_in_tensors(tmp_path: Path) -> None:
 
 def test_options_that_were_changed(tmp_path: Path) -> None:
     """State that no step needs any more, or that the next step makes."""
-    for before, after in (({"momentum": 0.9}, {"momentum": 0}), ({}, {"momentum": 0.9})):
+    changes: list[tuple[dict[str, Any], dict[str, Any]]]
+    changes = [({"momentum": 0.9}, {"momentum": 0}), ({}, {"momentum": 0.9})]
+    for before, after in changes:
         a = parameters()
         mine = st.SGD(a, lr=0.1, **before)
         give_gradients(0, a)

@@ -45,7 +45,12 @@ def patched(lib: Any, model: nn.Module) -> None:
     optimizer = lib.SGD(model.parameters(), lr=0.1, momentum=0.9)
     plain = optimizer.step
     calls = []
-    optimizer.step = types.MethodType(lambda self, *a: (calls.append(1), plain(*a))[1], optimizer)
+
+    def counted(self: Any, *args: Any) -> Any:
+        calls.append(1)
+        return plain(*args)
+
+    optimizer.step = types.MethodType(counted, optimizer)
     schedulers = [
         lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=10),
         lr_scheduler.ReduceLROnPlateau(optimizer),
@@ -386,7 +391,7 @@ def test_adafactor_of_a_complex_parameter() -> None:
 def test_state_in_a_plain_dict() -> None:
     p = nn.Parameter(torch.ones(3))
     optimizer = st.Adam([p], lr=0.5)
-    optimizer.state = {}  # type: ignore[assignment]
+    optimizer.state = {}
     p.grad = torch.ones(3)
     optimizer.step()
     assert optimizer.state[p]["step"] == 1

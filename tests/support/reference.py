@@ -638,7 +638,7 @@ def root_mean_square(matrices: Vec) -> Vec:
 
 def matrices_of(shape: tuple[int, ...], size: int) -> tuple[int, int, int]:
     """The shape of a stack of matrices; one row, where there is no matrix."""
-    return (-1, *shape[-2:]) if len(shape) >= 2 else (1, 1, size)
+    return (-1, shape[-2], shape[-1]) if len(shape) >= 2 else (1, 1, size)
 
 
 def factored(
