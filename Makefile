@@ -69,7 +69,7 @@ parity: $(PARITY)/.project
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
 	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
-		tests/pytorch tests/parity/test_torch_bags.py tests/library/test_docs.py \
+		tests/pytorch tests/parity/test_torch_bags.py tests/library/test_docs.py tests/library/test_arrays.py \
 		tests/bench/test_torch_suite.py $(ARGS)
 
 demo-torch: $(TORCH)/.project
