@@ -69,8 +69,8 @@ parity: $(PARITY)/.project
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
 	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
-		tests/pytorch tests/parity/test_torch_bags.py tests/library/test_docs.py tests/library/test_arrays.py \
-		tests/bench/test_torch_suite.py $(ARGS)
+		tests/pytorch tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
+		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py

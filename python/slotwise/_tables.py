@@ -42,7 +42,7 @@ class IndexedSlices:
 
     def __neg__(self) -> "IndexedSlices":
         values = self.values
-        if not hasattr(values, "__array__") and hasattr(values, "__dlpack__"):
+        if not isinstance(values, np.ndarray) and hasattr(values, "__dlpack__"):
             values = _core.as_array("IndexedSlices", "values", values)
         return IndexedSlices(np.negative(values), self.indices, self.dense_shape)
 
