@@ -82,6 +82,7 @@ py::object AsArray(const char* op, const char* name, py::handle object, bool is_
       return ArrayFromDLPack(op, name, object, npy_bfloat16);
     }
   } catch (py::error_already_set& error) {
+    if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;  // no answer
     const std::string reason = Text(error.value());
     if (reason.rfind(op, 0) == 0) throw;  // already says what is wrong with which argument
     Fail(error.matches(PyExc_BufferError) ? PyExc_ValueError : PyExc_TypeError, op, name,

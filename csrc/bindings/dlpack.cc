@@ -194,6 +194,14 @@ bool IsContiguous(const Tensor& t) {
   return true;
 }
 
+// Leaves it to a slower way, except an interrupt or the like.
+void ClearError() {
+  if (PyErr_Occurred() != nullptr && PyErr_ExceptionMatches(PyExc_Exception) == 0) {
+    throw py::error_already_set();
+  }
+  PyErr_Clear();
+}
+
 }  // namespace
 
 bool HasExchange(py::handle object) { return ExchangeOf(object) != nullptr; }
@@ -201,7 +209,7 @@ bool HasExchange(py::handle object) { return ExchangeOf(object) != nullptr; }
 bool IsTensorOver(py::handle tensor, PyArrayObject* array, int npy_bfloat16) {
   Tensor t{};
   if (ExchangeOf(tensor)->tensor_of(tensor.ptr(), &t) != 0) {
-    PyErr_Clear();
+    ClearError();
     return false;
   }
   const bool is_empty = PyArray_SIZE(array) == 0;  // which has no address of its own
@@ -223,7 +231,7 @@ py::object ArrayFromExchange(const char* op, const char* name, py::handle tensor
     Fail(PyExc_ValueError, op, name, "the numbers that lie in memory (call resolve_neg())",
          "a view whose signs are yet to be changed");
   }
-  PyErr_Clear();  // of a library that has no such views
+  ClearError();  // of a library that has no such views
   const Exchange* const exchange = ExchangeOf(tensor);
   if (is_borrowed) {
     Tensor t{};
@@ -236,7 +244,7 @@ py::object ArrayFromExchange(const char* op, const char* name, py::handle tensor
       return Adopt(op, name, managed, npy_bfloat16);
     }
   }
-  PyErr_Clear();
+  ClearError();
   return {};
 }
 

@@ -476,3 +476,35 @@ def test_an_interruption_leaves_parameters_even() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_state_is_there_before_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt that comes right after the kernels loses nothing."""
+    from slotwise import _core
+
+    apply_all = _core.apply_all
+
+    def interrupted(*args: Any) -> None:
+        apply_all(*args)
+        raise KeyboardInterrupt
+
+    for make in (st.Adam, st.SparseAdam):
+        table = nn.Embedding(4, 2, sparse=make is st.SparseAdam)
+        twin = copy.deepcopy(table)
+        optimizers = [(table, make(table.parameters())), (twin, make(twin.parameters()))]
+        for step in range(3):
+            for module, optimizer in optimizers:
+                optimizer.zero_grad()
+                module(torch.tensor([1, 2])).square().sum().backward()
+                is_cut = module is table and step == 0
+                with monkeypatch.context() as patch:
+                    if is_cut:
+                        patch.setattr(_core, "apply_all", interrupted)
+                        with pytest.raises(KeyboardInterrupt):
+                            optimizer.step()
+                    else:
+                        optimizer.step()
+        assert torch.equal(table.weight, twin.weight)
+        states = (o.state_dict()["state"][0].values() for _, o in optimizers)
+        for entries in zip(*states, strict=True):
+            assert torch.equal(*map(torch.as_tensor, entries))

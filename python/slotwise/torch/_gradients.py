@@ -194,7 +194,7 @@ class PooledGradient(torch.Tensor):
     what is done to it in place counts.
 
     Gradients of several backward passes, or of a weight that is used several times, add up without
-    being expanded. A copy by `copy.deepcopy` or `pickle` is a plain sparse tensor.
+    being expanded. A deep copy, or one from a file, is a plain sparse tensor.
 
     Example:
         >>> import torch, slotwise.torch as st

@@ -274,9 +274,16 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
             calls.append((plan, given, by_type, attrs, *clips, *around))
             changes += zip(part.counts, counters)  # noqa: B905  none are in tensors, or all
             steps.append((part, counters))
-        _core.apply_all(calls, tuple(changes))
         for part, counters in steps:
-            part.has_stepped(self, counters)
+            part.begin(self, counters)
+        try:
+            _core.apply_all(calls, tuple(changes))
+        except Exception:  # it was refused; an interrupt that comes after it undoes nothing
+            for part, _ in steps:
+                part.undo(self)
+            raise
+        for part, _ in steps:
+            part.has_stepped()
 
     def _parts(self, place: int, group: Group, pairs: list[Pair]) -> list[Work]:
         """The parts of a group that these pairs make up, each with its own."""
@@ -523,16 +530,33 @@ class Part:
             )
         return slices, slices.dense_shape
 
-    def has_stepped(self, optimizer: Optimizer, counters: tuple[float, ...]) -> None:
-        """Keep what the step made, and tell autograd that parameters have changed."""
+    def begin(self, optimizer: Optimizer, counters: tuple[float, ...]) -> None:
+        """Give the optimizer what a step makes, before it: nothing comes between that and it."""
         for parameter, new in self._pending:
             optimizer.state.setdefault(parameter, {}).update(new)
+        if not optimizer._counts_in_tensors:
+            self._count(optimizer, counters)
+
+    def undo(self, optimizer: Optimizer) -> None:
+        """Take that back."""
+        if not optimizer._counts_in_tensors:
+            self._count(optimizer, self.counters)
+        for parameter, new in self._pending:
+            state = optimizer.state[parameter]
+            for name in new:
+                del state[name]
+            if not state:
+                del optimizer.state[parameter]
+
+    def _count(self, optimizer: Optimizer, counters: tuple[float, ...]) -> None:
+        counted = dict(zip(optimizer._counters, map(int, counters), strict=True))
+        for p in self.parameters:
+            optimizer.state[p].update(counted)
+
+    def has_stepped(self) -> None:
+        """Tell autograd that parameters have changed."""
         self._pending = []
         self.is_first = False
-        if not optimizer._counts_in_tensors:
-            new_counts = dict(zip(optimizer._counters, map(int, counters), strict=True))
-            for p in self.parameters:
-                optimizer.state[p].update(new_counts)
         torch.autograd.graph.increment_version(self._versioned)
 
 
