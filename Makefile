@@ -27,6 +27,7 @@ CMAKE_CODE := CMakeLists.txt cmake
 
 help:
 	@echo 'make demo      build, install into .venv, train on digits, words and clicks'
+	@echo 'make demo-torch  the same with PyTorch, in its own environment: a DLRM, with torch and with slotwise'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
