@@ -86,27 +86,30 @@ int TypeNumber(const Tensor& t, int npy_bfloat16) {
 
 // Raises if the tensor is not what it says it is, as far as that shows.
 void RequireSound(const char* op, const char* name, const Tensor& t) {
-  const auto require = [&](bool is_so, const char* expected, const std::string& got) {
-    if (!is_so) Fail(PyExc_ValueError, op, name, std::string("a DLPack tensor ") + expected, got);
+  const auto fail = [&](const char* expected, const std::string& got) {
+    Fail(PyExc_ValueError, op, name, std::string("a DLPack tensor ") + expected, got);
   };
-  require(t.device.type == kDeviceCpu, "on the CPU, as its device says",
-          "one of device type " + std::to_string(t.device.type));
-  require(t.rank >= 0 && t.rank <= kMaxRank, "of rank 0 to 64", "rank " + std::to_string(t.rank));
-  require(t.rank == 0 || t.shape != nullptr, "with a shape", "none");
+  if (t.device.type != kDeviceCpu) {
+    fail("on the CPU, as its device says", "one of device type " + std::to_string(t.device.type));
+  }
+  if (t.rank < 0 || t.rank > kMaxRank) fail("of rank 0 to 64", "rank " + std::to_string(t.rank));
+  if (t.rank != 0 && t.shape == nullptr) fail("with a shape", "none");
   int64_t bytes = t.dtype.bits / 8;
   for (int d = 0; d < t.rank; ++d) {
-    require(t.shape[d] >= 0, "of sizes >= 0", std::to_string(t.shape[d]));
+    if (t.shape[d] < 0) fail("of sizes >= 0", std::to_string(t.shape[d]));
   }
   const bool is_empty = std::find(t.shape, t.shape + t.rank, 0) != t.shape + t.rank;
   for (int d = 0; d < t.rank && !is_empty; ++d) {
-    require(!__builtin_mul_overflow(bytes, t.shape[d], &bytes), "that fits into memory",
-            "sizes whose product is too large");
+    if (__builtin_mul_overflow(bytes, t.shape[d], &bytes)) {
+      fail("that fits into memory", "sizes whose product is too large");
+    }
     int64_t reach = 0;
-    require(t.strides == nullptr ||
-                !__builtin_mul_overflow(t.strides[d], t.shape[d] * (t.dtype.bits / 8), &reach),
-            "that fits into memory", "a stride that is too large");
+    if (t.strides != nullptr &&
+        __builtin_mul_overflow(t.strides[d], t.shape[d] * (t.dtype.bits / 8), &reach)) {
+      fail("that fits into memory", "a stride that is too large");
+    }
   }
-  require(is_empty || t.data != nullptr, "with elements", "a null pointer");
+  if (!is_empty && t.data == nullptr) fail("with elements", "a null pointer");
 }
 
 // The functions for tensors of one type.
