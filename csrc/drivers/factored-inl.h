@@ -79,7 +79,7 @@ template <class R, class Codec>
 class Factored {
  public:
   explicit Factored(const DenseCall& call)
-      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call)) {
+      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call.hypers, call.attrs)) {
     for (size_t i = 0; i < call.tensor_count; ++i) {
       const Tiling& tiling = tensors_.emplace_back(call.tensors[i]).tiling;
       const size_t count = call.tensors[i].count;
