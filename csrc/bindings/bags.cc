@@ -166,7 +166,7 @@ class PooledIds {
 
  private:
   void LeaveOut(const BagsArgument& bags) {
-    const size_t bytes = bags.dtype() == DType::kF64 ? sizeof(double) : sizeof(float);
+    const size_t bytes = ComputedSizeOf(bags.dtype());
     if (weights_ != nullptr) {
       const auto* const from = static_cast<const char*>(weights_);
       kept_weights_.assign(from, from + own_->size() * bytes);

@@ -13,6 +13,9 @@ constexpr size_t SizeOf(DType dtype) {
   return dtype == DType::kF64 ? 8 : dtype == DType::kF32 ? 4 : 2;
 }
 
+// Bytes of a number in the type that is computed in: 16-bit types are computed in float32.
+constexpr size_t ComputedSizeOf(DType dtype) { return dtype == DType::kF64 ? 8 : 4; }
+
 constexpr size_t kMaxSlots = 3;
 constexpr size_t kMaxHypers = 8;
 constexpr size_t kMaxAttrs = 1;

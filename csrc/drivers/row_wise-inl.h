@@ -10,7 +10,7 @@
 #endif
 
 #include "core/group_tasks.h"
-#include "drivers/occurrences-inl.h"
+#include "drivers/occurrences.h"
 #include "drivers/update-inl.h"
 #include "simd/ops-inl.h"
 #include "simd/sums-inl.h"
@@ -23,7 +23,7 @@ template <class R, class Codec>
 class RowWise {
  public:
   explicit RowWise(const SparseCall& call)
-      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call)) {}
+      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call.hypers, call.attrs)) {}
 
   void Run() const { RunGroups(*this); }
 
@@ -40,7 +40,7 @@ class RowWise {
     auto* const var = static_cast<Stored*>(table.var);
     auto* const slots = static_cast<Stored*>(table.slots[0]);
     const hn::CappedTag<Compute, 1> one;
-    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, table, end);
+    Occurrences occurrences(call_.dtype, call_.duplicates, table, end);
     for (size_t g = begin; g < end; ++g) {
       if (g + kRowsAhead < end) {
         PrefetchRow(var + static_cast<size_t>(rows[g + kRowsAhead]) * width, width);
@@ -48,7 +48,8 @@ class RowWise {
       }
       Stored* const row = var + static_cast<size_t>(rows[g]) * width;
       Stored* const slot = slots + rows[g];
-      occurrences.ForGroup(g, [&](const Compute* grad) HWY_ATTR {
+      occurrences.ForGroup(g, [&](const void* gradient) HWY_ATTR {
+        const auto* const grad = static_cast<const Compute*>(gradient);
         Compute accum = hn::GetLane(Codec::Load(one, slot));
         const Compute mean = SumOf<Compute>(Square{grad}, width) / static_cast<Compute>(width);
         const Compute scale = R::RowStep(c, mean, accum);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a rule file includes: the drivers, the words to write a formula in, and the macro that makes
-// the rule's registry entry out of all targets.
+// What a rule file includes: the drivers and the kernels that they are given, the words to write a
+// formula in, and the macro that makes the rule's registry entry out of all targets.
 //
 // A rule derives from Rule<itself> and has
 //   static constexpr RuleSpec kSpec;                      its names
@@ -17,24 +17,73 @@
 #define SLOTWISE_DRIVERS_RULE_INL_H_
 #endif
 
-#include "drivers/dense-inl.h"
-#include "simd/ops-inl.h"
-#include "drivers/rows-inl.h"
-#include "drivers/sweep-inl.h"
+#include "drivers/drivers.h"
+#include "drivers/row-inl.h"
+#include "drivers/span-inl.h"
 #include "simd/dispatch.h"
+#include "simd/ops-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
+
+// Ways to update, as kernels have them.
+template <bool kVar>
+struct SpanWay {
+  template <class R, class Codec>
+  static HWY_INLINE void Apply(const typename R::template Coefficients<typename Codec::Compute>& c,
+                               const ByteArrays& arrays, size_t count) {
+    using Stored = typename Codec::Stored;
+    Span<R, Codec>::template Apply<kVar>(c, Typed<Stored, Stored, CountSlots(R::kSpec)>(arrays),
+                                         count);
+  }
+};
+
+struct RowWay {
+  template <class R, class Codec>
+  static HWY_INLINE void Apply(const typename R::template Coefficients<typename Codec::Compute>& c,
+                               const ByteArrays& arrays, size_t count) {
+    ApplyToRow<R, Codec>(
+        c, Typed<typename Codec::Stored, typename Codec::Compute, CountSlots(R::kSpec)>(arrays),
+        count);
+  }
+};
+
+// The function of such a kernel.
+template <class Way, class R, class Codec>
+void UpdateBy(const AnyCoefficients& coefficients, const ByteArrays& arrays, size_t count) {
+  using Coefficients = typename R::template Coefficients<typename Codec::Compute>;
+  Way::template Apply<R, Codec>(ReadCoefficients<Coefficients>(coefficients), arrays, count);
+}
+
+template <class Way, class R>
+Kernel KernelFor(DType dtype) {
+  return WithCodec(dtype, [](auto codec) -> Kernel {
+    using Codec = decltype(codec);
+    return {CountSlots(R::kSpec), &MakeCoefficients<R, typename Codec::Compute>,
+            &UpdateBy<Way, R, Codec>};
+  });
+}
 
 template <class R>
 struct Rule {
   // Whether slots may be swept without var: no slot depends on it, and an optimizer asks for it.
   static constexpr bool kSlotsAlone = false;
 
-  static void ApplyDense(const DenseCall& call) { RunDriver<Dense, R>(call); }
-  static void ApplySparse(const SparseCall& call) { RunDriver<Rows, R>(call); }
-  static void ApplySweep(const SweepCall& call) { RunDriver<Sweep, R>(call); }
+  static void ApplyDense(const DenseCall& call) {
+    RunDense(KernelFor<SpanWay<true>, R>(call.dtype), call);
+  }
+  static void ApplySparse(const SparseCall& call) {
+    RunRows(KernelFor<RowWay, R>(call.dtype), call);
+  }
+  static void ApplySweep(const SweepCall& call) {
+    if constexpr (R::kSlotsAlone) {
+      if (call.untouched == Untouched::kSlots) {
+        return RunSweep(KernelFor<SpanWay<false>, R>(call.dtype), call);
+      }
+    }
+    RunSweep(KernelFor<SpanWay<true>, R>(call.dtype), call);
+  }
 };
 
 }  // namespace HWY_NAMESPACE

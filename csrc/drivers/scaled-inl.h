@@ -33,7 +33,7 @@ template <class R, class Codec>
 class Scaled {
  public:
   explicit Scaled(const DenseCall& call)
-      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call)) {
+      : call_(call), coefficients_(CoefficientsOf<R, Compute>(call.hypers, call.attrs)) {
     for (size_t i = 0; i < call.tensor_count; ++i) {
       const size_t count = call.tensors[i].count;
       blocks_.Add((count + kMeasuredBlock - 1) / kMeasuredBlock, count);
@@ -59,7 +59,7 @@ class Scaled {
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
   using RuleSpan = Span<R, Codec>;
-  using Coefficients = typename RuleSpan::RuleUpdate::Coefficients;
+  using Coefficients = typename RuleSpan::Coefficients;
 
   // Elements whose squares are summed at a time; they stay in the first-level cache. The bits of
   // the sums depend on this number.
@@ -70,10 +70,8 @@ class Scaled {
                           Stored* memory) const {
     const void* const grad =
         GradientSpan(call_.dtype, tensor.grad, tensor.transform, begin, count, memory);
-    Arrays<Stored> arrays;
-    arrays.var = static_cast<Stored*>(tensor.var);
-    for (size_t i = 0; i < kMaxSlots; ++i) arrays.slots[i] = static_cast<Stored*>(tensor.slots[i]);
-    return arrays.template From<RuleSpan::kSlots>(begin, static_cast<const Stored*>(grad));
+    return Typed<Stored, Stored, RuleSpan::kSlots>(BytesOf(tensor))
+        .From(RuleSpan::kSlots, begin, static_cast<const Stored*>(grad));
   }
 
   static size_t Count(const DenseTensor& tensor, size_t begin) {

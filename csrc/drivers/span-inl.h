@@ -18,39 +18,29 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// Elements that stages (weight decay, the update, averages) pass over in turn: so many that their
-// arrays stay in the first-level cache.
-constexpr size_t kStagedBlock = 512;
-
 template <class R, class Codec>
 class Span {
  public:
   using Stored = typename Codec::Stored;
   using RuleUpdate = Update<R, Codec>;
+  using Coefficients = typename RuleUpdate::Coefficients;
   static constexpr size_t kSlots = RuleUpdate::kSlots;
-  static constexpr size_t kLine = 64 / sizeof(Stored);
-
-  // Elements before the first cache line boundary.
-  static size_t LinePhase(const Stored* array) {
-    return (kLine - reinterpret_cast<uintptr_t>(array) / sizeof(Stored) % kLine) % kLine;
-  }
 
   // Full vectors start on cache lines of var (of the first slot without kVar); so do those of the
   // other arrays, as a rule, since allocators give large arrays the same offset.
   //
   // What is left before and after them is less than a vector: it is updated in a copy of its own.
-  // So there is one loop, whatever the lengths, and the rule is compiled once. Not inlined, for the
-  // same reason: several drivers call it.
+  // So there is one loop, whatever the lengths, and the rule is compiled once.
   template <bool kVar = true>
-  static HWY_NOINLINE void Apply(const typename RuleUpdate::Coefficients& coefficients,
-                                 const Arrays<Stored>& arrays, size_t count) {
-    const typename RuleUpdate::Coefficients c =
-        coefficients;  // a copy that stores to arrays cannot alias
-    const size_t head = count < kMinToAlign ? 0 : LinePhase(kVar ? arrays.var : arrays.slots[0]);
+  static HWY_INLINE void Apply(const Coefficients& coefficients, const Arrays<Stored>& arrays,
+                               size_t count) {
+    const Coefficients c = coefficients;  // a copy that stores to arrays cannot alias
+    const Stored* const first = kVar ? arrays.var : arrays.slots[0];
+    const size_t head = count < kMinToAlign ? 0 : LinePhase(first, sizeof(Stored));
     Few few;
     for (size_t begin = 0; begin < count;) {
       const size_t end = begin < head ? head : count;
-      Arrays<Stored> a = arrays.template From<kSlots>(begin, arrays.grad + begin);
+      Arrays<Stored> a = arrays.From(kSlots, begin, arrays.grad + begin);
       size_t full = (end - begin) / kUnit * kUnit;
       const size_t rest = full > 0 ? 0 : end - begin;
       if (rest > 0) {
@@ -72,7 +62,7 @@ class Span {
   using Vectors = hn::ScalableTag<typename Codec::Compute>;
   using Tag = std::conditional_t<Codec::kHasPairs, PairTag<Vectors>, Vectors>;
   static constexpr size_t kUnit = kLanes<Vectors> * (Codec::kHasPairs ? 2 : 1);
-  static constexpr size_t kMinToAlign = 16 * kLine;
+  static constexpr size_t kMinToAlign = 16 * kLineBytes / sizeof(Stored);
 
   // A copy of fewer elements than a loop takes at a time.
   class Few {

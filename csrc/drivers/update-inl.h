@@ -10,10 +10,13 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
+#include <type_traits>
 #include <utility>
 
 #include "core/registry.h"
 #include "core/types.h"
+#include "drivers/kernel.h"
 #include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -57,28 +60,36 @@ struct Arguments {
 };
 
 // What the rule makes of a call's numbers.
-template <class R, class T, class Call>
-HWY_INLINE typename R::template Coefficients<T> CoefficientsOf(const Call& call) {
-  return R::Make(Arguments<R, T>(call.hypers, call.attrs));
+template <class R, class T>
+HWY_INLINE typename R::template Coefficients<T> CoefficientsOf(const double* hypers,
+                                                               const bool* attrs) {
+  return R::Make(Arguments<R, T>(hypers, attrs));
 }
 
-// Where the elements of one update lie.
-template <class T>
-struct Arrays {
-  T* var;
-  std::array<T*, kMaxSlots> slots;
-  const T* grad;
+// The same, for drivers that do not know their type.
+template <class R, class T>
+void MakeCoefficients(const double* hypers, const bool* attrs, AnyCoefficients* to) {
+  using Coefficients = typename R::template Coefficients<T>;
+  static_assert(sizeof(Coefficients) <= sizeof(AnyCoefficients));
+  static_assert(alignof(Coefficients) <= alignof(AnyCoefficients));
+  static_assert(std::is_trivially_copyable_v<Coefficients>);
+  new (to->memory) Coefficients(CoefficientsOf<R, T>(hypers, attrs));
+}
 
-  // var and the slots from element `begin` on, with another gradient.
-  template <size_t kSlots>
-  HWY_INLINE Arrays From(size_t begin, const T* other_grad) const {
-    Arrays from = *this;
-    from.var += begin;
-    for (size_t i = 0; i < kSlots; ++i) from.slots[i] += begin;
-    from.grad = other_grad;
-    return from;
-  }
-};
+template <class C>
+HWY_INLINE const C& ReadCoefficients(const AnyCoefficients& from) {
+  return *std::launder(reinterpret_cast<const C*>(from.memory));
+}
+
+// The arrays of an update, of the types of their elements.
+template <class T, class G, size_t kSlots>
+HWY_INLINE Arrays<T, G> Typed(const ByteArrays& bytes) {
+  Arrays<T, G> arrays;
+  arrays.var = reinterpret_cast<T*>(bytes.var);
+  for (size_t i = 0; i < kSlots; ++i) arrays.slots[i] = reinterpret_cast<T*>(bytes.slots[i]);
+  arrays.grad = reinterpret_cast<const G*>(bytes.grad);
+  return arrays;
+}
 
 template <class R, class Codec>
 struct Update {
@@ -89,9 +100,8 @@ struct Update {
 
   // The rule applied to one vector (or pair) of elements, from i on, with gradient g. Without
   // kVar, var is neither read nor written (g stands in for it).
-  template <bool kVar = true, class D, class V>
-  static HWY_INLINE void StepAt(D d, const Coefficients& c, const Arrays<Stored>& a, size_t i,
-                                V g) {
+  template <bool kVar, class D, class A, class V>
+  static HWY_INLINE void StepAt(D d, const Coefficients& c, const A& a, size_t i, V g) {
     V var = g;
     if constexpr (kVar) var = Codec::Load(d, a.var + i);
     if constexpr (kSlots == 0) {

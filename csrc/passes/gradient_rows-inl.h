@@ -12,7 +12,7 @@
 
 #include "passes/row_sums.h"
 #include "simd/codec-inl.h"
-#include "simd/row-inl.h"
+#include "simd/row.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

@@ -41,22 +41,16 @@ struct AdafactorCoefficients {
 
 template <class R>
 struct AdafactorRule {
-  // How long the step of a variable is.
-  template <class T>
-  struct Length {
-    Length(const AdafactorCoefficients<T>& c, T rms_of_var, T rms_of_direction)
-        : alpha(R::LargerOf(c.epsilon_2, rms_of_var) * c.lr),
-          denominator(R::LargerOf(T{1}, ScalarQuotient(rms_of_direction, c.clip_threshold))) {}
-
-    T alpha, denominator;
-  };
-
   template <class T, class V>
-  static HWY_INLINE V Stepped(const Length<T>& length, V var, V direction) {
-    return var - length.alpha * (direction / length.denominator);
+  static HWY_INLINE V Stepped(T alpha, T denominator, V var, V direction) {
+    return var - alpha * (direction / denominator);
   }
 
-  static void ApplyDense(const DenseCall& call) { RunDriver<Factored, R>(call); }
+  static void ApplyDense(const DenseCall& call) {
+    RunFactored(
+        WithCodec(call.dtype, [](auto codec) { return Factored<R, decltype(codec)>::Kernel(); }),
+        call);
+  }
 };
 
 struct Adafactor : AdafactorRule<Adafactor> {

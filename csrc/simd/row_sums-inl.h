@@ -14,7 +14,7 @@
 #define SLOTWISE_SIMD_ROW_SUMS_INL_H_
 #endif
 
-#include "simd/row-inl.h"
+#include "simd/row.h"
 #include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();

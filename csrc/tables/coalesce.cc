@@ -9,7 +9,7 @@
 #define HWY_TARGET_INCLUDE "tables/coalesce.cc"
 #include "hwy/foreach_target.h"
 #include "simd/dispatch.h"
-#include "drivers/occurrences-inl.h"
+#include "drivers/occurrences.h"
 #include "simd/walk-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -27,14 +27,14 @@ class Sums {
   GroupCosts Costs(size_t) const { return {call_.groups, 1, call_.width * sizeof(Stored)}; }
 
   void operator()(size_t, size_t begin, size_t end) const {
-    Occurrences<Codec> occurrences(call_.dtype, call_.duplicates, call_, end, true);
+    Occurrences occurrences(call_.dtype, call_.duplicates, call_, end, true);
     for (size_t g = begin; g < end; ++g) {
       Stored* const out = static_cast<Stored*>(call_.out) + call_.places[g] * call_.width;
       if constexpr (std::is_same_v<Stored, Compute>) {
         occurrences.SumTo(g, out);
       } else {
-        occurrences.ForGroup(g, [&](const Compute* sum) HWY_ATTR {
-          WalkAll<Compute>(RoundTo<Codec>{sum, out}, call_.width);
+        occurrences.ForGroup(g, [&](const void* sum) HWY_ATTR {
+          WalkAll<Compute>(RoundTo<Codec>{static_cast<const Compute*>(sum), out}, call_.width);
         });
       }
     }

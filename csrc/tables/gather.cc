@@ -11,7 +11,8 @@
 #define HWY_TARGET_INCLUDE "tables/gather.cc"
 #include "hwy/foreach_target.h"
 #include "simd/dispatch.h"
-#include "simd/row-inl.h"
+#include "simd/compat-inl.h"
+#include "simd/row.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {

@@ -1,21 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rows of a table, fetched ahead of their use.
-
-#if defined(SLOTWISE_SIMD_ROW_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_SIMD_ROW_INL_H_
-#undef SLOTWISE_SIMD_ROW_INL_H_
-#else
-#define SLOTWISE_SIMD_ROW_INL_H_
-#endif
+// Rows of a table, fetched ahead of their use. (No vectors: what has none calls it, too.)
+#pragma once
 
 #include <algorithm>
 #include <cstddef>
 
-#include "simd/compat-inl.h"
+#include "hwy/base.h"
 
-HWY_BEFORE_NAMESPACE();
 namespace slotwise {
-namespace HWY_NAMESPACE {
 
 // How many rows before its turn a row is fetched: about as many misses as a core has under way.
 inline constexpr size_t kRowsAhead = 16;
@@ -29,8 +21,4 @@ HWY_INLINE void PrefetchRow(const T* row, size_t width) {
   __builtin_prefetch(bytes + size - 1);
 }
 
-}  // namespace HWY_NAMESPACE
 }  // namespace slotwise
-HWY_AFTER_NAMESPACE();
-
-#endif

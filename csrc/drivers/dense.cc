@@ -1,47 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dense driver: walks the memory of a list of tensors, whatever the rule and dtype.
-
-#if defined(SLOTWISE_DRIVERS_DENSE_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef SLOTWISE_DRIVERS_DENSE_INL_H_
-#undef SLOTWISE_DRIVERS_DENSE_INL_H_
-#else
-#define SLOTWISE_DRIVERS_DENSE_INL_H_
-#endif
-
 #include <algorithm>
 
-#include "passes/decay_average.h"
-#include "passes/gradients.h"
 #include "core/strided.h"
 #include "core/threads.h"
-#include "drivers/span-inl.h"
+#include "drivers/drivers.h"
+#include "passes/decay_average.h"
+#include "passes/gradients.h"
 
-HWY_BEFORE_NAMESPACE();
 namespace slotwise {
-namespace HWY_NAMESPACE {
+namespace {
 
-template <class R, class Codec>
 class Dense {
  public:
-  explicit Dense(const DenseCall& call)
-      : call_(call), coefficients_(CoefficientsOf<R, typename Codec::Compute>(call)) {}
+  Dense(const Kernel& kernel, const DenseCall& call)
+      : call_(call), kernel_(kernel), element_(SizeOf(call.dtype)) {
+    kernel.make(call.hypers, call.attrs, &coefficients_);
+  }
 
   // The threads share the elements of all tensors, as if these lay one behind the other.
   void Run() const {
-    constexpr size_t kBytesPerElement = sizeof(Stored) * (2 + RuleSpan::kSlots);
     const DenseTensor* const tensors = call_.tensors;
     const DenseTensor& last = tensors[call_.tensor_count - 1];
-    const size_t phase =
-        call_.tensor_count == 1 ? RuleSpan::LinePhase(static_cast<const Stored*>(tensors->var)) : 0;
-    const Partition partition{last.first + last.count, kMinBytesPerThread / kBytesPerElement, phase,
-                              RuleSpan::kLine};
-    ParallelFor(partition, &Part, this);
+    const size_t bytes_per_element = element_ * (2 + kernel_.slots);
+    const size_t phase = call_.tensor_count == 1 ? LinePhase(tensors->var, element_) : 0;
+    ParallelFor({last.first + last.count, kMinBytesPerThread / bytes_per_element, phase,
+                 kLineBytes / element_},
+                &Part, this);
   }
 
  private:
-  using Stored = typename Codec::Stored;
-  using RuleSpan = Span<R, Codec>;
-
   static void Part(const void* context, size_t begin, size_t end) {
     const Dense& self = *static_cast<const Dense*>(context);
     const DenseTensor* const tensors = self.call_.tensors;
@@ -58,35 +46,35 @@ class Dense {
   }
 
   void Apply(const DenseTensor& tensor, size_t begin, size_t end) const {
-    Arrays<Stored> arrays;
-    arrays.var = static_cast<Stored*>(tensor.var);
-    for (size_t i = 0; i < kMaxSlots; ++i) arrays.slots[i] = static_cast<Stored*>(tensor.slots[i]);
-    const Stored* const grad = static_cast<const Stored*>(tensor.grad.data);
+    const ByteArrays arrays = BytesOf(tensor);
+    const auto* const grad = static_cast<const unsigned char*>(tensor.grad.data);
     // (A variable that is its own gradient is read before it decays.)
     const bool is_plain = tensor.grad.contiguous && tensor.transform == nullptr &&
                           (tensor.decay_average == nullptr || tensor.grad.data != tensor.var);
     const size_t step = is_plain && tensor.decay_average == nullptr ? end - begin : kStagedBlock;
-    Stored block[kStagedBlock];
+    alignas(64) unsigned char block[kStagedBlock * sizeof(double)];
     while (begin < end) {
       const size_t count = std::min(step, end - begin);
       if (!is_plain) {
         ReadGradient(call_.dtype, tensor.grad, tensor.transform, begin, count, block);
       }
       BeforeUpdate(call_.dtype, tensor.decay_average, begin, count, tensor.var);
-      RuleSpan::Apply(
-          coefficients_,
-          arrays.template From<RuleSpan::kSlots>(begin, is_plain ? grad + begin : block), count);
+      const size_t at = begin * element_;
+      kernel_.update(coefficients_, arrays.From(kernel_.slots, at, is_plain ? grad + at : block),
+                     count);
       AfterUpdate(call_.dtype, tensor.decay_average, begin, count, tensor.var);
       begin += count;
     }
   }
 
   const DenseCall& call_;
-  typename RuleSpan::RuleUpdate::Coefficients coefficients_;
+  const Kernel& kernel_;
+  const size_t element_;  // bytes
+  AnyCoefficients coefficients_;
 };
 
-}  // namespace HWY_NAMESPACE
-}  // namespace slotwise
-HWY_AFTER_NAMESPACE();
+}  // namespace
 
-#endif
+void RunDense(const Kernel& kernel, const DenseCall& call) { Dense(kernel, call).Run(); }
+
+}  // namespace slotwise
