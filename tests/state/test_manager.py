@@ -269,3 +269,20 @@ def test_arguments_are_those_of_save(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match=r"^CheckpointManager.save: arguments: expected"):
             manager.save(1, variables=value(1), **given)
     assert manager.steps == []
+
+
+def test_another_saver_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both save a path where nothing was: between looking and renaming, the other's is there."""
+    path, real, others = tmp_path / "ckpt", os.rename, iter([2.0])
+
+    def rename(source: Any, target: Any) -> None:
+        if Path(source) == path:
+            for other in others:
+                slotwise.save(path, variables=value(other))
+            raise FileNotFoundError
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    slotwise.save(path, variables=value(1.0))
+    assert slotwise.load(path).arrays["x"].tolist() == [1.0] * 3
+    assert [entry.name for entry in tmp_path.iterdir()] == ["ckpt"]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -161,18 +162,22 @@ def _put(partial: Path, path: Path) -> Path | None:
     if not partial.is_dir():
         os.replace(partial, path)
         return None
-    if exchange(partial, path):
-        return partial
-    old = _beside(path, OLD)
-    with suppress(FileNotFoundError):  # there is none
-        os.rename(path, old)
-    try:
-        os.rename(partial, path)
-    except BaseException:
-        with suppress(OSError):
-            os.rename(old, path)
-        raise
-    return old if old.exists() else None
+    for _ in range(_TRIES):
+        if exchange(partial, path):
+            return partial
+        old = _beside(path, OLD)
+        with suppress(FileNotFoundError):  # there is none
+            os.rename(path, old)
+        try:
+            os.rename(partial, path)
+        except BaseException as error:
+            with suppress(OSError):
+                os.rename(old, path)
+            if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                continue  # another saver has put its own there meanwhile
+            raise
+        return old if old.exists() else None
+    raise BlockingIOError(f"save: {path}: other processes write the same path")
 
 
 def exchange(a: Path, b: Path) -> bool:
