@@ -26,6 +26,7 @@ PEERS = [all_peers()[name] for name in ("torch", "fbgemm", "deepspeed", "tensorf
 SHORT = Plan(min_rounds=1, max_rounds=1, budget_s=0.0, sample_s=1e-4, gap_s=0.0, patience=0.0)
 QUIET = [0.01] * 9
 
+# The other tests of this file do without, in the environment of `make test`; `make torch` runs all.
 needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch")
 
 

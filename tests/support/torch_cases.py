@@ -45,6 +45,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("Adafactor", {"lr": 0.1, "eps": (1e-3, 0.1), "d": 1.5, "weight_decay": 0.1}),
 ]
 NAMES = sorted({name for name, _ in CASES})
+# Those that update each element by itself, in whatever order elements lie.
+PER_ELEMENT = [case for case in CASES if case[0] != "Adafactor"]
 SHAPES = [(3, 4), (5,), (), (2, 3, 3), (0, 4), (129,)]
 SHAPES_OF = {"Adafactor": [(3, 4), (5,), (), (2, 3, 3), (1, 1), (129,)]}  # torch divides by 0
 
