@@ -29,11 +29,14 @@ def theirs(name: str, params: Any, **options: Any) -> Any:
     return getattr(torch.optim, name)(params, **options)
 
 
+def gaps(params: list[torch.nn.Parameter], exact: list[torch.nn.Parameter]) -> torch.Tensor:
+    """By how much each element is off."""
+    pairs = zip(params, exact, strict=True)
+    return torch.cat([(p.detach().double() - q.detach()).flatten() for p, q in pairs])
+
+
 def rms(params: list[torch.nn.Parameter], exact: list[torch.nn.Parameter]) -> float:
-    gaps = [
-        (p.detach().double() - q.detach()).flatten() for p, q in zip(params, exact, strict=True)
-    ]
-    return float(torch.cat(gaps).square().mean().sqrt())
+    return float(gaps(params, exact).square().mean().sqrt())
 
 
 def assert_close(
@@ -95,7 +98,11 @@ def test_16_bit_parameters(name: str, options: dict[str, Any], dtype: torch.dtyp
         for optimizer in optimizers:
             optimizer.step()
     assert all(p.dtype == dtype for p in a)
-    assert rms(a, exact) <= 1.05 * rms(b, exact)
+    # Where float16 has no room for an epsilon and a square, torch's step may be infinite; ours not.
+    own, its = gaps(a, exact), gaps(b, exact)
+    assert own.isfinite().all()
+    its_finite = its.isfinite()
+    assert own[its_finite].square().mean() <= 1.05**2 * its[its_finite].square().mean()
 
 
 @pytest.mark.parametrize(("name", "options"), PER_ELEMENT, ids=case_id)
