@@ -22,6 +22,8 @@ from torch.optim import optimizer as _base
 from slotwise import _core, _tracking
 from slotwise._tables import IndexedSlices
 from slotwise.optimizers._gradients import mark_touched
+from slotwise.optimizers._kinds import NOT_NEGATIVE, Number, OneOf
+from slotwise.optimizers._signature import SPARSE_MODES
 from slotwise.torch import _state
 from slotwise.torch._gradients import slices_of
 from slotwise.torch._memory import are_held, array, in_order, order_of
@@ -33,7 +35,7 @@ Work: TypeAlias = "tuple[Part, list[Pair]]"
 
 _is_profiled = torch.autograd._profiler_enabled
 
-_SPARSE = ("lazy", "keras")
+_SPARSE, _BETA = OneOf(SPARSE_MODES), Number(at_least=0, below=1)
 
 
 class Kernel(NamedTuple):
@@ -161,11 +163,7 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
                     f"{name}: {option}: expected False, since a step is not part of a graph, "
                     "got True"
                 )
-        if group["sparse"] not in _SPARSE:
-            raise ValueError(
-                f"{name}: sparse: expected one of {', '.join(map(repr, _SPARSE))}, "
-                f"got {group['sparse']!r}"
-            )
+        _SPARSE(name, "sparse", group["sparse"])
 
     def add_param_group(self, param_group: Group) -> None:
         """Add parameters, as ``torch.optim.Optimizer`` does."""
@@ -602,13 +600,12 @@ def corrections(betas: Any, step: float) -> tuple[float, float, float, float]:
 def require(name: str, **numbers: Any) -> None:
     """Raise if one of these is not a number >= 0."""
     for argument, number in numbers.items():
-        if isinstance(number, torch.Tensor) and number.numel() != 1:
-            raise ValueError(f"{name}: {argument}: expected one number, got {number.numel()}")
-        if not 0 <= float(number) < math.inf:
-            raise ValueError(f"{name}: {argument}: expected a number >= 0, got {float(number)}")
+        NOT_NEGATIVE(name, argument, number)
 
 
 def require_betas(name: str, betas: Any) -> None:
     """Raise if these are not two numbers >= 0 and < 1."""
-    if len(betas) != 2 or not all(0 <= float(beta) < 1 for beta in betas):
-        raise ValueError(f"{name}: betas: expected two numbers in [0, 1), got {betas}")
+    if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+        raise ValueError(f"{name}: betas: expected two numbers, got {betas}")
+    for number, beta in enumerate(betas):
+        _BETA(name, f"betas[{number}]", beta)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from slotwise.optimizers._kinds import Number
 from slotwise.torch._optimizer import (
     Group,
     Kernel,
@@ -17,6 +18,8 @@ from slotwise.torch._optimizer import (
     rate_of,
     require,
 )
+
+_POWER = Number(at_most=0)
 
 
 class Ftrl(Optimizer):
@@ -68,8 +71,7 @@ class Ftrl(Optimizer):
     ) -> None:
         first = initial_accumulator_value
         require("Ftrl", lr=lr, initial_accumulator_value=first, l1=l1, l2=l2)
-        if not lr_power <= 0:
-            raise ValueError(f"Ftrl: lr_power: expected a number <= 0, got {lr_power}")
+        _POWER("Ftrl", "lr_power", lr_power)
         defaults = {
             "lr": lr,
             "lr_power": lr_power,
