@@ -80,12 +80,11 @@ def fuse(optimizer: Any, modules_or_parameters: Any) -> Fused:
 
     Example:
         >>> import torch, slotwise.torch as st
-        >>> bag = st.EmbeddingBag(10, 4, mode="sum")
+        >>> bag = st.EmbeddingBag(10, 4, mode="sum", _weight=torch.zeros(10, 4))
         >>> handle = st.fuse(st.SGD(bag.parameters(), lr=1.0), bag)
-        >>> before = bag.weight.detach().clone()
         >>> bag(torch.tensor([[1, 2, 1]])).sum().backward()
-        >>> (before - bag.weight.detach())[:4, 0].tolist(), bag.weight.grad
-        ([0.0, 2.0, 1.0, 0.0], None)
+        >>> bag.weight.detach()[:4, 0].tolist(), bag.weight.grad
+        ([0.0, -2.0, -1.0, 0.0], None)
     """
     if not hasattr(optimizer, "_update"):
         got = type(optimizer).__name__
