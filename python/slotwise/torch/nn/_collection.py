@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from slotwise._pooling import Jagged, split_jagged
+from slotwise.optimizers._kinds import OneOf
 from slotwise.torch._gradients import tensor_of
 from slotwise.torch._memory import array
 from slotwise.torch.nn._embedding import EmbeddingBag, in_bags
 from slotwise.torch.nn._pool import Ids, is_traced, pool
 
 _OP = "EmbeddingBagCollection"
+_MODE = OneOf(("sum", "mean"))
 
 
 class EmbeddingBagCollection(torch.nn.Module):
@@ -52,8 +54,7 @@ class EmbeddingBagCollection(torch.nn.Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if mode not in ("sum", "mean"):
-            raise ValueError(f"{_OP}: mode: expected 'sum' or 'mean', got {mode!r}")
+        _MODE(_OP, "mode", mode)
         if not tables:
             raise ValueError(f"{_OP}: tables: expected at least one, got none")
         self.mode = mode
