@@ -48,9 +48,9 @@ std::string Shown(const py::object& array) {
   return "an array of shape " + Text(array.attr("shape"));
 }
 
-// Offsets with the number of ids appended, if they do not have it.
+// Offsets with the number of ids appended, if they do not have it. Notes of what kind they are.
 ScratchArray<int64_t> Offsets(const char* op, const std::string& where, py::handle object,
-                              size_t ids, py::handle include_last) {
+                              size_t ids, py::handle include_last, OffsetsAre& kind) {
   const std::string name = "offsets" + where;
   if (object.is_none()) {
     Fail(PyExc_TypeError, op, name.c_str(), "where bags begin", "None");
@@ -71,7 +71,8 @@ ScratchArray<int64_t> Offsets(const char* op, const std::string& where, py::hand
   const auto count = static_cast<size_t>(PyArray_SIZE(array));
   const auto* const from = static_cast<const int64_t*>(PyArray_DATA(ArrayOf(numbers)));
   ScratchArray<int64_t> offsets(std::max(size_t{1}, count + (has_end != 0 ? 0 : 1)));
-  if (!CopyOffsets(from, count, has_end != 0, ids, offsets.data())) {
+  kind = CopyOffsets(from, count, has_end != 0, ids, offsets.data());
+  if (kind == OffsetsAre::kWrong) {
     Fail(PyExc_ValueError, op, name.c_str(),
          "them to ascend from 0 to at most " + std::to_string(ids) +
              (has_end != 0 ? ", and to end with it" : ""),
@@ -114,7 +115,7 @@ BagsArgument::BagsArgument(const char* op, const std::string& where, const py::t
     : dtype_(dtype),
       mode_(static_cast<Pooling>(ParseChoice(op, "mode", fields[2], {"sum", "mean", "sqrtn"}))),
       weights_name_("weights" + where),
-      offsets_(Offsets(op, where, fields[0], ids, fields[3])) {
+      offsets_(Offsets(op, where, fields[0], ids, fields[3], kind_)) {
   if (fields[1].is_none()) return;
   const char* const name = weights_name_.c_str();
   weights_.emplace(op, name, Weights(op, name, fields[1], ids, dtype));
@@ -148,6 +149,7 @@ class PooledIds {
   void Take(const BagsArgument& bags) {
     offsets_ = bags.offsets();
     weights_ = bags.weights();
+    has_one_each_ = bags.has_one_id_each() && skipped_ == 0;
     if (skipped_ > 0) LeaveOut(bags);
     ids_.count = static_cast<size_t>(offsets_[bags.count()]);
   }
@@ -155,6 +157,7 @@ class PooledIds {
   const RowIds& ids() const { return ids_; }
   const int64_t* offsets() const { return offsets_; }
   const void* weights() const { return weights_; }
+  bool has_one_each() const { return has_one_each_; }  // bag b is id b
 
   // Raises if an id of the array is none of the table's: another thread may change them.
   void RequireInside() const {
@@ -193,6 +196,7 @@ class PooledIds {
   const int64_t* offsets_ = nullptr;
   const void* weights_ = nullptr;
   size_t skipped_ = 0;
+  bool has_one_each_ = false;
   RowIds ids_{};
   std::optional<IntegerArray> array_;
   std::optional<ScratchArray<int64_t>> own_;
@@ -297,7 +301,7 @@ py::object PoolRows(const py::list& items, bool many, const py::object& out_obje
     if (each.width() > 0) {
       calls.push_back({each.table.dtype(), each.width(), each.table.data(),
                        static_cast<size_t>(each.table.dim(0)), each.ids.ids(), each.ids.weights(),
-                       each.ids.offsets(), bags,
+                       each.ids.offsets(), bags, each.ids.has_one_each(),
                        static_cast<char*>(given.data()) + column * SizeOf(dtype),
                        static_cast<int64_t>(width), dtype});
     }

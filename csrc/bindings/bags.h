@@ -22,6 +22,7 @@ class BagsArgument {
   size_t ids() const { return static_cast<size_t>(offsets_[count()]); }
   // Where bags begin, and the number of ids; nobody else can change them.
   const int64_t* offsets() const { return offsets_.begin(); }
+  bool has_one_id_each() const { return kind_ == OffsetsAre::kOneIdEach; }
   const void* weights() const { return weights_ ? weights_->data() : nullptr; }
   // The weights as an array, in the type that is computed in; none if all are 1.
   std::optional<ArrayArgument>& weights_array() { return weights_; }
@@ -43,6 +44,7 @@ class BagsArgument {
   DType dtype_;
   Pooling mode_;
   std::string weights_name_;
+  OffsetsAre kind_ = OffsetsAre::kWrong;
   ScratchArray<int64_t> offsets_;  // the end appended
   std::optional<ArrayArgument> weights_;
 };

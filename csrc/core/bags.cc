@@ -10,22 +10,26 @@ namespace {
 
 // Offsets that nobody else can change, so that what is checked is what is used.
 struct OwnOffsets {
+  static constexpr size_t kBlock = 16384;  // ranges are whole blocks
+
   const int64_t* from;
   int64_t* own;
-  mutable std::atomic<bool> ascend{true};
+  mutable std::atomic<bool> ascend{true}, count_up{true};
 
   static void Copy(const void* context, size_t begin, size_t end) {
     const auto& self = *static_cast<const OwnOffsets*>(context);
-    std::copy(self.from + begin, self.from + end, self.own + begin);
+    for (; begin < end; begin += kBlock) self.CopyBlock(begin, std::min(begin + kBlock, end));
   }
 
-  static void Check(const void* context, size_t begin, size_t end) {
-    const auto& self = *static_cast<const OwnOffsets*>(context);
-    bool ascend = true;
-    for (size_t i = std::max(begin, size_t{1}); i < end; ++i) {
-      ascend &= self.own[i - 1] <= self.own[i];
+  void CopyBlock(size_t begin, size_t end) const {
+    std::copy(from + begin, from + end, own + begin);
+    bool falls = false, differs = own[begin] != static_cast<int64_t>(begin);
+    for (size_t i = begin + 1; i < end; ++i) {
+      falls |= own[i - 1] > own[i];
+      differs |= own[i] != static_cast<int64_t>(i);
     }
-    if (!ascend) self.ascend = false;
+    if (falls) ascend = false;
+    if (differs) count_up = false;
   }
 };
 
@@ -57,15 +61,20 @@ struct Filling {
 
 }  // namespace
 
-bool CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids, int64_t* to) {
+OffsetsAre CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids,
+                       int64_t* to) {
+  constexpr size_t kBlock = OwnOffsets::kBlock;
   const OwnOffsets own{offsets, to};
-  const Partition all{count, 16384, 0, 1};
-  ParallelFor(all, &OwnOffsets::Copy, &own);
-  ParallelFor(all, &OwnOffsets::Check, &own);
+  ParallelFor({count, kBlock, 0, kBlock}, &OwnOffsets::Copy, &own);
+  for (size_t i = kBlock; i < count; i += kBlock) {
+    if (to[i - 1] > to[i]) own.ascend = false;
+  }
   const auto end = static_cast<int64_t>(ids);
-  if (has_end) return own.ascend && count > 0 && to[0] == 0 && to[count - 1] == end;
-  to[count] = end;
-  return own.ascend && to[0] == 0 && (count == 0 || to[count - 1] <= end);
+  if (!has_end) to[count++] = end;
+  const bool fits = own.ascend && count > 0 && to[0] == 0 && to[count - 1] == end &&
+                    (count == 1 || to[count - 2] <= end);
+  if (!fits) return OffsetsAre::kWrong;
+  return own.count_up && count == ids + 1 ? OffsetsAre::kOneIdEach : OffsetsAre::kAscending;
 }
 
 template <class T>

@@ -14,9 +14,15 @@
 
 namespace slotwise {
 
+enum class OffsetsAre : uint8_t {
+  kWrong,  // they do not ascend from 0 to the number of ids
+  kAscending,
+  kOneIdEach,  // 0, 1, 2, ... to that number
+};
+
 // Copies where bags begin, and the number of ids, which `offsets` may end with: `to` has room for
-// one more. Returns whether they ascend from 0 to that number.
-bool CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids, int64_t* to);
+// one more.
+OffsetsAre CopyOffsets(const int64_t* offsets, size_t count, bool has_end, size_t ids, int64_t* to);
 
 // What the sum of ids [first, last) is divided by; 1 for an empty bag, whose sum is 0. Infinity for
 // a bag whose weights have no sum: what is divided by it is 0, as by TensorFlow's div_no_nan.

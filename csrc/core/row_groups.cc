@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <limits>
 #include <numeric>
 #include <type_traits>
 #include <vector>
@@ -246,28 +247,39 @@ namespace {
 // The search of one thread, for ids of one type.
 template <class Id>
 struct OutsideSearch {
+  using Bits = std::make_unsigned_t<Id>;
+
+  OutsideSearch(const RowIds& all, int64_t num_rows)
+      : ids(static_cast<const Id*>(all.data)),
+        last(static_cast<Id>(std::min<int64_t>(num_rows - 1, std::numeric_limits<Id>::max()))),
+        first(all.count) {}
+
   const Id* ids;
-  uint64_t num_rows;
+  Id last;                            // row of the table that an id can name
   mutable std::atomic<size_t> first;  // as far as anyone knows
 
-  bool IsOutside(Id id) const {
-    return static_cast<uint64_t>(static_cast<int64_t>(id)) >= num_rows;
+  // Its highest bit is set if an id is outside. (Compilers make vectors of it in loops of fixed
+  // length.)
+  Bits Signs(Id id) const {
+    return static_cast<Bits>(id) | (static_cast<Bits>(last) - static_cast<Bits>(id));
   }
+  bool IsOutside(Bits signs) const { return static_cast<Id>(signs) < 0; }
 
   static void Range(const void* context, size_t begin, size_t end) {
     const auto& self = *static_cast<const OutsideSearch*>(context);
     constexpr size_t kChecked = 256;  // at a time, without a branch for each
-    for (; begin < end; begin += kChecked) {
-      const size_t stop = std::min(begin + kChecked, end);
-      bool any = false;
-      for (size_t i = begin; i < stop; ++i) any |= self.IsOutside(self.ids[i]);
-      if (any) return self.Note(begin, stop);
+    for (; begin + kChecked <= end; begin += kChecked) {
+      Bits any = 0;
+      for (size_t i = 0; i < kChecked; ++i) any |= self.Signs(self.ids[begin + i]);
+      if (self.IsOutside(any)) break;
     }
+    self.Note(begin, end);
   }
 
+  // Notes the first of these that is outside, if any is.
   void Note(size_t begin, size_t end) const {
     const Id* const found =
-        std::find_if(ids + begin, ids + end, [&](Id id) { return IsOutside(id); });
+        std::find_if(ids + begin, ids + end, [&](Id id) { return IsOutside(Signs(id)); });
     const auto at = static_cast<size_t>(found - ids);
     size_t known = first.load();
     while (at < known && at < end && !first.compare_exchange_weak(known, at)) {
@@ -279,15 +291,13 @@ struct OutsideSearch {
 
 std::optional<size_t> FirstOutside(const RowIds& ids, int64_t num_rows) {
   constexpr size_t kMinIdsPerThread = 32768;
-  const auto find = [&](const auto* from) -> std::optional<size_t> {
-    using Id = std::remove_const_t<std::remove_pointer_t<decltype(from)>>;
-    const OutsideSearch<Id> search{from, static_cast<uint64_t>(num_rows), {ids.count}};
-    ParallelFor({ids.count, kMinIdsPerThread, 0, 1}, &OutsideSearch<Id>::Range, &search);
+  const auto find = [&](auto search) -> std::optional<size_t> {
+    ParallelFor({ids.count, kMinIdsPerThread, 0, 1}, &decltype(search)::Range, &search);
     const size_t first = search.first.load();
     return first < ids.count ? std::optional<size_t>(first) : std::nullopt;
   };
-  return ids.is_int64 ? find(static_cast<const int64_t*>(ids.data))
-                      : find(static_cast<const int32_t*>(ids.data));
+  return ids.is_int64 ? find(OutsideSearch<int64_t>(ids, num_rows))
+                      : find(OutsideSearch<int32_t>(ids, num_rows));
 }
 
 RowGroups::RowGroups(const RowIds& ids, int64_t num_rows)

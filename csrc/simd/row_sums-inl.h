@@ -67,7 +67,7 @@ HWY_INLINE void WalkByMany(const Body& body, size_t width) {
 // than eight vectors. `sink(d, i, sum)` takes a vector of it.
 template <class Codec, class Rows, class Sink>
 struct RowSum {
-  const Rows& rows;
+  const Rows rows;  // (a copy, which the compiler can hold in registers)
   size_t first, last;
   const Sink& sink;
 

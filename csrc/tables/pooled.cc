@@ -14,56 +14,11 @@
 #include "simd/dispatch.h"
 #include "simd/ops-inl.h"
 #include "simd/row_sums-inl.h"
-#include "simd/sums-inl.h"
+#include "tables/named_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
-
-// Ids of one type. (RowIds asks for the type of each.)
-template <class Id>
-struct IdsOf {
-  explicit IdsOf(const RowIds& ids) : data(static_cast<const Id*>(ids.data)) {}
-
-  HWY_INLINE int64_t operator[](size_t i) const { return ReadOnce(data + i); }
-
-  const Id* data;
-};
-
-// The rows of a table that ids name; up to id `end` they are fetched.
-template <class Codec, class Ids, bool kHasWeights>
-class NamedRows {
- public:
-  using Stored = typename Codec::Stored;
-  using Compute = typename Codec::Compute;
-  static constexpr bool kWeighted = kHasWeights;
-
-  template <class Table>
-  NamedRows(const Table& table, size_t end)
-      : ids_(table.ids),
-        end_(end),
-        rows_(static_cast<const Stored*>(table.table)),
-        row_count_(table.rows),
-        width_(table.width) {
-    if constexpr (kHasWeights) weights_ = static_cast<const Compute*>(table.weights);
-  }
-
-  HWY_INLINE const Stored* Row(size_t k) const {
-    const auto row = static_cast<size_t>(ids_[k]);
-    return rows_ + (row < row_count_ ? row : 0) * width_;
-  }
-  HWY_INLINE Compute Weight(size_t k) const { return weights_[k]; }
-  HWY_INLINE void Fetch(size_t k) const {
-    if (k + kRowsAhead < end_) PrefetchRow(Row(k + kRowsAhead), width_);
-  }
-
- private:
-  Ids ids_;
-  size_t end_;
-  const Stored* rows_;
-  size_t row_count_, width_;
-  const Compute* weights_ = nullptr;
-};
 
 // Pools bags of one table.
 template <class Codec>
@@ -73,18 +28,38 @@ class Pool {
 
   // (What is weighted is compiled for fewer cases, as it takes long enough.)
   void Bags(size_t begin, size_t end) const {
-    if (table_.weights != nullptr) {
-      BagsOf<NamedRows<Codec, RowIds, true>>(begin, end);
-    } else if (table_.ids.is_int64) {
-      BagsOf<NamedRows<Codec, IdsOf<int64_t>, false>>(begin, end);
-    } else {
-      BagsOf<NamedRows<Codec, IdsOf<int32_t>, false>>(begin, end);
-    }
+    if (table_.weights != nullptr) return BagsOf<NamedRows<Codec, RowIds, true>>(begin, end);
+    return table_.ids.is_int64 ? Unweighted<IdsOf<int64_t>>(begin, end)
+                               : Unweighted<IdsOf<int32_t>>(begin, end);
   }
 
  private:
   using Stored = typename Codec::Stored;
   using Compute = typename Codec::Compute;
+  static constexpr size_t kLanesEach = kLanes<hn::ScalableTag<Compute>>;
+
+  // Rows of float32 that are a few whole vectors, of which most tables are, have loops of their
+  // own.
+  template <class Ids>
+  void Unweighted(size_t begin, size_t end) const {
+    if constexpr (std::is_same_v<Stored, float>) {
+      if (table_.out_dtype == DType::kF32 && table_.width % kLanesEach == 0) {
+        switch (table_.width / kLanesEach) {
+          case 1:
+            return BagsOf<NamedRows<Codec, Ids, false, kLanesEach>>(begin, end);
+          case 2:
+            return BagsOf<NamedRows<Codec, Ids, false, 2 * kLanesEach>>(begin, end);
+          case 4:
+            return BagsOf<NamedRows<Codec, Ids, false, 4 * kLanesEach>>(begin, end);
+          case 8:
+            return BagsOf<NamedRows<Codec, Ids, false, 8 * kLanesEach>>(begin, end);
+          default:
+            break;
+        }
+      }
+    }
+    return BagsOf<NamedRows<Codec, Ids, false>>(begin, end);
+  }
 
   // Ends what RowSum begins. A sum that begins with 0 is never -0.
   struct Ending {
@@ -110,19 +85,35 @@ class Pool {
     }
   };
 
+  // The same, past the caches. (Of 16 bytes, as NumPy's memory is aligned to no more.)
+  struct OneRowStreamed {
+    const Compute* row;
+    Compute* out;
+
+    template <class D>
+    HWY_INLINE void operator()(D d, size_t i) const {
+      hn::Stream(hn::Add(hn::LoadU(d, row + i), hn::Zero(d)), d, out + i);
+    }
+  };
+
   template <class Rows>
   void BagsOf(size_t begin, size_t end) const {
+    const Rows rows(table_, static_cast<size_t>(table_.offsets[end]));
     if constexpr (std::is_same_v<Stored, Compute>) {
       if (table_.out_dtype == table_.dtype) {
         auto* const out = static_cast<Compute*>(table_.out);
-        return EachBag<Rows>(
-            begin, end, [&](size_t bag) { return out + Place(bag); }, [](size_t) {});
+        if (!Rows::kWeighted && table_.has_one_each) {
+          EachRow(rows, begin, end, out);
+        } else {
+          EachBag(rows, begin, end, [&](size_t bag) { return out + Place(bag); }, [](size_t) {});
+        }
+        return;
       }
     }
     Scratch memory(Scratch::Size<Compute>(table_.width));
     Compute* const row = memory.Take<Compute>(table_.width);
-    EachBag<Rows>(
-        begin, end, [&](size_t) { return row; },
+    EachBag(
+        rows, begin, end, [&](size_t) { return row; },
         [&](size_t bag) HWY_ATTR { Put(row, Place(bag)); });
   }
 
@@ -139,27 +130,64 @@ class Pool {
 
   int64_t Place(size_t bag) const { return static_cast<int64_t>(bag) * table_.out_stride; }
 
+  // Bags of one id each: the rows.
+  template <class Rows>
+  void EachRow(const Rows& rows, size_t begin, size_t end, Compute* out) const {
+    if (Streams()) {
+      for (size_t k = begin; k < end; ++k) {
+        rows.Fetch(k);
+        Walk(OneRowStreamed{rows.Row(k), out + k * rows.width()}, Quarter(), 0, rows.width());
+      }
+      hwy::FlushStream();
+      return;
+    }
+    for (size_t k = begin; k < end; ++k) {
+      rows.Fetch(k);
+      const Ending sink{1, out + Place(k)};
+      WalkAll<Compute>(OneRow{rows.Row(k), sink}, rows.width());
+    }
+  }
+
+  // Whether the output is written past the caches: if it is more than they hold, whoever reads it
+  // loses nothing, and memory need not be read before it is written.
+  bool Streams() const {
+    constexpr size_t kLarge = size_t{4} << 20, kAligned = 16;
+    const size_t row_bytes = table_.width * sizeof(Compute);
+    const bool is_aligned = (reinterpret_cast<uintptr_t>(table_.out) | row_bytes) % kAligned == 0;
+    return is_aligned && static_cast<size_t>(table_.out_stride) == table_.width &&
+           table_.bags * row_bytes >= kLarge;
+  }
+  using Quarter = hn::CappedTag<Compute, 16 / sizeof(Compute)>;
+
   // `row_of(bag)` says where the pool of a bag is put; then `done(bag)` is called.
   template <class Rows, class RowOf, class Done>
-  void EachBag(size_t begin, size_t end, const RowOf& row_of, const Done& done) const {
-    const Rows rows(table_, static_cast<size_t>(table_.offsets[end]));
-    const auto weight_of = [&](size_t k) -> Compute { return WeightOf<Codec>(rows, k); };
+  void EachBag(const Rows& rows, size_t begin, size_t end, const RowOf& row_of,
+               const Done& done) const {
     for (size_t bag = begin; bag < end; ++bag) {
       const auto first = static_cast<size_t>(table_.offsets[bag]);
       const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
       Compute* const out = row_of(bag);
       if (first == last) {
-        std::fill_n(out, table_.width, Compute{0});
+        std::fill_n(out, rows.width(), Compute{0});
       } else if (!Rows::kWeighted && last - first == 1) {  // its mean is the row
         rows.Fetch(first);
         const Ending sink{1, out};
-        WalkAll<Compute>(OneRow{rows.Row(first), sink}, table_.width);
+        WalkAll<Compute>(OneRow{rows.Row(first), sink}, rows.width());
       } else {
+        const auto weight_of = [rows](size_t k) -> Compute { return WeightOf<Codec>(rows, k); };
         const Ending sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-        WalkByMany<Rows::kWeighted ? 4 : 8, Compute>(
-            RowSum<Codec, Rows, Ending>{rows, first, last, sink}, table_.width);
+        Sum(RowSum<Codec, Rows, Ending>{rows, first, last, sink});
       }
       done(bag);
+    }
+  }
+
+  template <class Rows>
+  HWY_INLINE void Sum(const RowSum<Codec, Rows, Ending>& sum) const {
+    if constexpr (Rows::kVectors != 0) {
+      sum.template Walk<Rows::kVectors>(hn::ScalableTag<Compute>(), 0);
+    } else {
+      WalkByMany<Rows::kWeighted ? 4 : 8, Compute>(sum, table_.width);
     }
   }
 
@@ -187,48 +215,6 @@ struct PooledTables {
   static void Apply(const PooledCall& call) { RunGroups(PooledTables{call}); }
 };
 
-// The gradients of weights: dot products.
-template <class Codec>
-struct WeightGradients {
-  using Stored = typename Codec::Stored;
-  using Compute = typename Codec::Compute;
-
-  const WeightGradientCall& call;
-
-  static size_t tables() { return 1; }
-  BagCosts Costs(size_t) const { return {call.offsets, call.bags, call.width * sizeof(Stored)}; }
-
-  struct Product {
-    const Stored *row, *grad;
-
-    template <class D>
-    HWY_INLINE hn::VFromD<D> operator()(D d, size_t i) const {
-      return hn::Mul(Codec::Load(d, row + i), Codec::Load(d, grad + i));
-    }
-  };
-
-  void operator()(size_t, size_t begin, size_t end) const {
-    const NamedRows<Codec, RowIds, false> rows(call, static_cast<size_t>(call.offsets[end]));
-    const auto* const grads = static_cast<const Stored*>(call.bag_grads);
-    auto* const out = static_cast<Compute*>(call.out);
-    for (size_t bag = begin; bag < end; ++bag) {
-      const Stored* const grad = grads + static_cast<int64_t>(bag) * call.bag_stride;
-      const auto last = static_cast<size_t>(call.offsets[bag + 1]);
-      for (auto k = static_cast<size_t>(call.offsets[bag]); k < last; ++k) {
-        rows.Fetch(k);
-        out[k] = call.ids[k] < 0 ? 0 : SumOf<Compute>(Product{rows.Row(k), grad}, call.width);
-      }
-    }
-  }
-};
-
-struct WeightGradient {
-  static void Apply(const WeightGradientCall& call) {
-    WithCodec(call.dtype,
-              [&](auto codec) HWY_ATTR { RunGroups(WeightGradients<decltype(codec)>{call}); });
-  }
-};
-
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise
 HWY_AFTER_NAMESPACE();
@@ -238,12 +224,6 @@ namespace slotwise {
 
 void GatherPooled(const PooledCall& call) {
   static constexpr void (*kTable[])(const PooledCall&) = SLOTWISE_TABLE(PooledTables::Apply);
-  kTable[TargetIndex()](call);
-}
-
-void PooledWeightGradient(const WeightGradientCall& call) {
-  static constexpr void (*kTable[])(const WeightGradientCall&) =
-      SLOTWISE_TABLE(WeightGradient::Apply);
   kTable[TargetIndex()](call);
 }
 

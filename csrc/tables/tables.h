@@ -33,6 +33,7 @@ struct PooledTable {
   const void* weights;     // null, or of the type that dtype is computed in
   const int64_t* offsets;  // bags + 1
   size_t bags;
+  bool has_one_each;  // offsets count up: bag b is id b
   void* out;
   int64_t out_stride;  // elements from one row of out to the next
   DType out_dtype;     // the table's, or the type that one of the tables is computed in

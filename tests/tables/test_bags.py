@@ -69,6 +69,61 @@ def test_zeros_of_bags_are_positive() -> None:
 
 @every_dtype
 @every_index
+@in_rows(mode=MODES)
+def test_bags_of_one_id_each(tag: str, index: type, mode: str, target: str) -> None:
+    """The rows: of whole vectors and not, and so many that they are written past the caches."""
+    for width, count in ((1, 700), (8, 700), (16, 700), (33, 700), (64, 700), (64, 33000)):
+        x = drawn(tag, (ROWS, width))
+        x[2] = -0.0
+        ids = np.random.default_rng(width).integers(0, ROWS, count).astype(index)
+        expected = x[ids] + np.zeros(1, x.dtype)  # -0 + 0 is 0
+        got = slotwise.gather_pooled(x, ids, np.arange(count), mode=mode)
+        assert_same(got, expected, width)
+        assert not np.signbit(got[ids == 2].astype(np.float32)).any()
+        for shift in (0, 1, 4):  # elements past an aligned place
+            memory = slotwise.zeros(count * width + 8, x.dtype)
+            out = memory[shift : shift + count * width].reshape(count, width)
+            ends = np.arange(count + 1)
+            slotwise.gather_pooled(x, ids, ends, mode=mode, include_last_offset=True, out=out)
+            assert_same(out, expected, (width, shift))
+            assert not memory[shift + count * width :].any()
+
+
+@in_rows(at=[1, 16383, 16384, 16385, 32768, 39999])
+def test_offsets_of_many_bags(at: int) -> None:
+    """Those that descend are found wherever they do; those that nearly count up are taken as are."""
+    x, ids = drawn("f32", (ROWS, 3)), np.arange(40000) % ROWS
+    offsets = np.arange(40000)
+    offsets[at] = offsets[at - 1]
+    got = slotwise.gather_pooled(x, ids, offsets)
+    assert_same(got, pooled(x, ids, offsets, None, "sum"))
+    offsets[at] = at - 2
+    with pytest.raises(ValueError, match="gather_pooled: offsets: expected them to ascend"):
+        slotwise.gather_pooled(x, ids, offsets)
+
+
+@every_index
+@in_rows(threads=[1, 3], at=[0, 255, 256, 300, 70000])
+def test_ids_outside_of_a_table(index: type, threads: int, at: int) -> None:
+    slotwise.set_num_threads(threads)
+    ids = np.full(70001, ROWS - 1, index)
+    for wrong in (ROWS, -1, np.iinfo(index).max, np.iinfo(index).min):
+        ids[at] = wrong
+        with pytest.raises(ValueError, match=rf"ids\[{at}\] = {wrong} is not in \[0, {ROWS}\)"):
+            slotwise.gather_pooled(drawn("f32", (ROWS, 2)), ids, np.arange(ids.size))
+
+
+def test_int32_ids_of_a_table_of_more_rows() -> None:
+    table = slotwise.zeros((2**31 + 5, 1), np.float16)
+    ids = np.full(300, 2**31 - 1, np.int32)
+    assert not slotwise.gather_pooled(table, ids, [0]).any()
+    ids[7] = -1
+    with pytest.raises(ValueError, match=r"ids\[7\] = -1"):
+        slotwise.gather_pooled(table, ids, [0])
+
+
+@every_dtype
+@every_index
 @every_pooling
 def test_several_tables(tag: str, index: type, mode: str, weighted: bool) -> None:
     tables = [drawn(tag, (ROWS, width), width) for width in (4, 1, 33, 16)]
