@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables that are spread over ranks: processes of MPI or of torch.distributed, or threads."""
+
+from slotwise.distributed._communicator import Communicator, DistributedError, local
+from slotwise.distributed._threads import in_threads
+
+__all__ = ["Communicator", "DistributedError", "in_threads", "local"]
