@@ -55,9 +55,17 @@ def pooled_weight_gradient(grads: Any, table: Any, ids: Any, bags: Any) -> NDArr
 def coalesce(
     ids: Any, grads: Any, num_rows: int, exact: bool
 ) -> tuple[NDArray[np.int64], NDArray[Any], RowPlan]: ...
+def exact_terms(
+    plan: RowPlan, grads: Any, order: Any
+) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
 def clip(
-    gradients: list[Any], clipvalue: Any, clipnorm: Any, global_clipnorm: Any
+    gradients: list[Any],
+    clipvalue: Any,
+    clipnorm: Any,
+    global_clipnorm: Any,
+    sums: list[float] | None,
 ) -> list[NDArray[Any]]: ...
+def sums_of_squares(arrays: list[Any]) -> list[float]: ...
 def decay_weights(op: str, var: Any, rows: Any, decay: tuple[Any, Any]) -> None: ...
 def average_weights(
     op: str, average: Any, var: Any, rows: Any, settings: tuple[Any, bool]

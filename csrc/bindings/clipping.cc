@@ -3,7 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
+
+#include <pybind11/stl.h>
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
@@ -27,9 +30,11 @@ void SetScale(T norm, T limit, GradTransform& transform) {
   transform.scale = limit * std::min(1 / norm, 1 / limit) + (norm - norm);
 }
 
-// Returns new arrays: the gradients, clipped as UpdatePlan.apply does it.
+// Returns new arrays: the gradients, clipped as UpdatePlan.apply does it. `sums` are the sums of
+// their squares, if these are not to be measured here: of one kind of norm.
 py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
-                       const py::object& clipnorm, const py::object& global_clipnorm) {
+                       const py::object& clipnorm, const py::object& global_clipnorm,
+                       const std::optional<std::vector<double>>& sums) {
   constexpr const char* kOp = "clip";
   std::vector<ArrayArgument> arrays;
   std::vector<Measured> measured;
@@ -37,7 +42,8 @@ py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
     const ArrayArgument& array = arrays.emplace_back(kOp, "gradient", gradient);
     measured.push_back({array.dtype(), array.count(), array.strided(), nullptr});
   }
-  const auto transforms = Clip(kOp, {clipvalue, clipnorm, global_clipnorm}, measured);
+  const auto transforms =
+      Clip(kOp, {clipvalue, clipnorm, global_clipnorm}, measured, sums ? &*sums : nullptr);
   py::list clipped;
   for (size_t i = 0; i < arrays.size(); ++i) {
     ArrayArgument out = arrays[i];
@@ -48,10 +54,22 @@ py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
   return clipped;
 }
 
+std::vector<double> SquaresOf(const py::list& list) {
+  std::vector<ArrayArgument> arrays;
+  std::vector<Measured> measured;
+  for (const py::handle each : list) {
+    const ArrayArgument& array = arrays.emplace_back("sums_of_squares", "arrays", each);
+    measured.push_back({array.dtype(), array.count(), array.strided(), nullptr});
+  }
+  const py::gil_scoped_release release;
+  return SumsOfSquares(measured);
+}
+
 }  // namespace
 
 std::vector<GradTransform> Clip(const char* op, const Clipping& clipping,
-                                std::vector<Measured> gradients) {
+                                std::vector<Measured> gradients,
+                                const std::vector<double>* squares) {
   std::vector<GradTransform> transforms(gradients.size());
   const auto number = [&](const char* name, const py::object& value) {
     return ParseHyper(op, name, Range::kAny, false, DType::kF64, value);
@@ -69,6 +87,7 @@ std::vector<GradTransform> Clip(const char* op, const Clipping& clipping,
   if (!by_norm && !by_global) return transforms;
   const py::gil_scoped_release release;
   const auto measure = [&] {
+    if (squares != nullptr) return *squares;
     for (size_t i = 0; i < gradients.size(); ++i) {
       gradients[i].transform = transforms[i].any() ? &transforms[i] : nullptr;
     }
@@ -100,6 +119,9 @@ std::vector<GradTransform> Clip(const char* op, const Clipping& clipping,
   return transforms;
 }
 
-void BindClip(py::module_& module) { module.def("clip", &ClipGradients); }
+void BindClip(py::module_& module) {
+  module.def("clip", &ClipGradients);
+  module.def("sums_of_squares", &SquaresOf);
+}
 
 }  // namespace slotwise

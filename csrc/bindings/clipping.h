@@ -17,7 +17,9 @@ struct Clipping {
 };
 
 // The transforms of gradients that amount to clipping by value, then by norm, then by global norm.
+// `squares` are the sums of their squares, for one kind of norm; null: they are measured.
 std::vector<GradTransform> Clip(const char* op, const Clipping& clipping,
-                                std::vector<Measured> gradients);
+                                std::vector<Measured> gradients,
+                                const std::vector<double>* squares = nullptr);
 
 }  // namespace slotwise

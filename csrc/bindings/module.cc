@@ -11,6 +11,7 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindDenseOps(module);
   slotwise::BindSparseOps(module);
   slotwise::BindScatter(module);
+  slotwise::BindExactTerms(module);
   slotwise::BindGather(module);
   slotwise::BindBags(module);
   slotwise::BindCoalesce(module);

@@ -11,6 +11,7 @@ void BindClip(pybind11::module_& module);
 void BindCoalesce(pybind11::module_& module);
 void BindDecayAverage(pybind11::module_& module);
 void BindDenseOps(pybind11::module_& module);
+void BindExactTerms(pybind11::module_& module);
 void BindGather(pybind11::module_& module);
 void BindMemory(pybind11::module_& module);
 void BindRowPlan(pybind11::module_& module);

@@ -8,6 +8,12 @@
 
 namespace slotwise {
 
+// Sums before they are rounded: sums[i] + errors[i] is exact where inexact[i] is 0.
+struct UnroundedSums {
+  double *sums, *errors;
+  uint64_t* inexact;
+};
+
 // A fixed-point number with a bit for each that a float64 can have, and some above them for
 // carries. The order of additions does not matter. Denormals count as 0, as in all kernels.
 class ExactSum {

@@ -18,7 +18,8 @@ struct ExactRowSums {
   static void Sum(const RowSumCall& call) {
     using Rows = GradientRows<Codec, kPooled>;
     auto* const sum = static_cast<typename Codec::Compute*>(call.sum);
-    ExactRowSum<Codec, Rows>(Rows(call), call.count, sum, call.to_odd).Run(call.width);
+    ExactRowSum<Codec, Rows>(Rows(call), call.count, sum, call.to_odd, call.unrounded)
+        .Run(call.width);
   }
 
   template <class Codec>

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/exact_sum.h"
 #include "core/types.h"
 
 namespace slotwise {
@@ -20,6 +21,7 @@ struct RowSumCall {
   size_t count, ahead;
   void* sum;
   bool to_odd;
+  const UnroundedSums* unrounded = nullptr;  // of an exact sum: where it is put in place of `sum`
 };
 using RowSumFunction = void (*)(const RowSumCall&);
 

@@ -29,11 +29,17 @@ class ExactRowSum {
   using Compute = typename Codec::Compute;
 
   // Of `count` rows, at least 2. `to_odd`: what comes of float32 will be rounded once more.
-  ExactRowSum(const Rows& all, size_t count, Compute* to, bool odd)
-      : rows_(all), total_(count), out_(to), to_odd_(odd) {}
+  // `unrounded`: where the sums are put instead, with the errors that are carried.
+  ExactRowSum(const Rows& all, size_t count, Compute* to, bool odd, const UnroundedSums* unrounded)
+      : rows_(all), total_(count), out_(to), to_odd_(odd), finishes_(unrounded == nullptr) {
+    if (unrounded == nullptr) return;
+    known_sums_ = unrounded->sums;
+    known_errors_ = unrounded->errors;
+    known_inexact_ = unrounded->inexact;
+  }
 
   void Run(size_t width) {
-    if (total_ > kFew) {  // rows are taken a few at a time, so that they are read once
+    if (total_ > kFew && finishes_) {  // rows are taken a few at a time, so that they are read once
       state_ = Scratch(2 * Scratch::Size<double>(width) + Scratch::Size<uint64_t>(width));
       known_sums_ = state_.Take<double>(width);
       known_errors_ = state_.Take<double>(width);
@@ -77,7 +83,7 @@ class ExactRowSum {
     }
     HWY_UNROLL(8)
     for (size_t j = 0; j < kVectors; ++j) {
-      if (end_ == total_) {
+      if (end_ == total_ && finishes_) {
         Finish(d, At(d, i, j), sums[j], errors[j], inexact[j]);
       } else {
         hn::StoreU(sums[j], d, known_sums_ + At(d, i, j));
@@ -290,7 +296,7 @@ class ExactRowSum {
   const Rows rows_;
   const size_t total_;
   Compute* const out_;
-  const bool to_odd_;
+  const bool to_odd_, finishes_;
   size_t begin_ = 0, end_ = 0;  // of the rows that are added now
   Scratch state_;
   // What is known of the sum before them, if there are any before.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optimizer updates for arrays in place, with TensorFlow's semantics, at the speed of memory."""
 
-from slotwise import interop, optimizers, raw_ops, state
+from slotwise import distributed, initializers, interop, optimizers, raw_ops, state
 from slotwise._autodiff import GradientTape, stop_gradient
 from slotwise._pooling import (
     Jagged,
@@ -29,6 +29,7 @@ from slotwise._tables import (
     zeros,
 )
 from slotwise._variable import Variable
+from slotwise.distributed import ShardedTable
 from slotwise.optimizers._support import support_matrix
 from slotwise.state import (
     CheckpointManager,
@@ -51,17 +52,20 @@ __all__ = [
     "Jagged",
     "PooledSlices",
     "RowPlan",
+    "ShardedTable",
     "StateError",
     "Variable",
     "__version__",
     "active_target",
     "coalesce",
+    "distributed",
     "empty",
     "full",
     "gather",
     "gather_pooled",
     "get_config",
     "get_num_threads",
+    "initializers",
     "interop",
     "load",
     "load_array",

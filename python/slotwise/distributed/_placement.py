@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which row lives where: rows are dealt out to buckets, and buckets to ranks.
 
-Row r of a table is in bucket ``reverse(r % 4096)``, the bits of the number in reverse order, so that
-neighbouring rows (of vocabularies sorted by frequency, say) go to far buckets. The rows of a table
-in order of their bucket, then of their number, are its stored order: that of checkpoints and
+Row r of a table is in bucket ``reverse(r % 4096)``, the bits of the number in reverse order, so
+that neighbouring rows (of vocabularies sorted by frequency, say) go to far buckets. The rows of a
+table in order of their bucket, then of their number, are its stored order: that of checkpoints and
 digests, whatever the number of ranks. A rank has whole buckets, in stored order too.
 """
 
@@ -41,7 +41,7 @@ class Run(NamedTuple):
 
     begin: int
     local: int
-    count: int
+    count: int  # type: ignore[assignment]  # (of units; a tuple's method is not asked for)
 
 
 class Placement:
@@ -85,11 +85,13 @@ class Placement:
         return int(self.counts[self.owners == rank].sum())
 
     def buckets(self, rows: NDArray[Any]) -> NDArray[np.int64]:
-        return BUCKET_OF[rows % BUCKETS]
+        found: NDArray[np.int64] = BUCKET_OF[rows % BUCKETS]
+        return found
 
     def places(self, rows: NDArray[Any]) -> NDArray[np.int64]:
         """The place of rows in the stored order."""
-        return self.starts[self.buckets(rows)] + rows // BUCKETS
+        found: NDArray[np.int64] = self.starts[self.buckets(rows)] + rows // BUCKETS
+        return found
 
     def owners_and_places(self, rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The rank of each row, and its place among the rows of that rank."""
@@ -99,7 +101,8 @@ class Placement:
     def rows_at(self, places: NDArray[Any]) -> NDArray[np.int64]:
         """The rows at places of the stored order."""
         buckets = np.searchsorted(self.starts + self.counts, places, side="right")
-        return (places - self.starts[buckets]) * BUCKETS + BUCKET_OF[buckets]
+        found: NDArray[np.int64] = (places - self.starts[buckets]) * BUCKETS + BUCKET_OF[buckets]
+        return found
 
     def runs(self, rank: int) -> list[Run]:
         """What a rank has, as runs of the stored order."""

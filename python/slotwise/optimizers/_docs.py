@@ -26,6 +26,10 @@ _SPARSE_DECAY = (
     "sparse_decay: the rows of a sparse gradient's variable that decay, and whose average follows: "
     '``"touched"``, those of the gradient, or ``"whole"``. By default as `sparse`.'
 )
+_COMM = (
+    "comm: the ranks that take each step together, as `slotwise.distributed` gives them, so that "
+    "variables may be `slotwise.ShardedTable`; None: this process alone."
+)
 _RAISES = "Raises:\n    TypeError, ValueError: arguments that do not fit."
 
 
@@ -40,6 +44,7 @@ def _current(description: Description, others: Iterable[str]) -> dict[str, list[
             _NAME,
             _SPARSE_OF_WHOLE if whole else _SPARSE,
             'sparse_decay: ``"whole"``.' if whole else _SPARSE_DECAY,
+            _COMM,
         ],
     }
 
@@ -50,6 +55,7 @@ def _legacy(description: Description, others: Iterable[str]) -> dict[str, list[s
         "common": [
             _NAME,
             _SPARSE,
+            _COMM,
             "kwargs: ``clipnorm``, ``clipvalue``, ``global_clipnorm``, ``decay``, ``lr``, "
             "``gradient_aggregator``, ``gradient_transformers``: see `Optimizer`.",
         ],

@@ -24,6 +24,7 @@ import numpy as np
 
 from slotwise import _arguments
 from slotwise._variable import Variable
+from slotwise.distributed._communicator import Communicator
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._schedule import LearningRateSchedule, is_schedule
 
@@ -282,6 +283,18 @@ class Held(Kind):
 
 
 @dataclass(frozen=True)
+class Ranks(Kind):
+    """A communicator, or None."""
+
+    expected = "a slotwise.distributed.Communicator or None"
+
+    def __call__(self, owner: str, name: str, value: Any) -> Any:
+        if value is not None and not isinstance(value, Communicator):
+            self._refuse(owner, name, value)
+        return value
+
+
+@dataclass(frozen=True)
 class Path(Kind):
     """Where something is on the disk."""
 
@@ -313,6 +326,7 @@ NUMBERS = Listed(NUMBER, "numbers")
 PATTERNS = Listed(Pattern(), "regular expressions", optional=True)
 VARIABLES = Listed(Held(), "variables", optional=True)
 PATH = Path()
+RANKS = Ranks()
 
 
 def scheduled(owner: str, schedule: LearningRateSchedule, step: Any) -> Any:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from slotwise.optimizers._description import Description, Parameter
-from slotwise.optimizers._kinds import TEXT, Kind, OneOf
+from slotwise.optimizers._kinds import RANKS, TEXT, Kind, OneOf
 
 SPARSE_MODES = ("keras", "lazy")
 
 # Beyond Keras's, and so keyword-only.
 SPARSE = Parameter("sparse", SPARSE_MODES[0], OneOf(SPARSE_MODES), keyword_only=True)
+COMM = Parameter("comm", None, RANKS, keyword_only=True)
 
 
 def signature(description: Description, common: Sequence[Parameter]) -> inspect.Signature:

@@ -41,6 +41,20 @@ class Described(Made):
         **kwargs: Any,
     ) -> Variable:
         given = grads_and_vars
+        if self._ranks is not None:
+            own = name, skip_gradients_aggregation
+            return self._ranks.apply(
+                self, given, lambda pairs: self._apply_here(pairs, *own, **kwargs)
+            )
+        return self._apply_here(given, name, skip_gradients_aggregation, **kwargs)
+
+    def _apply_here(
+        self,
+        given: Iterable[Any],
+        name: str | None,
+        skip_gradients_aggregation: bool,
+        **kwargs: Any,
+    ) -> Variable:
         is_list = type(given) in _gradients.LISTS
         pairs = list(given) if is_list else _gradients.pairs_of(self._op, given)
         if not self._does_more and self._is_plain():

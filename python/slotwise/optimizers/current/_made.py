@@ -14,7 +14,8 @@ from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, OneOf
 from slotwise.optimizers._numbers import rounded
-from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
+from slotwise.optimizers._ranks import Ranks
+from slotwise.optimizers._signature import COMM, SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import Steps
 from slotwise.optimizers.current._keras3 import Weight, weight
@@ -27,7 +28,7 @@ _SPARSE_DECAY = Parameter(
     "sparse_decay", None, OneOf(("touched", "whole", None)), keyword_only=True
 )
 
-COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY)  # parameters of all constructors
+COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY, COMM)  # parameters of all constructors
 
 
 class Made(Optimizer):
@@ -55,6 +56,7 @@ class Made(Optimizer):
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         owner, own = type(self).__name__, _SPARSE_DECAY.name
         sparse_decay = _SPARSE_DECAY.kind(owner, own, arguments.pop(own))
+        comm = COMM.kind(owner, COMM.name, arguments.pop(COMM.name))
         settings = {p.name: arguments.pop(p.name) for p in PARAMETERS}
         super().__init__(arguments.pop("name"), **settings, **kwargs)
         self._learning_rate = self._build_learning_rate(arguments.pop("learning_rate"))
@@ -68,6 +70,7 @@ class Made(Optimizer):
             )
         self.sparse_decay = sparse_decay or decays[0]
         self._check_accumulation()
+        self._ranks = None if comm is None else Ranks(comm)
         self._prepared_steps = Steps()
         self._slots = {}
 
@@ -85,6 +88,8 @@ class Made(Optimizer):
     # ----- state ---------------------------------------------------------------------------------
 
     def build(self, var_list: Sequence[Any]) -> None:
+        if self._ranks is not None:
+            var_list = [self._ranks.here(self, variable) for variable in var_list]
         with self._lock.step(), self._undone_if_refused():
             super().build(var_list)
             self._make_state([entry for entry in self._index_dict if entry not in self._slots])

@@ -25,6 +25,7 @@ from slotwise.optimizers._kinds import (
     scheduled,
 )
 from slotwise.optimizers._numbers import Float, Reading, configured, rounded
+from slotwise.optimizers._ranks import Ranks
 from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import NO_CLIPS, Around, Clips, Step
@@ -209,6 +210,7 @@ class Settings(LearningRate):
     loss_scale_factor: float | None
     _accumulation: int | None
     _averages: dict[Entry, Variable]
+    _ranks: Ranks | None = None  # those with a description may have some
     # Optimizers with a description have these.
     description: Description
     sparse_decay: str
@@ -227,7 +229,11 @@ class Settings(LearningRate):
         return not changes and self.ema_variant == "keras2"
 
     def _clips(self) -> Clips:
-        """The kind of clipping that is done, and its limit."""
+        """The kind of clipping that is done in a step, and its limit."""
+        return self._limits() if self._ranks is None else NO_CLIPS
+
+    def _limits(self) -> Clips:
+        """The same over all ranks, if there are several."""
         for kind in CLIPS:
             limit = getattr(self, kind)
             if limit and limit > 0:

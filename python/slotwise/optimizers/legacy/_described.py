@@ -53,6 +53,14 @@ class Described(Made):
         experimental_aggregate_gradients: bool = True,
     ) -> Variable | None:
         given = grads_and_vars
+        if self._ranks is not None:
+            own = name, experimental_aggregate_gradients
+            return self._ranks.apply(self, given, lambda pairs: self._apply_here(pairs, *own))
+        return self._apply_here(given, name, experimental_aggregate_gradients)
+
+    def _apply_here(
+        self, given: Iterable[Any], name: str | None, experimental_aggregate_gradients: bool
+    ) -> Variable | None:
         is_list = type(given) in _gradients.LISTS
         pairs = list(given) if is_list else _gradients.pairs_of(self._op, given)
         if self._does_more or self.gradient_aggregator is not None or self.gradient_transformers:
@@ -60,7 +68,7 @@ class Described(Made):
         with self._lock.step():
             step = self._prepared_steps.latest_for(self._options(), pairs)
             if step is not None and step.is_at_once:
-                _step.run(self, step, pairs, Around(self._clips), counts=True)
+                _step.run(self, step, pairs, Around(self._clips_here()), counts=True)
                 for var in step.constrained:
                     constrain(var)
                 return self._iterations
@@ -69,7 +77,7 @@ class Described(Made):
             if not pairs:
                 self._create_all_weights([])
                 return None
-            self._update(pairs, places, Around(self._clips), counts=True)
+            self._update(pairs, places, Around(self._clips_here()), counts=True)
         return self.iterations
 
     def _apply(self, pairs: Sequence[Pair], apply_state: ApplyState) -> None:

@@ -12,12 +12,13 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _docs
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, is_function
-from slotwise.optimizers._signature import SPARSE, SPARSE_MODES, kinds_of
+from slotwise.optimizers._ranks import Ranks
+from slotwise.optimizers._signature import COMM, SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import Steps
 from slotwise.optimizers.legacy.optimizer import Optimizer
 
-COMMON = (SPARSE,)  # parameters of all constructors
+COMMON = (SPARSE, COMM)  # parameters of all constructors
 _BACKEND_EPSILON = 1e-7
 
 
@@ -38,6 +39,8 @@ class Made(Optimizer):
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         super().__init__(arguments.pop("name"), **kwargs)
         self.sparse = arguments.pop("sparse")
+        comm = COMM.kind(self._name, COMM.name, arguments.pop(COMM.name))
+        self._ranks = None if comm is None else Ranks(comm)
         self._prepared_steps = Steps()
         arguments["learning_rate"] = self._chosen_rate(arguments["learning_rate"], kwargs)
         for parameter in self.description.parameters:

@@ -18,9 +18,10 @@ from slotwise.optimizers import _gradients, _registry, schedules
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import FUNCTION, FUNCTIONS, TEXT, Hyper, Kind, Number
 from slotwise.optimizers._loss import gradients, recorded, tape_of
+from slotwise.optimizers._ranks import Ranks
 from slotwise.optimizers._schedule import is_schedule
 from slotwise.optimizers._state import constrain, unique_name
-from slotwise.optimizers._step import NO_CLIPS
+from slotwise.optimizers._step import NO_CLIPS, Clips
 from slotwise.optimizers.legacy._hyperparameters import Hyperparameters
 from slotwise.optimizers.legacy._weights import Weights
 
@@ -94,6 +95,7 @@ class Optimizer(Weights, Hyperparameters):
     }
     _growing = (*Weights._growing, "_hyper")
     _takes_lists = True
+    _ranks: Ranks | None = None  # optimizers with a description may have some
     _HAS_AGGREGATE_GRAD = True  # apply_gradients has experimental_aggregate_gradients
     _frames_to_caller = 3  # of a constructor that calls this class's
 
@@ -132,6 +134,13 @@ class Optimizer(Weights, Hyperparameters):
         self.clipvalue = kwargs.get("clipvalue")
 
     # ----- clipping ------------------------------------------------------------------------------
+
+    def _clips_here(self) -> Clips:
+        """The limits of a step; over several ranks they are kept before it."""
+        return self._clips if self._ranks is None else NO_CLIPS
+
+    def _limits(self) -> Clips:
+        return self._clips
 
     def _set_clip(self, name: str, value: Any) -> None:
         if value is not None and self.gradient_transformers:
@@ -405,7 +414,7 @@ class Optimizer(Weights, Hyperparameters):
 
     def _transform_gradients(self, grads_and_vars: list[Pair]) -> list[Pair]:
         """Hook: clips gradients, then calls the transformers."""
-        grads_and_vars = _gradients.clip(grads_and_vars, **self._clips)
+        grads_and_vars = _gradients.clip(grads_and_vars, **self._clips_here())
         for transformer in self.gradient_transformers:
             grads_and_vars = transformer(grads_and_vars)
         return grads_and_vars

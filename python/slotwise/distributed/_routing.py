@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ids of a batch, merged and on their way to the ranks that have their rows."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotwise import _core
+from slotwise._tables import RowPlan, coalesce
+from slotwise.distributed._communicator import Communicator
+from slotwise.distributed._placement import Placement
+
+Merge: TypeAlias = Literal["exact", "order", "fast"]
+MERGES = ("exact", "order", "fast")
+
+
+class Route:
+    """Where the distinct ids of one batch go.
+
+    Args:
+        plan: the ids, grouped.
+        placement: of the table.
+
+    Attributes:
+        plan: as given.
+        order: places of the distinct ids among `plan.unique`, by owner.
+        counts: how many each rank gets.
+        places: of the distinct ids, in that order: the rows at their owners.
+    """
+
+    def __init__(self, plan: RowPlan, placement: Placement) -> None:
+        self.plan = plan
+        owners, places = placement.owners_and_places(plan.unique)
+        self.order = np.argsort(owners, kind="stable")
+        self.counts = np.bincount(owners, minlength=placement.ranks)
+        self.places = places[self.order]
+
+    def expand(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows of the distinct ids, in the route's order, for each id of the batch."""
+        found = np.empty(len(self.order), np.int64)
+        found[self.order] = np.arange(len(self.order))
+        return _core.gather(rows, found[self.plan.inverse], None)
+
+    def merged(
+        self, gradients: NDArray[Any], merge: Merge
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+        """What is sent of the gradients of the batch: how many rows to each rank, ids, rows."""
+        if merge == "order":
+            groups = np.empty(len(self.order), np.int64)
+            groups[self.order] = np.arange(len(self.order))
+            group_of = groups[self.plan.inverse]
+            # By owner, then as the ids come.
+            ends = np.cumsum(self.counts)
+            owners = np.searchsorted(ends, group_of, side="right")
+            sending = np.argsort(owners, kind="stable")
+            counts = np.bincount(owners, minlength=len(self.counts))
+            rows = _core.gather(np.ascontiguousarray(gradients), sending, None)
+            return counts, self.places[group_of[sending]], rows
+        if merge == "fast":
+            _, summed, _ = _core.coalesce(self.plan, gradients, self.plan.num_rows, False)
+            return self.counts, self.places, _core.gather(summed, self.order, None)
+        times, rows = _core.exact_terms(self.plan, gradients, self.order)
+        before = np.concatenate([[0], np.cumsum(times)])
+        counts = np.diff(before[np.concatenate([[0], np.cumsum(self.counts)])])
+        return counts, np.repeat(self.places, times), rows
+
+
+def received(
+    ids: NDArray[np.int64], rows: NDArray[Any], local_rows: int, merge: Merge
+) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """The distinct ids among those that the ranks sent, and the sums of their gradients."""
+    return coalesce(ids, rows, local_rows, exact=merge == "exact")
+
+
+def exchange(
+    comm: Communicator,
+    send: NDArray[Any],
+    send_counts: NDArray[np.int64],
+    receive_counts: NDArray[np.int64],
+) -> NDArray[Any]:
+    """Rows for each rank, in the order of ranks; returns those that come."""
+    found = np.empty((int(receive_counts.sum()), *send.shape[1:]), send.dtype)
+    comm.all_to_all_v(
+        np.ascontiguousarray(send), send_counts.tolist(), found, receive_counts.tolist()
+    )
+    return found

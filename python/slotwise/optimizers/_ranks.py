@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step of an optimizer whose variables are spread over ranks.
+
+What ranks have of a batch is sent to whoever has the rows, or the share of a variable, and summed
+there; then each takes an ordinary step of what it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotwise import _arguments, _core, _stateful
+from slotwise._identity import Memory, memory_of
+from slotwise._tables import IndexedSlices, RowPlan, coalesce
+from slotwise._variable import Variable, described
+from slotwise.distributed import _dense, _parts
+from slotwise.distributed._agreement import agree
+from slotwise.distributed._communicator import Communicator
+from slotwise.distributed._dense import Chunk, Shares
+from slotwise.distributed._placement import BUCKETS
+from slotwise.distributed._routing import Route, exchange, received
+from slotwise.distributed._table import RoutedSlices, ShardedTable
+from slotwise.optimizers import _gradients
+from slotwise.optimizers._gradients import Pair
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class _Item:
+    """A variable of a step, and what this rank has of its gradient."""
+
+    place: int
+    table: ShardedTable | None = None
+    route: Route | None = None
+    counts: NDArray[np.int64] | None = None  # rows for each rank
+    ids: NDArray[Any] | None = None  # what is sent
+    rows: NDArray[Any] | None = None
+    chunk: Chunk | None = None
+    variable: Any = None  # that has all its elements here
+    parts: NDArray[Any] | None = None  # of a dense gradient
+
+
+@dataclass
+class _Work:
+    """A step, as this rank has prepared it."""
+
+    call: str = ""
+    pairs: list[Any] = field(default_factory=list)  # those without a gradient
+    sparse: list[_Item] = field(default_factory=list)
+    dense: list[_Item] = field(default_factory=list)
+    shares: int = 1
+
+
+class Ranks:
+    """What an optimizer does together with others.
+
+    Args:
+        comm: the ranks.
+    """
+
+    def __init__(self, comm: Communicator) -> None:
+        self.comm = comm
+        self._chunks: dict[Memory, Chunk] = {}
+        self._is_whole: bool | None = None  # whether each rank updates all elements
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "expected an optimizer of one process, got one with comm: what it shares cannot be "
+            "copied or pickled; slotwise.save and slotwise.load carry its state over"
+        )
+
+    def here(self, optimizer: Any, variable: Any) -> Any:
+        """What this rank has of a variable: what the optimizer knows it by."""
+        if isinstance(variable, ShardedTable):
+            if variable.comm is not self.comm:
+                raise ValueError(
+                    f"{optimizer._op}: '{variable.name}': expected the optimizer's communicator, "
+                    "got a table of another"
+                )
+            return variable.local
+        if self._takes_whole(optimizer, variable) or _is_part(variable):
+            return variable
+        return self._chunk(variable).local
+
+    def _takes_whole(self, optimizer: Any, variable: Any) -> bool:
+        """Whether a dense variable is updated as a whole, everywhere."""
+        if self._is_whole is None:
+            description = getattr(optimizer, "description", None)
+            measures = description is None or description.is_whole
+            self._is_whole = measures or _is_clipped(optimizer._limits())
+        return self._is_whole or getattr(variable, "constraint", None) is not None
+
+    def _chunk(self, variable: Any) -> Chunk:
+        array = variable.value if isinstance(variable, Variable) else variable
+        key = memory_of(array)
+        if key not in self._chunks:
+            whole = variable if isinstance(variable, Variable) else Variable(variable)
+            self._chunks[key] = Chunk(self.comm, whole)
+        return self._chunks[key]
+
+    # ----- a step --------------------------------------------------------------------------------
+
+    def apply(
+        self, optimizer: Any, given: Iterable[Any], step: Callable[[list[Pair]], Result]
+    ) -> Result:
+        """Apply the gradients that all ranks have.
+
+        Args:
+            optimizer: whose step it is.
+            given: pairs of a gradient and a variable or `ShardedTable`.
+            step: takes a step of what this rank has.
+
+        Raises:
+            DistributedError: what one rank has does not fit; on all, and nothing was written.
+        """
+        comm, work, error = self.comm, _Work(), None
+        try:
+            work = self._prepared(optimizer, given)
+        except (TypeError, ValueError, KeyError) as found:
+            error = found
+        told = np.empty((comm.size, len(work.sparse) + 1), np.int64)
+        told[:, 0] = work.shares
+        for place, item in enumerate(work.sparse):
+            assert item.counts is not None
+            told[:, place + 1] = item.counts
+        expected = agree(comm, work.call, optimizer._counted(), error, told)
+        try:
+            pairs = self._exchanged(work, expected)
+            pairs = self._clipped(optimizer, pairs, work)
+            pairs = [pair for _, pair in sorted([*pairs, *work.pairs], key=lambda each: each[0])]
+            result = step(pairs)
+            _dense.refresh(comm, [item.chunk for item in work.dense if item.chunk is not None])
+        except BaseException as failure:
+            if comm.size > 1:  # the others have gone on: they are not to wait for this one
+                comm.abort(f"{type(failure).__name__}: {failure}")
+            raise
+        return result
+
+    def _prepared(self, optimizer: Any, given: Iterable[Any]) -> _Work:
+        """What this rank has, checked, merged and in the order in which it is sent."""
+        op, work = optimizer._op, _Work()
+        found = _gradients.pairs_of(op, given)
+        own: list[Pair] = []
+        for place, pair in enumerate(found):
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise _arguments.refused(
+                    op, f"grads_and_vars[{place}]", "a pair of a gradient and a variable", pair
+                )
+            grad, variable = pair
+            has_shares = isinstance(grad, Shares)
+            at = variable.local if isinstance(variable, ShardedTable) else variable
+            own.append((grad.values if has_shares else grad, at))
+        plain = _gradients.accepted(op, own, lists=False)
+        numbers = _stateful.numbers_of(optimizer)
+        texts = [f"{type(optimizer).__name__}.apply_gradients"]
+        texts += [f"{name}={_number(value)}" for name, value in numbers.items()]
+        for place, ((grad, _), (before, variable)) in enumerate(zip(plain, found, strict=True)):
+            name = _gradients.name_of(variable, place)
+            shape = tuple(variable.shape)
+            if grad is None:
+                work.pairs.append((place, (None, self.here(optimizer, variable))))
+                texts.append(f"{name} {shape} None")
+                continue
+            item = _Item(place)
+            if isinstance(grad, IndexedSlices):
+                self._sparse(optimizer, item, before, grad, variable)
+                work.sparse.append(item)
+                texts.append(f"{name} {shape} rows")
+            else:
+                self._dense(optimizer, item, before, grad, variable)
+                work.dense.append(item)
+                texts.append(f"{name} {shape}")
+        counts = {len(item.parts) for item in work.dense if item.parts is not None}
+        if len(counts) > 1:
+            raise ValueError(f"{op}: Shares: expected as many parts of each, got {sorted(counts)}")
+        work.shares = counts.pop() if counts else 1
+        work.call = ", ".join(texts)
+        return work
+
+    def _sparse(
+        self, optimizer: Any, item: _Item, given: Any, grad: IndexedSlices, variable: Any
+    ) -> None:
+        op, what = optimizer._op, f"gradient of {_called(variable, item.place)}"
+        rows, shape = variable.shape[0], tuple(variable.shape)
+        at = self.here(optimizer, variable)
+        if grad.dense_shape is not None and tuple(grad.dense_shape) != shape:
+            got = tuple(grad.dense_shape)
+            raise ValueError(f"{op}: {what}: expected dense_shape {shape}, got {got}")
+        values, plan = grad.values, grad.indices
+        if not isinstance(plan, RowPlan):
+            try:
+                plan = RowPlan(plan, rows)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{op}: {what}: {error}") from None
+        elif plan.num_rows != rows:
+            raise ValueError(f"{op}: {what}: expected a RowPlan of {rows}, got {plan.num_rows}")
+        expected = (len(plan), *shape[1:])
+        if values.shape != expected:
+            raise ValueError(f"{op}: {what}: expected values {expected}, got {values.shape}")
+        if values.dtype != at.dtype:
+            raise TypeError(f"{op}: {what}: expected {at.dtype}, got {values.dtype}")
+        if not isinstance(variable, ShardedTable):  # all rows are everywhere
+            unique, order = plan.unique, np.arange(len(plan.unique))
+            item.variable = variable
+            times, item.rows = _core.exact_terms(plan, values, order)
+            item.ids = np.repeat(unique, times)
+            item.counts = np.full(self.comm.size, len(item.ids))
+            return
+        is_known = isinstance(given, RoutedSlices) and given.route is not None
+        item.table = variable
+        item.route = given.route if is_known else Route(plan, variable.placement)
+        if self.comm.size == 1 and variable.merge != "order":
+            item.counts, item.ids, item.rows = item.route.counts, item.route.places, values
+        else:
+            item.counts, item.ids, item.rows = item.route.merged(values, variable.merge)
+
+    def _dense(
+        self, optimizer: Any, item: _Item, given: Any, grad: NDArray[Any], variable: Any
+    ) -> None:
+        op, what = optimizer._op, f"gradient of {_called(variable, item.place)}"
+        shape = tuple(variable.shape)
+        if isinstance(variable, ShardedTable):
+            raise TypeError(f"{op}: {what}: expected IndexedSlices, got an array")
+        has_shares = isinstance(given, Shares)
+        if not has_shares:
+            grad = grad[np.newaxis]
+        if grad.shape[1:] != shape or not len(grad):
+            expected = f"(parts, *{shape})" if has_shares else f"{shape}"
+            got = grad.shape if has_shares else grad.shape[1:]
+            raise ValueError(f"{op}: {what}: expected shape {expected}, got {got}")
+        if grad.dtype != variable.dtype:
+            raise TypeError(f"{op}: {what}: expected {variable.dtype}, got {grad.dtype}")
+        item.parts = grad
+        if self._takes_whole(optimizer, variable):
+            item.variable = variable
+        else:
+            item.chunk = self._chunk(variable)
+
+    # ----- what is exchanged ---------------------------------------------------------------------
+
+    def _exchanged(self, work: _Work, told: NDArray[np.int64]) -> list[tuple[int, Pair]]:
+        """Sums of gradients, for what this rank has."""
+        pairs: list[tuple[int, Pair]] = []
+        for column, item in enumerate(work.sparse, 1):
+            pairs.append((item.place, self._merged(item, told[:, column])))
+        if not work.dense:
+            return pairs
+        comm = self.comm
+        chunks = [item.chunk or self._chunk(item.variable) for item in work.dense]
+        gradients = [item.parts for item in work.dense if item.parts is not None]
+        sums = _dense.summed(comm, chunks, gradients, told[:, 0].tolist())
+        whole = [place for place, item in enumerate(work.dense) if item.chunk is None]
+        if whole and comm.size > 1:
+            full = _dense.gathered(
+                comm, [chunks[place] for place in whole], [sums[place] for place in whole]
+            )
+            for place, grad in zip(whole, full, strict=True):
+                sums[place] = grad
+        for item, total in zip(work.dense, sums, strict=True):
+            if item.chunk is not None:
+                pairs.append((item.place, (total, item.chunk.local)))
+            else:
+                pairs.append((item.place, (total.reshape(item.variable.shape), item.variable)))
+        return pairs
+
+    def _merged(self, item: _Item, counts: NDArray[np.int64]) -> Pair:
+        comm = self.comm
+        assert item.ids is not None and item.rows is not None and item.counts is not None
+        if item.table is None:
+            every = np.tile(item.ids, comm.size), np.concatenate([item.rows] * comm.size)
+            ids = exchange(comm, every[0], item.counts, counts)
+            rows = exchange(comm, every[1], item.counts, counts)
+            unique, summed = received(ids, rows, item.variable.shape[0], "exact")
+            return IndexedSlices(summed, unique, tuple(item.variable.shape)), item.variable
+        table, local = item.table, item.table.local
+        if comm.size == 1 and table.merge != "order":
+            assert item.route is not None
+            is_exact = table.merge == "exact"
+            _, summed = coalesce(item.route.plan, item.rows, table.shape[0], exact=is_exact)
+            unique = np.empty_like(item.ids)
+            unique[item.route.order] = item.ids
+            return IndexedSlices(summed, unique, local.shape), local
+        ids = exchange(comm, item.ids, item.counts, counts)
+        rows = exchange(comm, item.rows, item.counts, counts)
+        unique, summed = received(ids, rows, len(local), table.merge)
+        return IndexedSlices(summed, unique, local.shape), local
+
+    # ----- clipping ------------------------------------------------------------------------------
+
+    def _clipped(
+        self, optimizer: Any, pairs: list[tuple[int, Pair]], work: _Work
+    ) -> list[tuple[int, Pair]]:
+        """Gradients clipped by norms over all ranks; their sums do not depend on how many."""
+        limits: Mapping[str, Any] = optimizer._limits()
+        if not _is_clipped(limits):
+            return pairs
+        if any(item.chunk is not None for item in work.dense):
+            raise ValueError(
+                f"{optimizer._op}: clipping: expected to be set before the first step, got it after"
+            )
+        tables = {item.place: item.table for item in work.sparse if item.table is not None}
+        pairs = [(place, _in_order(pair)) for place, pair in pairs]
+        values = [_gradients.values_of(grad) for _, (grad, _) in pairs]
+        if limits["clipvalue"] is not None:
+            values = _core.clip(values, limits["clipvalue"], None, None, None)
+        for norm in ("clipnorm", "global_clipnorm"):
+            if limits[norm] is not None:
+                sums = self._squares(pairs, values, tables)
+                own = (limits[norm], None) if norm == "clipnorm" else (None, limits[norm])
+                values = _core.clip(values, None, own[0], own[1], sums)
+        return [
+            (place, (_gradients.with_values(grad, new), var))
+            for (place, (grad, var)), new in zip(pairs, values, strict=True)
+        ]
+
+    def _squares(
+        self,
+        pairs: Sequence[tuple[int, Pair]],
+        values: Sequence[NDArray[Any]],
+        tables: Mapping[int, ShardedTable],
+    ) -> list[float]:
+        """The sums of squares of whole gradients: of a table's, by buckets, in their order."""
+        by_bucket = np.zeros((len(tables), BUCKETS))
+        found: dict[int, float] = {}
+        for (place, (grad, _)), rows in zip(pairs, values, strict=True):
+            if place not in tables:
+                found[place] = _core.sums_of_squares([rows])[0]
+                continue
+            own = tables[place].placement
+            starts = np.where(own.owners == self.comm.rank, own.local_starts, -1)
+            buckets = np.flatnonzero(starts >= 0)
+            buckets = buckets[np.argsort(starts[buckets], kind="stable")]
+            ends = np.searchsorted(grad.indices, starts[buckets] + own.counts[buckets])
+            begins = np.searchsorted(grad.indices, starts[buckets])
+            has_rows = np.flatnonzero(ends > begins)
+            sums = _core.sums_of_squares([rows[begins[i] : ends[i]] for i in has_rows])
+            by_bucket[[*tables].index(place), buckets[has_rows]] = sums
+        if tables:
+            every = np.empty((self.comm.size, *by_bucket.shape))
+            self.comm.all_gather(by_bucket, every)
+            totals = every.sum(0)  # of which all but one are 0
+            for place, buckets in zip(tables, totals, strict=True):
+                found[place] = float(np.add.reduce(buckets))
+        return [found[place] for place, _ in pairs]
+
+
+def _is_part(variable: Any) -> bool:
+    array = variable.value if isinstance(variable, Variable) else variable
+    return _parts.part_of(array) is not None
+
+
+def _in_order(pair: Pair) -> Pair:
+    """A sparse gradient in order of its rows."""
+    grad, var = pair
+    if not isinstance(grad, IndexedSlices):
+        return pair
+    order = np.argsort(grad.indices, kind="stable")
+    return IndexedSlices(grad.values[order], grad.indices[order], grad.dense_shape), var
+
+
+def _is_clipped(limits: Mapping[str, Any]) -> bool:
+    return any(limit is not None for limit in limits.values())
+
+
+def _called(variable: Any, place: int) -> str:
+    if isinstance(variable, ShardedTable):
+        return f"'{variable.name}' (table {place} of shape {variable.shape})"
+    return described(variable, place)
+
+
+def _number(value: Any) -> str:
+    """A hyperparameter as all ranks are to have it."""
+    array = value.value if isinstance(value, Variable) else value
+    return repr(array.tolist() if isinstance(array, (np.ndarray, np.generic)) else array)
