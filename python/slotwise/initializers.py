@@ -88,8 +88,8 @@ class Normal:
 
         def number(bits: NDArray[np.uint64]) -> NDArray[np.float64]:
             total = np.zeros(bits.shape)
-            for draw in range(12):
-                total += _fractions(_mixed(bits + np.uint64(draw) * _GOLDEN))
+            for draw in np.arange(12, dtype=np.uint64) * _GOLDEN:
+                total += _fractions(_mixed(bits + draw))
             return self.mean + (total - 6.0) * self.deviation
 
         return _made(self.seed, name, rows, shape, dtype, number)

@@ -67,6 +67,7 @@ class Ranks:
     def __init__(self, comm: Communicator) -> None:
         self.comm = comm
         self._chunks: dict[Memory, Chunk] = {}
+        self._kept: dict[Memory, Any] = {}  # variables that have sparse gradients: all rows here
         self._is_whole: bool | None = None  # whether each rank updates all elements
 
     def __reduce__(self) -> Any:
@@ -94,14 +95,13 @@ class Ranks:
             description = getattr(optimizer, "description", None)
             measures = description is None or description.is_whole
             self._is_whole = measures or _is_clipped(optimizer._limits())
-        return self._is_whole or getattr(variable, "constraint", None) is not None
+        is_constrained = getattr(variable, "constraint", None) is not None
+        return self._is_whole or is_constrained or _memory(variable) in self._kept
 
     def _chunk(self, variable: Any) -> Chunk:
-        array = variable.value if isinstance(variable, Variable) else variable
-        key = memory_of(array)
+        key = _memory(variable)
         if key not in self._chunks:
-            whole = variable if isinstance(variable, Variable) else Variable(variable)
-            self._chunks[key] = Chunk(self.comm, whole)
+            self._chunks[key] = Chunk(self.comm, _variable(variable))
         return self._chunks[key]
 
     # ----- a step --------------------------------------------------------------------------------
@@ -187,7 +187,23 @@ class Ranks:
         self, optimizer: Any, item: _Item, given: Any, grad: IndexedSlices, variable: Any
     ) -> None:
         op, what = optimizer._op, f"gradient of {_called(variable, item.place)}"
+        if not variable.shape:
+            raise ValueError(f"{op}: {what}: expected a number, got IndexedSlices")
         rows, shape = variable.shape[0], tuple(variable.shape)
+        if isinstance(variable, ShardedTable):
+            if optimizer.description.is_whole:
+                got = type(optimizer).__name__
+                raise TypeError(
+                    f"{op}: '{variable.name}': expected an optimizer that goes row by row for a "
+                    f"ShardedTable, got {got}, whose steps depend on the whole variable"
+                )
+        elif _memory(variable) in self._chunks:
+            raise ValueError(
+                f"{op}: {what}: expected an array, as ranks share its elements since it was built, "
+                "got IndexedSlices; make it a ShardedTable, or step with them first"
+            )
+        else:
+            self._kept[_memory(variable)] = variable
         at = self.here(optimizer, variable)
         if grad.dense_shape is not None and tuple(grad.dense_shape) != shape:
             got = tuple(grad.dense_shape)
@@ -252,7 +268,7 @@ class Ranks:
         if not work.dense:
             return pairs
         comm = self.comm
-        chunks = [item.chunk or self._chunk(item.variable) for item in work.dense]
+        chunks = [item.chunk or Chunk(comm, _variable(item.variable)) for item in work.dense]
         gradients = [item.parts for item in work.dense if item.parts is not None]
         sums = _dense.summed(comm, chunks, gradients, told[:, 0].tolist())
         whole = [place for place, item in enumerate(work.dense) if item.chunk is None]
@@ -348,6 +364,14 @@ class Ranks:
             for place, buckets in zip(tables, totals, strict=True):
                 found[place] = float(np.add.reduce(buckets))
         return [found[place] for place, _ in pairs]
+
+
+def _variable(given: Any) -> Variable:
+    return given if isinstance(given, Variable) else Variable(given)
+
+
+def _memory(variable: Any) -> Memory:
+    return memory_of(variable.value if isinstance(variable, Variable) else variable)
 
 
 def _is_part(variable: Any) -> bool:
