@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module) {
   module.doc() = "Compiled kernels of slotwise.";
   slotwise::ImportNumpy();
   slotwise::BindRules(module);
+  slotwise::BindPlacement(module);
   slotwise::BindRowPlan(module);
   slotwise::BindDenseOps(module);
   slotwise::BindSparseOps(module);

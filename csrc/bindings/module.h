@@ -14,6 +14,7 @@ void BindDenseOps(pybind11::module_& module);
 void BindExactTerms(pybind11::module_& module);
 void BindGather(pybind11::module_& module);
 void BindMemory(pybind11::module_& module);
+void BindPlacement(pybind11::module_& module);
 void BindRowPlan(pybind11::module_& module);
 void BindRules(pybind11::module_& module);
 void BindRuntime(pybind11::module_& module);

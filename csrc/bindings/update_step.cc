@@ -41,6 +41,9 @@ bool IsArray(py::handle grad) { return PyArray_Check(grad.ptr()) != 0 || IsExcha
 // Whether it is PooledSlices. (Their values would be formed by asking for them.)
 bool IsPooled(py::handle grad) { return py::hasattr(grad, "_bags"); }
 
+// Whether its rows of equal ids are summed as if nothing were rounded before the end.
+bool IsExact(py::handle grad) { return py::hasattr(grad, "_is_exact"); }
+
 Measured Measure(const ArrayArgument& gradient) {
   return {gradient.dtype(), gradient.count(), gradient.strided(), nullptr};
 }
@@ -79,10 +82,12 @@ void UpdateStep::PrepareGradient(size_t i, py::handle grad) {
   if (!IsArray(grad)) {
     if (IsPooled(grad)) {
       PrepareSlices(i, grad.attr("grads"), grad.attr("indices"), grad.attr("_bags"));
+      if (IsExact(grad)) sparse_.back().duplicates = Duplicates::kExact;
       return;
     }
     if (IsSlices(grad)) {
       PrepareSlices(i, grad.attr("values"), grad.attr("indices"), py::none());
+      if (IsExact(grad)) sparse_.back().duplicates = Duplicates::kExact;
       return;
     }
   }
@@ -276,14 +281,18 @@ void UpdateStep::AddSparse(size_t first, size_t last) {
     }
     return;
   }
-  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
-    const size_t begin = tables_.size();
-    for (size_t i = first; i < last; ++i) {
-      const ArrayArgument& var = VarOf(sparse_[i]);
-      if (var.dtype() == dtype && var.count() > 0) tables_.push_back(TableOf(sparse_[i]));
-    }
-    if (tables_.size() > begin) {
-      calls_.push_back({Call::Of::kTables, dtype, begin, tables_.size() - begin});
+  for (const Duplicates duplicates : {Duplicates::kSum, Duplicates::kExact}) {
+    for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
+      const size_t begin = tables_.size();
+      for (size_t i = first; i < last; ++i) {
+        const SparseItem& item = sparse_[i];
+        const ArrayArgument& var = VarOf(item);
+        if (item.duplicates != duplicates || var.dtype() != dtype || var.count() == 0) continue;
+        tables_.push_back(TableOf(item));
+      }
+      if (tables_.size() > begin) {
+        calls_.push_back({Call::Of::kTables, dtype, begin, tables_.size() - begin, duplicates});
+      }
     }
   }
   for (size_t i = first; i < last; ++i) {
@@ -341,7 +350,7 @@ void UpdateStep::Run() const {
                                                     hypers_.Of(call.dtype), attrs_.data()});
         break;
       case Call::Of::kTables:
-        RunTables(call.dtype, &tables_[call.first], call.count);
+        RunTables(call.dtype, &tables_[call.first], call.count, call.duplicates);
         break;
       case Call::Of::kSweep:
         Sweep(sparse_[call.first]);
@@ -365,9 +374,10 @@ SparseTable UpdateStep::TableOf(const SparseItem& item) const {
   return table;
 }
 
-void UpdateStep::RunTables(DType dtype, const SparseTable* tables, size_t count) const {
+void UpdateStep::RunTables(DType dtype, const SparseTable* tables, size_t count,
+                           Duplicates duplicates) const {
   plan_.rule().sparse[TargetIndex()](
-      SparseCall{dtype, count, tables, Duplicates::kSum, hypers_.Of(dtype), attrs_.data()});
+      SparseCall{dtype, count, tables, duplicates, hypers_.Of(dtype), attrs_.data()});
 }
 
 void UpdateStep::RunItem(size_t i) const {
@@ -380,7 +390,7 @@ void UpdateStep::RunItem(size_t i) const {
     table.gradients = {clipped_, static_cast<int64_t>(table.width), nullptr};
   }
   if (plan_.rule().sparse == nullptr) return UpdateWhole(dtype, VarOf(item), table);
-  RunTables(dtype, &table, 1);
+  RunTables(dtype, &table, 1, item.duplicates);
   if (item.touched) Sweep(item);
 }
 

@@ -53,6 +53,7 @@ class UpdateStep {
           rows(op, name, indices, num_rows) {}
 
     size_t entry;
+    Duplicates duplicates = Duplicates::kSum;
     ArrayArgument values;  // a row for each id; for each bag, if there are bags
     pybind11::object ids;  // kept alive: a plan among them is not copied
     RowsArgument rows;
@@ -71,6 +72,7 @@ class UpdateStep {
     } of;
     DType dtype;
     size_t first, count;  // of tensors_, of tables_; of sparse_
+    Duplicates duplicates = Duplicates::kSum;  // of tables
   };
 
   void PrepareGradient(size_t i, pybind11::handle grad);
@@ -89,7 +91,8 @@ class UpdateStep {
   void ReserveFor(SparseItem& item);
 
   void RunItem(size_t i) const;
-  void RunTables(DType dtype, const SparseTable* tables, size_t count) const;
+  void RunTables(DType dtype, const SparseTable* tables, size_t count,
+                 Duplicates duplicates) const;
   void Sweep(const SparseItem& item) const;
   void UpdateWhole(DType dtype, const ArrayArgument& var, const SparseTable& table) const;
 

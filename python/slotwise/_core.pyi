@@ -34,6 +34,9 @@ def pooled_weight_gradient(grads: Any, table: Any, ids: Any, bags: Any) -> NDArr
 def coalesce(
     ids: Any, grads: Any, num_rows: int, exact: bool
 ) -> tuple[NDArray[np.int64], NDArray[Any], RowPlan]: ...
+def place_rows(
+    op: str, ids: Any, num_rows: int, owners: Any, starts: Any
+) -> tuple[NDArray[np.int64] | None, NDArray[np.int64]]: ...
 def exact_terms(
     plan: RowPlan, grads: Any, order: Any
 ) -> tuple[NDArray[np.int64], NDArray[Any]]: ...

@@ -270,6 +270,14 @@ class PooledSlices(IndexedSlices):
         vars(new).update(vars(self), grads=grads)
         return new
 
+    def with_rows(self, ids: Any, shape: tuple[int, ...], is_exact: bool) -> PooledSlices:
+        """The same for other rows of another table; summed as if without rounding, if so asked."""
+        new = object.__new__(PooledSlices)
+        vars(new).update(vars(self), indices=ids, dense_shape=shape)
+        if is_exact:
+            vars(new).update(_is_exact=True)
+        return new
+
     def __neg__(self) -> PooledSlices:
         return self.with_grads(np.negative(self.grads))
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from typing import Any
 
 import numpy as np
@@ -235,7 +237,7 @@ FAULTS: dict[str, Any] = {
 }
 WORDS = {
     "id": r"rank 1: SGD.apply_gradients: gradient of 'emb' .*ids\[0\] = 10 is not in \[0, 10\)",
-    "shape": r"rank 1: SGD.apply_gradients: gradient of 'emb' .*expected values \(1, 2\), got \(1, 3\)",
+    "shape": r"rank 1: SGD.apply_gradients: .* 'emb' .*expected values \(1, 2\), got \(1, 3\)",
     "dtype": "rank 1: SGD.apply_gradients: gradient of 'emb' .*expected float32, got float64",
     "dense shape": r"rank 1: .*expected dense_shape \(10, 2\), got \(9, 2\)",
     "dense": "rank 1: .*expected IndexedSlices, got an array",
@@ -262,11 +264,7 @@ def test_a_fault_of_one_rank_is_raised_on_all(fault: str) -> None:
     results = in_threads(3, run)
     assert len({text for text, _, _ in results}) == 1
     assert all(before == after for _, before, after in results)
-    pytest.raises(DistributedError, _raise, results[0][0]).match(WORDS[fault])
-
-
-def _raise(text: str) -> None:
-    raise DistributedError(text)
+    assert re.search(WORDS[fault], results[0][0])
 
 
 def test_loops_that_came_apart() -> None:
@@ -280,15 +278,15 @@ def test_loops_that_came_apart() -> None:
             opt.apply_gradients(pairs)
 
     def one_more(comm: Communicator) -> None:
-        emb, w, opt = set_up(comm)
+        _, w, opt = set_up(comm)
         if comm.rank == 0:
             opt._iterations.assign(1)
-        with pytest.raises(DistributedError, match="step 1; on rank 1: .*step 0"):
+        with pytest.raises(DistributedError, match=r"step 1; on rank 1: .*step 0"):
             opt.apply_gradients([(np.ones(3, np.float32), w)])
 
     def another_call(comm: Communicator) -> None:
         emb, w, opt = set_up(comm)
-        with pytest.raises(DistributedError, match="lookup of 'emb'.*SGD.apply_gradients"):
+        with pytest.raises(DistributedError, match=r"lookup of 'emb'.*SGD.apply_gradients"):
             if comm.rank == 0:
                 emb.lookup(np.array([1]))
             else:
@@ -297,7 +295,7 @@ def test_loops_that_came_apart() -> None:
     def another_rate(comm: Communicator) -> None:
         _, w, _ = set_up(comm)
         opt = optimizers.SGD(0.1 * (comm.rank + 1), comm=comm)
-        with pytest.raises(DistributedError, match="learning_rate=0.1.*learning_rate=0.2"):
+        with pytest.raises(DistributedError, match=r"learning_rate=0.1.*learning_rate=0.2"):
             opt.apply_gradients([(np.ones(3, np.float32), w)])
 
     for run in (other_variable, one_more, another_call, another_rate):
@@ -330,15 +328,13 @@ def test_a_variable_is_shared_or_has_sparse_gradients() -> None:
 
 def test_a_table_needs_ranks() -> None:
     emb = ShardedTable((10, 2), name="emb")
-    with pytest.raises(TypeError, match="expected a slotwise.Variable or an ndarray, got Sharded"):
+    with pytest.raises(TypeError, match=r"expected a slotwise.Variable or an ndarray, got Sharded"):
         optimizers.SGD().apply_gradients([(ONES, emb)])
-    with pytest.raises(TypeError, match="comm: expected a slotwise.distributed.Communicator"):
+    with pytest.raises(TypeError, match=r"comm: expected a slotwise.distributed.Communicator"):
         optimizers.SGD(comm="mpi")  # type: ignore[arg-type]
 
 
 def test_an_optimizer_with_ranks_is_not_copied() -> None:
-    import copy
-
     opt = optimizers.SGD(comm=distributed.local())
     with pytest.raises(TypeError, match="cannot be copied or pickled"):
         copy.deepcopy(opt)

@@ -91,7 +91,7 @@ def test_bags_of_one_id_each(tag: str, index: type, mode: str, target: str) -> N
 
 @in_rows(at=[1, 16383, 16384, 16385, 32768, 39999])
 def test_offsets_of_many_bags(at: int) -> None:
-    """Those that descend are found wherever they do; those that nearly count up are taken as are."""
+    """Those that descend are found wherever they do; those that nearly count up are taken."""
     x, ids = drawn("f32", (ROWS, 3)), np.arange(40000) % ROWS
     offsets = np.arange(40000)
     offsets[at] = offsets[at - 1]

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise import _core
+
 BITS = 12
 BUCKETS = 1 << BITS
 
@@ -93,10 +95,26 @@ class Placement:
         found: NDArray[np.int64] = self.starts[self.buckets(rows)] + rows // BUCKETS
         return found
 
-    def owners_and_places(self, rows: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The rank of each row, and its place among the rows of that rank."""
-        buckets = self.buckets(rows)
-        return self.owners[buckets], self.local_starts[buckets] + rows // BUCKETS
+    @cached_property
+    def _by_residue(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rank of rows, and where they begin there, by their number modulo BUCKETS."""
+        return self.owners[BUCKET_OF], self.local_starts[BUCKET_OF]
+
+    def owners_and_places(
+        self, rows: Any, op: str = "ids"
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rank of each row, and its place among the rows of that rank.
+
+        Raises:
+            TypeError, ValueError: no numbers of rows; errors begin with ``op``.
+        """
+        owners, places = _core.place_rows(op, rows, self.rows, *self._by_residue)
+        assert owners is not None
+        return owners, places
+
+    def places_here(self, rows: Any, op: str = "ids") -> NDArray[np.int64]:
+        """The place of each row, if one rank has them all."""
+        return _core.place_rows(op, rows, self.rows, None, self._by_residue[1])[1]
 
     def rows_at(self, places: NDArray[Any]) -> NDArray[np.int64]:
         """The rows at places of the stored order."""

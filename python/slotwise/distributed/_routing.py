@@ -3,18 +3,38 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _core
-from slotwise._tables import RowPlan, coalesce
+from slotwise._tables import IndexedSlices, RowPlan
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._placement import Placement
 
 Merge: TypeAlias = Literal["exact", "order", "fast"]
 MERGES = ("exact", "order", "fast")
+
+
+@dataclass(frozen=True)
+class ExactSlices(IndexedSlices):
+    """Gradients of rows; those of one row are summed as if nothing were rounded before the end."""
+
+    _is_exact: ClassVar[bool] = True  # which the extension asks for
+
+
+@dataclass(frozen=True)
+class HereRoute:
+    """The way to rows that are all here.
+
+    Attributes:
+        places: the row of each id, among those of this rank.
+    """
+
+    places: NDArray[np.int64]
 
 
 class Route:
@@ -38,27 +58,25 @@ class Route:
         self.counts = np.bincount(owners, minlength=placement.ranks)
         self.places = places[self.order]
 
-    def expand(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Rows of the distinct ids, in the route's order, for each id of the batch."""
+    @cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """Of each id of the batch, the place of its row in the route's order."""
         found = np.empty(len(self.order), np.int64)
         found[self.order] = np.arange(len(self.order))
-        return _core.gather(rows, found[self.plan.inverse], None)
+        numbers: NDArray[np.int64] = found[self.plan.inverse]
+        return numbers
 
     def merged(
         self, gradients: NDArray[Any], merge: Merge
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
         """What is sent of the gradients of the batch: how many rows to each rank, ids, rows."""
         if merge == "order":
-            groups = np.empty(len(self.order), np.int64)
-            groups[self.order] = np.arange(len(self.order))
-            group_of = groups[self.plan.inverse]
             # By owner, then as the ids come.
-            ends = np.cumsum(self.counts)
-            owners = np.searchsorted(ends, group_of, side="right")
+            owners = np.searchsorted(np.cumsum(self.counts), self.numbers, side="right")
             sending = np.argsort(owners, kind="stable")
             counts = np.bincount(owners, minlength=len(self.counts))
             rows = _core.gather(np.ascontiguousarray(gradients), sending, None)
-            return counts, self.places[group_of[sending]], rows
+            return counts, self.places[self.numbers[sending]], rows
         if merge == "fast":
             _, summed, _ = _core.coalesce(self.plan, gradients, self.plan.num_rows, False)
             return self.counts, self.places, _core.gather(summed, self.order, None)
@@ -68,11 +86,11 @@ class Route:
         return counts, np.repeat(self.places, times), rows
 
 
-def received(
-    ids: NDArray[np.int64], rows: NDArray[Any], local_rows: int, merge: Merge
-) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    """The distinct ids among those that the ranks sent, and the sums of their gradients."""
-    return coalesce(ids, rows, local_rows, exact=merge == "exact")
+def slices(
+    rows: NDArray[Any], ids: NDArray[np.int64], shape: tuple[int, ...], is_exact: bool
+) -> IndexedSlices:
+    """Gradients of rows, for an optimizer."""
+    return ExactSlices(rows, ids, shape) if is_exact else IndexedSlices(rows, ids, shape)
 
 
 def exchange(

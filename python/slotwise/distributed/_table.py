@@ -6,7 +6,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,17 +19,10 @@ from slotwise.distributed import _parts
 from slotwise.distributed._agreement import agree
 from slotwise.distributed._communicator import Communicator, local
 from slotwise.distributed._placement import BUCKETS, Placement
-from slotwise.distributed._routing import MERGES, Merge, Route, exchange
+from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, exchange
 from slotwise.initializers import Constant, Initializer
 
 _BLOCK = 8 << 20  # bytes of rows that are made, or sent, at a time
-
-
-@dataclass(frozen=True)
-class RoutedSlices(IndexedSlices):
-    """Gradients of the rows of a lookup, which remember the way that they came."""
-
-    route: Route | None = None
 
 
 class Found:
@@ -44,10 +36,11 @@ class Found:
         self,
         table: ShardedTable,
         rows: NDArray[Any],
-        route: Route,
+        ids: NDArray[Any],
+        route: Route | HereRoute,
         bags: tuple[Any, ...] | None = None,
     ) -> None:
-        self._table, self.rows, self._route, self._bags = table, rows, route, bags
+        self._table, self.rows, self._ids, self._route, self._bags = table, rows, ids, route, bags
 
     def gradient(self, gradients: Array) -> IndexedSlices:
         """The gradient of the table, of the gradients of `rows`: what an optimizer takes.
@@ -58,20 +51,31 @@ class Found:
         Raises:
             TypeError, ValueError: another shape or dtype.
         """
-        op, what = "Found.gradient", "gradients"
+        op, what, table = "Found.gradient", "gradients", self._table
         values = _core.as_array(op, what, gradients)
         if values.shape != self.rows.shape:
             raise ValueError(f"{op}: {what}: expected shape {self.rows.shape}, got {values.shape}")
-        if values.dtype != self._table.dtype:
-            raise TypeError(f"{op}: {what}: expected {self._table.dtype}, got {values.dtype}")
-        plan = self._route.plan
-        if self._bags is not None:
-            offsets, weights, mode, include_last = self._bags
-            pooled = PooledSlices(
-                values, plan, offsets, weights, mode, self._table.shape, include_last
+        if values.dtype != table.dtype:
+            raise TypeError(f"{op}: {what}: expected {table.dtype}, got {values.dtype}")
+        ids: Any = self._route.plan if isinstance(self._route, Route) else self._ids.reshape(-1)
+        found: IndexedSlices
+        if self._bags is None:
+            flat = (
+                values.reshape(-1, *table.shape[1:])
+                if values.size
+                else values.reshape(self._ids.size, *table.shape[1:])
             )
-            values = pooled.values
-        return RoutedSlices(values, plan, self._table.shape, self._route)
+            found = IndexedSlices(flat, ids, table.shape)
+        else:
+            offsets, weights, mode, include_last = self._bags
+            found = PooledSlices(values, ids, offsets, weights, mode, table.shape, include_last)
+        vars(found)["_route"] = self._route
+        return found
+
+
+def route_of(gradient: IndexedSlices) -> Route | HereRoute | None:
+    """The way that the rows of a gradient came, if a lookup found them."""
+    return getattr(gradient, "_route", None)
 
 
 class ShardedTable:
@@ -144,7 +148,7 @@ class ShardedTable:
         _parts.declare(own, _parts.Parted(self.comm, sizes, self.placement, runs))
         self._asked = np.zeros(2, np.int64)  # ids that came to this rank; bytes of rows it sent
         self._calls = 0
-        self._ahead: list[tuple[Any, Route, tuple[Any, ...]]] = []
+        self._ahead: list[tuple[Any, Any, tuple[Any, Any]]] = []
 
     def _owners(self, owners: ArrayLike | None) -> NDArray[np.int64]:
         size = self.comm.size
@@ -212,17 +216,16 @@ class ShardedTable:
         Raises:
             DistributedError: the ids of a rank do not fit; on all of them.
         """
-        array = None
+        op = "lookup"
         try:
-            array = _core.as_array("lookup", "ids", ids)
-            plan = RowPlan(array.reshape(-1), self.shape[0])
+            array = _core.as_array(op, "ids", ids)
+            route = self._route(op, array, ids)
         except (TypeError, ValueError) as error:
-            self._refuse("lookup", error)
-        route, rows = self._fetched("lookup", plan, ids)
-        found = route.expand(rows)
-        if array is not None and array.ndim != 1:
-            found = found.reshape(*array.shape, *self.shape[1:])
-        return Found(self, found, route)
+            self._refuse(op, error)
+        rows = self._fetched(op, route, ids)
+        if isinstance(route, Route):
+            rows = _core.gather(rows, route.numbers, None)
+        return Found(self, rows.reshape(*array.shape, *self.shape[1:]), array, route)
 
     def lookup_pooled(
         self,
@@ -243,18 +246,21 @@ class ShardedTable:
         Raises:
             DistributedError: an argument of a rank does not fit; on all of them.
         """
-        bags = offsets, weights, mode, include_last_offset
+        op, bags = "lookup_pooled", (offsets, weights, mode, include_last_offset)
         try:
-            plan = RowPlan(ids, self.shape[0])
-            nothing = np.zeros((self.shape[0], 0), self.dtype)
-            gather_pooled(nothing, ids, *bags)  # which checks the bags
+            array = _core.as_array(op, "ids", ids)
+            if array.ndim != 1:
+                raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
+            route = self._route(op, array, ids)
+            gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # which checks
         except (TypeError, ValueError) as error:
-            self._refuse("lookup_pooled", error)
-        route, rows = self._fetched("lookup_pooled", plan, ids)
-        places = np.empty(len(route.order), np.int64)
-        places[route.order] = np.arange(len(route.order))
-        pooled = gather_pooled(rows, places[plan.inverse], *bags)
-        return Found(self, pooled, route, bags)
+            self._refuse(op, error)
+        if isinstance(route, HereRoute):
+            self._fetched(op, route, ids, are_rows_wanted=False)
+            pooled = gather_pooled(self.local.value, route.places, *bags)
+        else:
+            pooled = gather_pooled(self._fetched(op, route, ids), route.numbers, *bags)
+        return Found(self, pooled, array, route, bags)
 
     def prefetch(self, ids: Array) -> None:
         """Group and send the ids of the next lookup already.
@@ -267,12 +273,21 @@ class ShardedTable:
         Raises:
             DistributedError: the ids of a rank do not fit; on all of them.
         """
+        op = "prefetch"
         try:
-            plan = RowPlan(_core.as_array("prefetch", "ids", ids).reshape(-1), self.shape[0])
+            route = self._route(op, _core.as_array(op, "ids", ids), None)
         except (TypeError, ValueError) as error:
-            self._refuse("prefetch", error)
-        route = Route(plan, self.placement)
-        self._ahead.append((ids, route, self._asked_for("prefetch", route)))
+            self._refuse(op, error)
+        self._ahead.append((ids, route, self._asked_for(op, route)))
+
+    def _route(self, op: str, ids: NDArray[Any], given: Any) -> Route | HereRoute:
+        """The way to rows; that of a prefetch, if it was given the same."""
+        if self._ahead and self._ahead[0][0] is given:
+            known: Route | HereRoute = self._ahead[0][1]
+            return known
+        if self.comm.size == 1:
+            return HereRoute(self.placement.places_here(ids.reshape(-1), op))
+        return Route(RowPlan(ids.reshape(-1), self.shape[0]), self.placement)
 
     def _refuse(self, method: str, error: Exception) -> NoReturn:
         """Raise an error of this rank on all of them."""
@@ -282,17 +297,21 @@ class ShardedTable:
     def _call(self, method: str) -> str:
         return f"{method} of '{self.name}' {self.shape} {self.dtype}"
 
-    def _asked_for(self, method: str, route: Route) -> tuple[Any, ...]:
-        """Tell the owners of rows which are wanted. Returns what they are asked for, and counts."""
-        counts = route.counts[:, None]
-        wanted = agree(self.comm, self._call(method), self._calls, None, counts)[:, 0]
+    def _asked_for(self, method: str, route: Route | HereRoute) -> tuple[Any, Any]:
+        """Tell the owners of rows which are wanted. Returns what is wanted here, and by whom."""
+        counts = None if isinstance(route, HereRoute) else route.counts[:, None]
+        told = agree(self.comm, self._call(method), self._calls, None, counts)
         self._calls += 1
-        return exchange(self.comm, route.places, route.counts, wanted), wanted
+        if isinstance(route, HereRoute):
+            return route.places, None
+        return exchange(self.comm, route.places, route.counts, told[:, 0]), told[:, 0]
 
-    def _fetched(self, method: str, plan: RowPlan, ids: Any) -> tuple[Route, NDArray[Any]]:
-        """The rows of the distinct ids, in the route's order."""
+    def _fetched(
+        self, method: str, route: Route | HereRoute, ids: Any, are_rows_wanted: bool = True
+    ) -> NDArray[Any]:
+        """The rows of the route, in its order."""
         if self._ahead:
-            known, route, (places, wanted) = self._ahead.pop(0)
+            known, _, asked = self._ahead.pop(0)
             error = None
             if known is not ids:
                 error = ValueError(
@@ -301,11 +320,16 @@ class ShardedTable:
                 )
             agree(self.comm, f"prefetched {self._call(method)}", self._calls, error)
         else:
-            route = Route(plan, self.placement)
-            places, wanted = self._asked_for(method, route)
+            asked = self._asked_for(method, route)
+        places, wanted = asked
+        size = math.prod(self.shape[1:]) * self.dtype.itemsize
+        self._asked += len(places), len(places) * size
+        if not are_rows_wanted:
+            return self.local.value[:0]
         rows = _core.gather(self.local.value, places, None)
-        self._asked += len(places), rows.nbytes
-        return route, exchange(self.comm, rows, wanted, route.counts)
+        if isinstance(route, HereRoute):
+            return rows
+        return exchange(self.comm, rows, wanted, route.counts)
 
     # ----- all of it -----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _core, _stateful
 from slotwise._identity import Memory, memory_of
+from slotwise._pooling import PooledSlices
 from slotwise._tables import IndexedSlices, RowPlan, coalesce
 from slotwise._variable import Variable, described
 from slotwise.distributed import _dense, _parts
@@ -23,8 +24,8 @@ from slotwise.distributed._agreement import agree
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._dense import Chunk, Shares
 from slotwise.distributed._placement import BUCKETS
-from slotwise.distributed._routing import Route, exchange, received
-from slotwise.distributed._table import RoutedSlices, ShardedTable
+from slotwise.distributed._routing import HereRoute, Route, exchange, slices
+from slotwise.distributed._table import ShardedTable, route_of
 from slotwise.optimizers import _gradients
 from slotwise.optimizers._gradients import Pair
 
@@ -37,8 +38,8 @@ class _Item:
 
     place: int
     table: ShardedTable | None = None
-    route: Route | None = None
     counts: NDArray[np.int64] | None = None  # rows for each rank
+    here: IndexedSlices | None = None  # all of it, if there is one rank
     ids: NDArray[Any] | None = None  # what is sent
     rows: NDArray[Any] | None = None
     chunk: Chunk | None = None
@@ -127,12 +128,14 @@ class Ranks:
         told = np.empty((comm.size, len(work.sparse) + 1), np.int64)
         told[:, 0] = work.shares
         for place, item in enumerate(work.sparse):
-            assert item.counts is not None
-            told[:, place + 1] = item.counts
+            told[:, place + 1] = 0 if item.counts is None else item.counts
         expected = agree(comm, work.call, optimizer._counted(), error, told)
         try:
             pairs = self._exchanged(work, expected)
-            pairs = self._clipped(optimizer, pairs, work)
+            if _is_clipped(optimizer._limits()):
+                pairs = self._clipped(optimizer, pairs, work)
+            elif optimizer._does_more or not optimizer._is_plain():  # which sum rows themselves
+                pairs = [(place, _summed(pair)) for place, pair in pairs]
             pairs = [pair for _, pair in sorted([*pairs, *work.pairs], key=lambda each: each[0])]
             result = step(pairs)
             _dense.refresh(comm, [item.chunk for item in work.dense if item.chunk is not None])
@@ -192,10 +195,10 @@ class Ranks:
         rows, shape = variable.shape[0], tuple(variable.shape)
         if isinstance(variable, ShardedTable):
             if optimizer.description.is_whole:
-                got = type(optimizer).__name__
+                name = type(optimizer).__name__
                 raise TypeError(
                     f"{op}: '{variable.name}': expected an optimizer that goes row by row for a "
-                    f"ShardedTable, got {got}, whose steps depend on the whole variable"
+                    f"ShardedTable, got {name}, whose steps depend on the whole variable"
                 )
         elif _memory(variable) in self._chunks:
             raise ValueError(
@@ -208,6 +211,10 @@ class Ranks:
         if grad.dense_shape is not None and tuple(grad.dense_shape) != shape:
             got = tuple(grad.dense_shape)
             raise ValueError(f"{op}: {what}: expected dense_shape {shape}, got {got}")
+        if isinstance(variable, ShardedTable) and self.comm.size == 1:
+            item.table = variable
+            item.here = self._here_alone(op, what, given, grad, variable)
+            return
         values, plan = grad.values, grad.indices
         if not isinstance(plan, RowPlan):
             try:
@@ -216,11 +223,7 @@ class Ranks:
                 raise type(error)(f"{op}: {what}: {error}") from None
         elif plan.num_rows != rows:
             raise ValueError(f"{op}: {what}: expected a RowPlan of {rows}, got {plan.num_rows}")
-        expected = (len(plan), *shape[1:])
-        if values.shape != expected:
-            raise ValueError(f"{op}: {what}: expected values {expected}, got {values.shape}")
-        if values.dtype != at.dtype:
-            raise TypeError(f"{op}: {what}: expected {at.dtype}, got {values.dtype}")
+        _check_values(op, what, values, (len(plan), *shape[1:]), at.dtype)
         if not isinstance(variable, ShardedTable):  # all rows are everywhere
             unique, order = plan.unique, np.arange(len(plan.unique))
             item.variable = variable
@@ -228,13 +231,35 @@ class Ranks:
             item.ids = np.repeat(unique, times)
             item.counts = np.full(self.comm.size, len(item.ids))
             return
-        is_known = isinstance(given, RoutedSlices) and given.route is not None
         item.table = variable
-        item.route = given.route if is_known else Route(plan, variable.placement)
-        if self.comm.size == 1 and variable.merge != "order":
-            item.counts, item.ids, item.rows = item.route.counts, item.route.places, values
+        route = route_of(given) if isinstance(given, IndexedSlices) else None
+        if not isinstance(route, Route) or route.plan is not plan:
+            route = Route(plan, variable.placement)
+        item.counts, item.ids, item.rows = route.merged(values, variable.merge)
+
+    def _here_alone(
+        self, op: str, what: str, given: Any, grad: IndexedSlices, table: ShardedTable
+    ) -> IndexedSlices:
+        """The gradient of a table that this rank has all of."""
+        ids, shape, is_exact = grad.indices, table.local.shape, table.merge == "exact"
+        route = route_of(given) if isinstance(given, IndexedSlices) else None
+        if isinstance(route, HereRoute):
+            places = route.places
         else:
-            item.counts, item.ids, item.rows = item.route.merged(values, variable.merge)
+            if isinstance(ids, RowPlan):
+                if ids.num_rows != table.shape[0] or ids.skipped:
+                    got = f"one of {ids.num_rows} that skipped {ids.skipped}"
+                    raise ValueError(
+                        f"{op}: {what}: expected a RowPlan of {table.shape[0]}, got {got}"
+                    )
+                ids = ids.unique[ids.inverse]
+            places = table.placement.places_here(ids, f"{op}: {what}")
+        if isinstance(grad, PooledSlices) and table.dtype.itemsize >= 4:  # else terms are rounded
+            _check_values(op, what, grad.grads, (len(grad.grads), *shape[1:]), table.dtype)
+            return grad.with_rows(places, shape, is_exact)
+        values = grad.values
+        _check_values(op, what, values, (len(places), *shape[1:]), table.dtype)
+        return slices(values, places, shape, is_exact)
 
     def _dense(
         self, optimizer: Any, item: _Item, given: Any, grad: NDArray[Any], variable: Any
@@ -286,26 +311,21 @@ class Ranks:
         return pairs
 
     def _merged(self, item: _Item, counts: NDArray[np.int64]) -> Pair:
+        """What this rank is to apply of a sparse gradient."""
         comm = self.comm
+        if item.here is not None:
+            assert item.table is not None
+            return item.here, item.table.local
         assert item.ids is not None and item.rows is not None and item.counts is not None
         if item.table is None:
             every = np.tile(item.ids, comm.size), np.concatenate([item.rows] * comm.size)
             ids = exchange(comm, every[0], item.counts, counts)
             rows = exchange(comm, every[1], item.counts, counts)
-            unique, summed = received(ids, rows, item.variable.shape[0], "exact")
-            return IndexedSlices(summed, unique, tuple(item.variable.shape)), item.variable
-        table, local = item.table, item.table.local
-        if comm.size == 1 and table.merge != "order":
-            assert item.route is not None
-            is_exact = table.merge == "exact"
-            _, summed = coalesce(item.route.plan, item.rows, table.shape[0], exact=is_exact)
-            unique = np.empty_like(item.ids)
-            unique[item.route.order] = item.ids
-            return IndexedSlices(summed, unique, local.shape), local
+            return slices(rows, ids, tuple(item.variable.shape), True), item.variable
+        local, is_exact = item.table.local, item.table.merge == "exact"
         ids = exchange(comm, item.ids, item.counts, counts)
         rows = exchange(comm, item.rows, item.counts, counts)
-        unique, summed = received(ids, rows, len(local), table.merge)
-        return IndexedSlices(summed, unique, local.shape), local
+        return slices(rows, ids, local.shape, is_exact), local
 
     # ----- clipping ------------------------------------------------------------------------------
 
@@ -314,14 +334,12 @@ class Ranks:
     ) -> list[tuple[int, Pair]]:
         """Gradients clipped by norms over all ranks; their sums do not depend on how many."""
         limits: Mapping[str, Any] = optimizer._limits()
-        if not _is_clipped(limits):
-            return pairs
         if any(item.chunk is not None for item in work.dense):
             raise ValueError(
                 f"{optimizer._op}: clipping: expected to be set before the first step, got it after"
             )
         tables = {item.place: item.table for item in work.sparse if item.table is not None}
-        pairs = [(place, _in_order(pair)) for place, pair in pairs]
+        pairs = [(place, _summed(pair)) for place, pair in pairs]
         values = [_gradients.values_of(grad) for _, (grad, _) in pairs]
         if limits["clipvalue"] is not None:
             values = _core.clip(values, limits["clipvalue"], None, None, None)
@@ -379,13 +397,24 @@ def _is_part(variable: Any) -> bool:
     return _parts.part_of(array) is not None
 
 
-def _in_order(pair: Pair) -> Pair:
-    """A sparse gradient in order of its rows."""
+def _summed(pair: Pair) -> Pair:
+    """A sparse gradient with each row once, in their order."""
     grad, var = pair
     if not isinstance(grad, IndexedSlices):
         return pair
-    order = np.argsort(grad.indices, kind="stable")
-    return IndexedSlices(grad.values[order], grad.indices[order], grad.dense_shape), var
+    is_exact = hasattr(grad, "_is_exact")
+    ids, sums = coalesce(grad.indices, grad.values, var.shape[0], exact=is_exact)
+    order = np.argsort(ids, kind="stable")
+    return IndexedSlices(sums[order], ids[order], grad.dense_shape), var
+
+
+def _check_values(
+    op: str, what: str, values: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    if values.shape != shape:
+        raise ValueError(f"{op}: {what}: expected values {shape}, got {values.shape}")
+    if values.dtype != dtype:
+        raise TypeError(f"{op}: {what}: expected {dtype}, got {values.dtype}")
 
 
 def _is_clipped(limits: Mapping[str, Any]) -> bool:

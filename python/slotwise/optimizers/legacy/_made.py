@@ -63,6 +63,10 @@ class Made(Optimizer):
     def _op(self) -> str:
         return f"{self._name}.apply_gradients"
 
+    def _is_plain(self) -> bool:
+        """Whether a call is an update by its own gradients, and no more."""
+        return self.gradient_aggregator is None and not self.gradient_transformers
+
     # ----- state ---------------------------------------------------------------------------------
 
     def _create_slots(self, var_list: Sequence[Variable]) -> None:
