@@ -338,3 +338,32 @@ def test_an_optimizer_with_ranks_is_not_copied() -> None:
     opt = optimizers.SGD(comm=distributed.local())
     with pytest.raises(TypeError, match="cannot be copied or pickled"):
         copy.deepcopy(opt)
+
+
+@pytest.mark.parametrize("api", ["current", "legacy"])
+def test_loss_scales(api: str) -> None:
+    """A step is left out by all ranks, if the gradients of one are not finite."""
+
+    def run(comm: Communicator) -> Any:
+        emb = ShardedTable((10, 2), name="emb", comm=comm)
+        w = slotwise.Variable(np.zeros(3, np.float32), name="w")
+        inner = maker(api, "SGD", sparse="lazy")(comm)
+        opt = optimizers.LossScaleOptimizer(inner, initial_scale=4.0)
+        seen = []
+        for bad in (False, True, False):
+            rows = np.full((2, 2), 4.0, np.float32)
+            if bad and comm.rank == 1:
+                rows[1, 0] = np.inf
+            grads = [emb.lookup(np.array([1, 7])).gradient(rows), np.full(3, 4.0, np.float32)]
+            if api == "legacy":
+                grads = opt.get_unscaled_gradients(grads)
+            opt.apply_gradients(zip(grads, [emb, w], strict=True))
+            seen.append((float(opt.loss_scale), float(w.value[0]), emb.to_array([7])[0].tolist()))
+        return seen
+
+    results = in_threads(3, run)
+    assert all(found == results[0] for found in results)
+    scales, w, rows = zip(*results[0], strict=True)
+    assert scales == (4, 2, 2)
+    assert w[0] == w[1] != w[2]
+    assert rows[0] == rows[1] != rows[2]

@@ -105,6 +105,16 @@ class Ranks:
             self._chunks[key] = Chunk(self.comm, _variable(variable))
         return self._chunks[key]
 
+    def all_finite(self, op: str, given: Iterable[Any]) -> bool:
+        """Whether the gradients of all ranks are finite; what is no gradient is refused later."""
+        try:
+            is_finite = _gradients.all_finite(op, [(_values(grad), var) for grad, var in given])
+        except (TypeError, ValueError):
+            is_finite = True
+        found = np.empty(self.comm.size, np.bool_)
+        self.comm.all_gather(np.array(is_finite), found)
+        return bool(found.all())
+
     # ----- a step --------------------------------------------------------------------------------
 
     def apply(
@@ -382,6 +392,13 @@ class Ranks:
             for place, buckets in zip(tables, totals, strict=True):
                 found[place] = float(np.add.reduce(buckets))
         return [found[place] for place, _ in pairs]
+
+
+def _values(grad: Any) -> Any:
+    """A gradient without what is said beside its numbers; 0 for none."""
+    if grad is None:
+        return np.zeros(())
+    return grad.values if isinstance(grad, Shares) else grad
 
 
 def _variable(given: Any) -> Variable:

@@ -200,12 +200,14 @@ class LossScale(Copied, StateDict):
         _warn_of_missing_calls(self._scaled, self._unscaled)
         op = f"{type(self).__name__}.apply_gradients"
         given = _gradients.pairs_of(op, pairs)
+        if self._inner._ranks is not None:  # which check them together
+            return given
         return _gradients.accepted(op, given, self._inner._takes_lists)
 
     def _apply(self, pairs: list[Pair], apply: Callable[[], Any]) -> None:
         """Apply gradients if they are finite, and adapt the scale."""
         op = f"{type(self).__name__}.apply_gradients"
-        is_finite = not self._dynamic or _gradients.all_finite(op, pairs)
+        is_finite = not self._dynamic or self._are_finite(op, pairs)
         with self._lock.step():
             if is_finite:
                 apply()
@@ -213,6 +215,13 @@ class LossScale(Copied, StateDict):
                 self.inner_optimizer._count_skipped()
             if self._dynamic:
                 self._adapt(is_finite)
+
+    def _are_finite(self, op: str, pairs: list[Pair]) -> bool:
+        """Whether all gradients are finite, on all ranks."""
+        ranks = self._inner._ranks
+        if ranks is None:
+            return _gradients.all_finite(op, pairs)
+        return bool(ranks.all_finite(op, pairs))
 
     def _adapt(self, is_finite: bool) -> None:
         assert self._counter is not None
