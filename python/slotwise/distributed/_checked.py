@@ -102,7 +102,9 @@ class Checked(ABC):
 
     def _run(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         if os.getpid() != self._process:
-            raise RuntimeError(f"{call}: expected the process that made the communicator, got a fork")
+            raise RuntimeError(
+                f"{call}: expected the process that made the communicator, got a fork"
+            )
         with self._lock:
             if self._failure is not None:
                 raise DistributedError(f"{call}: {self._failure}")

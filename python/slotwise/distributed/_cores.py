@@ -32,7 +32,9 @@ def warn_if_crowded(comm: Checked) -> None:
     """Let one rank of each host warn if its ranks have more threads than cores."""
     own = np.zeros(1, [("host", f"S{_HOST}"), ("threads", "i8"), ("cores", "?", _CORES)])
     own["host"], own["threads"] = socket.gethostname(), _runtime.get_num_threads()
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    cores = (
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
     own["cores"][0, [core for core in cores if core < _CORES]] = True
     found = np.empty((comm.size, 1), own.dtype)
     comm.all_gather(own, found)
