@@ -12,6 +12,7 @@ VENV := .venv
 PARITY := .venv-parity
 PEERS := .venv-bench
 TORCH := .venv-torch
+RANKS := .venv-ranks
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 PIP := -m pip --disable-pip-version-check --quiet
@@ -22,7 +23,7 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo demo-torch test crash fuzz mutate lint tidy format parity torch bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch test crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +32,7 @@ help:
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
+	@echo 'make ranks     the tests of slotwise.distributed, with processes of MPI, in its own environment'
 	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
 	@echo 'make tidy      clang-tidy on the parts that are not vector code'
 	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
@@ -70,8 +72,12 @@ parity: $(PARITY)/.project
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
 	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
-		tests/pytorch tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
+		tests/pytorch tests/distributed tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
 		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
+
+# The tests of ranks, with those that are processes of MPI: a few at a time, as there are few cores.
+ranks: $(RANKS)/.project
+	OMP_WAIT_POLICY=passive $(RANKS)/bin/python -m pytest tests/distributed $(ARGS)
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
@@ -156,6 +162,16 @@ $(TORCH)/.tools: pyproject.toml $(VENV)/.created
 
 $(TORCH)/.project: $(WHEEL) $(TORCH)/.tools
 	$(TORCH)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(RANKS)/.tools: pyproject.toml $(VENV)/.created
+	$(PYTHON) -m venv $(RANKS)
+	$(RANKS)/bin/python scripts/requirements.py test mpi >$@.txt
+	$(RANKS)/bin/python $(PIP) install -r $@.txt
+	@touch $@
+
+$(RANKS)/.project: $(WHEEL) $(RANKS)/.tools
+	$(RANKS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
 $(PEERS)/.project: $(WHEEL)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that raise, end, are killed or stand still: no other waits for them for ever."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from support.jobs import ENGINES, Job
+from support.rank_faults import FAULTS, TIMEOUT
+
+SAYS = {
+    "exception": "ValueError: no such file",
+    "exit_three": "rank 1 has ended",
+    "exit_early": "rank 1 has ended",
+    "stop": "rank 0: waited 2 s for rank 1 in all_to_all",
+    "interrupt": "KeyboardInterrupt",
+    "abort": "rank 1: no more rows",
+    "late": "rank 0: waited 2 s for rank 1 in all_to_all",
+    "other_call": r"expected (all_to_all|barrier) on rank \d too, got (all_to_all|barrier)",
+    "one_call_more": "rank 0 has ended",
+}
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_all_ranks_end(engine: str, fault: str) -> None:
+    job = Job(engine, 2, "support.rank_faults", engine, fault, seconds=60)
+    assert bool(job.status) == (fault != "nothing"), job.output
+    assert re.search(SAYS.get(fault, ""), job.output), job.output
+    for seconds in re.findall(r"^rank 0 after ([\d.]+) s", job.output, re.MULTILINE):
+        assert float(seconds) < TIMEOUT + 1
+    assert job.orphans == (1 if engine == "torch" and fault == "stop" else 0)
