@@ -19,6 +19,9 @@ from slotwise.distributed._communicator import DistributedError
 
 Bytes: TypeAlias = NDArray[np.uint8]
 
+CALLS = ("all_to_all", "all_to_all_v", "all_gather", "barrier")
+PIECE = 1 << 28  # bytes of a message, at most: MPI may count in 32 bits, gloo fails near 0.9 GB
+
 
 class Checked(ABC):
     """A rank whose calls are checked here.
@@ -167,6 +170,11 @@ def _cut(data: Bytes, sizes: list[int]) -> list[Bytes]:
         found.append(data[end : end + size])
         end += size
     return found
+
+
+def pieces(data: Bytes) -> list[Bytes]:
+    """What data are sent in: one message at least, of nothing if there are none."""
+    return [data[begin : begin + PIECE] for begin in range(0, max(len(data), 1), PIECE)]
 
 
 def timeout_of(op: str, value: Any) -> float:

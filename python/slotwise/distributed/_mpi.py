@@ -16,29 +16,29 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from slotwise import _arguments
 from slotwise.distributed._checked import (
+    CALLS,
     Bytes,
     Checked,
     ended,
     late,
     other_call,
     other_size,
+    pieces,
     timeout_of,
 )
 from slotwise.distributed._communicator import DistributedError
 from slotwise.distributed._cores import warn_if_alone, warn_if_crowded
 
-_CALLS = ("all_to_all", "all_to_all_v", "all_gather", "barrier")  # a tag is a place in them
+# A tag is the place of a call in CALLS, or one of these.
 _ENDED, _FAILED, _REASON = 8, 9, 10  # the last messages of a rank: the reason follows a failure
 _MORE = 16  # is added to a tag where the data go on in another message
 
-_PIECE = 1 << 28  # bytes of a message: some engines count in 32 bits
 _LONGEST = 4096  # bytes of a reason
 _NOTHING = np.empty(0, np.uint8)
 _SPIN = 1e-3  # seconds
@@ -53,16 +53,17 @@ class _Patience:
 
     def __init__(self, timeout: float, spin: float) -> None:
         self._timeout, self._spin = timeout, spin
-        self._begin = time.monotonic()
+        self._begin, self.is_calm = time.monotonic(), False
 
     def wait(self) -> bool:
         """Let a moment pass; False if all time has passed."""
         waited = time.monotonic() - self._begin
-        if waited < self._spin:
-            os.sched_yield()  # to other ranks on this core
-        else:
+        self.is_calm = waited >= self._spin
+        if self.is_calm:
             shortest, longest = _PAUSES
             time.sleep(min(max(waited / 50, shortest), longest))
+        else:
+            os.sched_yield()  # to other ranks on this core
         return waited < self._timeout
 
 
@@ -76,15 +77,15 @@ class MpiRank(Checked):
         self._kept: list[Any] = []  # what MPI may read or write still, after a failure
 
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
-        comm, tag = self._comm, _CALLS.index(call)
+        comm, tag = self._comm, CALLS.index(call)
         requests, expected = [], []
         for other in reversed(self._others):
-            for piece, more in _pieces(receive[other]):
+            for piece, which in _tagged(receive[other], tag):
                 requests.append(comm.Irecv(piece, other))
-                expected.append(_Expected(other, tag + more, len(piece)))
+                expected.append(_Expected(other, which, len(piece)))
         for other in self._others:
-            for piece, more in _pieces(send[other]):
-                requests.append(comm.Isend(piece, other, tag + more))
+            for piece, which in _tagged(send[other], tag):
+                requests.append(comm.Isend(piece, other, which))
         try:
             self._finish(call, requests, expected)
         except BaseException:
@@ -111,6 +112,8 @@ class MpiRank(Checked):
             for place, status in zip(done, statuses, strict=False):
                 if place < len(expected):
                     self._check(call, expected[place], status)
+            if missing and patience.is_calm and self._comm.Iprobe(tag=_FAILED, status=statuses[0]):
+                raise DistributedError(self._reason_of(statuses[0].source))
             if missing and not patience.wait():
                 late_ones = {e.rank for e, r in zip(expected, requests, strict=False) if r}
                 raise late(self._timeout, late_ones or self._others, call, self.rank)
@@ -121,7 +124,7 @@ class MpiRank(Checked):
             raise DistributedError(ended(expected.rank))
         if status.tag == _FAILED:
             raise DistributedError(self._reason_of(expected.rank))
-        if (name := _CALLS[status.tag % _MORE]) != call:
+        if (name := CALLS[status.tag % _MORE]) != call:
             raise other_call(self.rank, call, expected.rank, name)
         if (status.tag, status.count) != (expected.tag, expected.size):
             raise other_size(self.rank, call, expected.rank)
@@ -164,10 +167,10 @@ class _Expected(NamedTuple):
     size: int
 
 
-def _pieces(data: Bytes) -> Iterator[tuple[Bytes, int]]:
-    """At least one, also of nothing: each call sends something to each rank."""
-    for end in range(_PIECE, max(len(data), 1) + _PIECE, _PIECE):
-        yield data[end - _PIECE : end], _MORE * (end < len(data))
+def _tagged(data: Bytes, tag: int) -> list[tuple[Bytes, int]]:
+    """The messages that data are sent in, and the tag of each."""
+    *firsts, last = pieces(data)
+    return [*((piece, tag + _MORE) for piece in firsts), (last, tag)]
 
 
 def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
