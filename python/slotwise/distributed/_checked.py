@@ -179,7 +179,13 @@ def pieces(data: Bytes) -> list[Bytes]:
 
 def timeout_of(op: str, value: Any) -> float:
     """Seconds that a call may take."""
-    seconds = _arguments.converted(op, "timeout", "a number of seconds", value, float)
+    seconds = _arguments.converted(
+        op,
+        "timeout",
+        "a number of seconds",
+        value,
+        lambda number: math.ldexp(number, 0),  # unlike float, it takes no text
+    )
     if not 0 < seconds < math.inf:
         raise ValueError(f"{op}: timeout: expected a finite number above 0, got {seconds}")
     return seconds
