@@ -95,6 +95,10 @@ class Checked(ABC):
         nothing = [np.empty(0, np.uint8)] * self.size
         self._run("barrier", nothing, nothing)
 
+    def __deepcopy__(self, memo: object) -> Checked:
+        """Itself: what is spread over ranks may be copied, the ranks may not."""
+        return self
+
     @property
     def has_failed(self) -> bool:
         """Whether calls can succeed no more."""
@@ -105,14 +109,14 @@ class Checked(ABC):
 
     def _run(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         if os.getpid() != self._process:
-            raise RuntimeError(
-                f"{call}: expected the process that made the communicator, got a fork"
-            )
+            what = f"{call}: expected the process that made the communicator"
+            raise RuntimeError(f"{what}, got a child of fork")
         with self._lock:
             if self._failure is not None:
                 raise DistributedError(f"{call}: {self._failure}")
             try:
-                self._exchange(call, send, receive)
+                if self._others:
+                    self._exchange(call, send, receive)
             except DistributedError as error:
                 self._fail(str(error))
                 raise DistributedError(f"{call}: {error}") from error.__cause__

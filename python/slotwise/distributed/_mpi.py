@@ -78,47 +78,56 @@ class MpiRank(Checked):
 
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         comm, tag = self._comm, CALLS.index(call)
-        requests, expected = [], []
-        for other in reversed(self._others):
-            for piece, which in _tagged(receive[other], tag):
-                requests.append(comm.Irecv(piece, other))
-                expected.append(_Expected(other, which, len(piece)))
-        for other in self._others:
-            for piece, which in _tagged(send[other], tag):
-                requests.append(comm.Isend(piece, other, which))
+        requests: list[Any] = []
+        expected: list[_Message] = []  # of the first requests: the others send
+        targets: list[int] = []
+        self._kept = [requests, send, receive]
         try:
-            self._finish(call, requests, expected)
+            for other in reversed(self._others):
+                for piece, which in _tagged(receive[other], tag):
+                    requests.append(comm.Irecv(piece, other))
+                    expected.append(_Message(other, which, len(piece)))
+            for other in self._others:
+                for piece, which in _tagged(send[other], tag):
+                    requests.append(comm.Isend(piece, other, which))
+                    targets.append(other)
+            self._finish(call, requests, expected, targets)
         except BaseException:
-            self._kept += [requests, send, receive]
             for request in requests[: len(expected)]:
                 if request:
                     request.Cancel()
             raise
+        self._kept = []
 
-    def _finish(self, call: str, requests: list[Any], expected: list[_Expected]) -> None:
-        """Wait for requests, the first of which receive what is expected."""
+    def _finish(
+        self, call: str, requests: list[Any], expected: list[_Message], targets: list[int]
+    ) -> None:
+        """Wait until what is expected has come, and what was sent has gone."""
         library, missing = self._mpi, len(requests)
         statuses = [library.Status() for _ in requests]
-        patience = _Patience(self._timeout, _SPIN + _SPIN_BYTE * sum(e.size for e in expected))
-        while missing:
+        patience = _Patience(self._timeout, _SPIN + _SPIN_BYTE * sum(m.size for m in expected))
+        while True:
             try:
                 done = library.Request.Testsome(requests, statuses)
             except library.Exception as error:
                 for status in statuses:
                     if status.error:  # a message that is longer than expected
-                        self._check(call, _Expected(status.source, 0, -1), status)
+                        self._check(call, _Message(status.source, 0, -1), status)
                 raise DistributedError(f"rank {self.rank}: {error}") from error
             missing -= len(done)
             for place, status in zip(done, statuses, strict=False):
                 if place < len(expected):
                     self._check(call, expected[place], status)
-            if missing and patience.is_calm and self._comm.Iprobe(tag=_FAILED, status=statuses[0]):
+            if not missing:
+                return
+            if patience.is_calm and self._comm.Iprobe(tag=_FAILED, status=statuses[0]):
                 raise DistributedError(self._reason_of(statuses[0].source))
-            if missing and not patience.wait():
-                late_ones = {e.rank for e, r in zip(expected, requests, strict=False) if r}
-                raise late(self._timeout, late_ones or self._others, call, self.rank)
+            if not patience.wait():
+                ranks = [*(message.rank for message in expected), *targets]
+                waiting = {rank for rank, request in zip(ranks, requests, strict=True) if request}
+                raise late(self._timeout, waiting, call, self.rank)
 
-    def _check(self, call: str, expected: _Expected, status: Any) -> None:
+    def _check(self, call: str, expected: _Message, status: Any) -> None:
         """Whether a message is what a call expects."""
         if status.tag == _ENDED:
             raise DistributedError(ended(expected.rank))
@@ -159,8 +168,8 @@ class MpiRank(Checked):
                 patience.wait()
 
 
-class _Expected(NamedTuple):
-    """A message that a call is to receive."""
+class _Message(NamedTuple):
+    """What a call is to receive."""
 
     rank: int
     tag: int

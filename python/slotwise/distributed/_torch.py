@@ -48,7 +48,9 @@ class TorchRank(Checked):
 
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         end = time.monotonic() + self._timeout
-        heads, firsts, works = {}, {}, []
+        heads: dict[int, NDArray[Any]] = {}
+        firsts: dict[int, Any] = {}
+        works: list[tuple[int, Any]] = []
         self._kept = [heads, firsts, works, send, receive]
         for other in self._others:
             heads[other] = np.empty(2, np.int64)
