@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from support.jobs import ENGINES, Job
+from support.jobs import Job, needs_mpi, needs_torch
 from support.rank_faults import FAULTS, TIMEOUT
 
 SAYS = {
@@ -22,8 +22,16 @@ SAYS = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("fault", FAULTS)
+SLOW = ("exit_early", "interrupt", "abort", "other_call")  # to start, and tested with MPI
+
+
+@pytest.mark.parametrize(
+    ("engine", "fault"),
+    [
+        *(pytest.param("mpi", fault, marks=needs_mpi) for fault in FAULTS),
+        *(pytest.param("torch", fault, marks=needs_torch) for fault in FAULTS if fault not in SLOW),
+    ],
+)
 def test_all_ranks_end(engine: str, fault: str) -> None:
     job = Job(engine, 2, "support.rank_faults", engine, fault, seconds=60)
     assert bool(job.status) == (fault != "nothing"), job.output

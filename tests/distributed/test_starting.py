@@ -15,7 +15,7 @@ import slotwise
 from slotwise import distributed
 from slotwise.distributed import Communicator, DistributedError
 from slotwise.distributed._cores import warn_if_crowded
-from support.jobs import needs_mpi, needs_torch
+from support.jobs import ENGINES, Job, needs_mpi, needs_torch
 from support.process import python
 
 
@@ -69,9 +69,13 @@ def test_what_is_no_group_of_torch() -> None:
         distributed.torch(3)
 
 
-@pytest.mark.parametrize(
-    "engine", [pytest.param("mpi", marks=needs_mpi), pytest.param("torch", marks=needs_torch)]
-)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_groups_of_processes(engine: str) -> None:
+    job = Job(engine, 3, "support.rank_groups", engine)
+    assert (job.status, job.output.count("good")) == (0, 3), job.output
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_a_program_that_nothing_started_is_one_rank(engine: str) -> None:
     code = f"""if True:
         from slotwise import distributed
