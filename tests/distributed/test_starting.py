@@ -37,9 +37,9 @@ def test_an_engine_that_is_missing(
 
 @pytest.mark.parametrize("make", [distributed.mpi, distributed.torch])
 def test_timeouts_are_checked(make: Any) -> None:
-    for wrong in ("5", None, [1]):
+    for no_number in ("5", None, [1]):
         with pytest.raises(TypeError, match=r": timeout: expected a number of seconds"):
-            make(timeout=wrong)
+            make(timeout=no_number)
     for wrong in (0, -1, float("inf"), float("nan")):
         with pytest.raises(ValueError, match=r": timeout: expected a finite number above 0, got"):
             make(timeout=wrong)

@@ -218,7 +218,7 @@ def wrong_arguments_harm_nothing(comm: Communicator) -> None:
     far = [*ones[:-1], 2]
     read_only = good.copy()
     read_only.flags.writeable = False
-    for error, text, arguments in (
+    of_rows: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
         (TypeError, "send: expected an array, got", ([0], good)),
         (ValueError, "send: expected a C-contiguous array", (np.zeros((size, 8))[:, ::2], good)),
         (ValueError, "receive: expected a C-contiguous array", (good, np.zeros((size, 8))[:, ::2])),
@@ -230,10 +230,11 @@ def wrong_arguments_harm_nothing(comm: Communicator) -> None:
         (ValueError, r"send: expected \d rows", (np.zeros((), "f4"), good.copy())),
         (ValueError, r"receive: expected \d rows", (good, np.zeros((size + 1, 4), "f4"))),
         (ValueError, "receive: expected the shape of send", (good, np.zeros((size, 5), "f4"))),
-    ):
+    ]
+    for error, text, arguments in of_rows:
         with pytest.raises(error, match=f"^all_to_all: {text}"):
             comm.all_to_all(*arguments)
-    for error, text, arguments in (
+    of_counts: list[tuple[type[Exception], str, tuple[Any, ...]]] = [
         (ValueError, "send: expected rows", (np.zeros((), "f4"), ones, good, ones)),
         (ValueError, "receive: expected rows of the shape", (good, ones, good[:, :3].copy(), ones)),
         (TypeError, "send_counts: expected integers", (good, [1.5] * size, good.copy(), ones)),
@@ -242,7 +243,8 @@ def wrong_arguments_harm_nothing(comm: Communicator) -> None:
         (ValueError, "receive_counts: expected a count >= 0", (good, ones, good.copy(), ones[1:])),
         (ValueError, "send_counts: expected a sum of", (good, far, good.copy(), ones)),
         (ValueError, "receive_counts: expected a sum of", (good, ones, good.copy(), far)),
-    ):
+    ]
+    for error, text, arguments in of_counts:
         with pytest.raises(error, match=f"^all_to_all_v: {text}"):
             comm.all_to_all_v(*arguments)
     own = [int(other == comm.rank) for other in range(size)]

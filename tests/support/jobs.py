@@ -32,6 +32,13 @@ ENGINES = [
 ]
 
 
+OPEN_MPI = {  # in containers, and with more ranks than cores: other launchers have no such limits
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+}
+
+
 class Job:
     """A program of support/ that runs on ranks, until it has ended.
 
@@ -49,6 +56,7 @@ class Job:
         env["PYTHONPATH"] = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
         env["PYTHONUNBUFFERED"] = "1"
         if engine == "mpi":
+            env.update(OPEN_MPI)
             launcher = Path(sys.executable).with_name("mpiexec")
             starts = [([str(launcher), "-n", str(ranks), *python], env)]
         else:

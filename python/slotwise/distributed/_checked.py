@@ -144,8 +144,7 @@ class Checked(ABC):
         """Make calls of all other ranks, now and later, fail for a reason."""
 
 
-def _bytes_of(call: str, send: NDArray[Any], receive: NDArray[Any]) -> list[Bytes]:
-    found = []
+def _bytes_of(call: str, send: NDArray[Any], receive: NDArray[Any]) -> tuple[Bytes, Bytes]:
     for name, array in (("send", send), ("receive", receive)):
         if not isinstance(array, np.ndarray):
             raise _arguments.refused(call, name, "an array", array)
@@ -154,14 +153,17 @@ def _bytes_of(call: str, send: NDArray[Any], receive: NDArray[Any]) -> list[Byte
             raise ValueError(f"{what}, got one of strides {array.strides}")
         if array.dtype.hasobject:
             raise TypeError(f"{call}: {name}: expected a dtype without objects, got {array.dtype}")
-        found.append(array.view(np.ndarray).reshape(-1).view(np.uint8))
     if receive.dtype != send.dtype:
         raise TypeError(f"{call}: receive: expected dtype {send.dtype}, got {receive.dtype}")
     if not receive.flags.writeable:
         raise ValueError(f"{call}: receive: expected an array that may be written")
-    if np.may_share_memory(*found):  # exact, as both are contiguous
+    if np.may_share_memory(send, receive):  # exact, as both are contiguous
         raise ValueError(f"{call}: receive: expected memory of its own, got some of send's")
-    return found
+    return _flat(send), _flat(receive)
+
+
+def _flat(array: NDArray[Any]) -> Bytes:
+    return array.view(np.ndarray).reshape(-1).view(np.uint8)
 
 
 def _refused(call: str, name: str, expected: str, array: NDArray[Any]) -> ValueError:
