@@ -163,7 +163,7 @@ def _bytes_of(call: str, send: NDArray[Any], receive: NDArray[Any]) -> tuple[Byt
 
 
 def _flat(array: NDArray[Any]) -> Bytes:
-    return array.view(np.ndarray).reshape(-1).view(np.uint8)
+    return np.asarray(array).reshape(-1).view(np.uint8)
 
 
 def _refused(call: str, name: str, expected: str, array: NDArray[Any]) -> ValueError:
@@ -180,7 +180,9 @@ def _cut(data: Bytes, sizes: list[int]) -> list[Bytes]:
 
 def pieces(data: Bytes) -> list[Bytes]:
     """What data are sent in: one message at least, of nothing if there are none."""
-    return [data[begin : begin + PIECE] for begin in range(0, max(len(data), 1), PIECE)]
+    if len(data) <= PIECE:
+        return [data]
+    return [data[begin : begin + PIECE] for begin in range(0, len(data), PIECE)]
 
 
 def timeout_of(op: str, value: Any) -> float:

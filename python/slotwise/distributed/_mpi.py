@@ -16,7 +16,7 @@ import math
 import os
 import sys
 import time
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -41,9 +41,12 @@ _MORE = 16  # is added to a tag where the data go on in another message
 
 _LONGEST = 4096  # bytes of a reason
 _NOTHING = np.empty(0, np.uint8)
-_SPIN = 1e-3  # seconds
-_SPIN_BYTE = 2e-9  # seconds that a byte may take: more than it does in memory
-_PAUSES = (5e-5, 1e-3)  # seconds
+_ALONE = 5e-5  # seconds that a call keeps its core while it waits
+_SPIN = 1e-3  # seconds that it looks again at once, letting others have the core in between
+_SPIN_BYTE = 2e-9  # seconds that a byte adds: it takes less in memory
+_PAUSES = (5e-5, 1e-3)  # seconds that it sleeps thereafter: a fiftieth of what it has waited
+
+_Message: TypeAlias = tuple[int, int, int]  # the rank that it comes from, its tag, its bytes
 
 _open: list[MpiRank] = []  # all of this process, for ever: MPI may use their memory
 
@@ -62,8 +65,8 @@ class _Patience:
         if self.is_calm:
             shortest, longest = _PAUSES
             time.sleep(min(max(waited / 50, shortest), longest))
-        else:
-            os.sched_yield()  # to other ranks on this core
+        elif waited >= _ALONE:
+            os.sched_yield()
         return waited < self._timeout
 
 
@@ -86,7 +89,7 @@ class MpiRank(Checked):
             for other in reversed(self._others):
                 for piece, which in _tagged(receive[other], tag):
                     requests.append(comm.Irecv(piece, other))
-                    expected.append(_Message(other, which, len(piece)))
+                    expected.append((other, which, len(piece)))
             for other in self._others:
                 for piece, which in _tagged(send[other], tag):
                     requests.append(comm.Isend(piece, other, which))
@@ -105,14 +108,14 @@ class MpiRank(Checked):
         """Wait until what is expected has come, and what was sent has gone."""
         library, missing = self._mpi, len(requests)
         statuses = [library.Status() for _ in requests]
-        patience = _Patience(self._timeout, _SPIN + _SPIN_BYTE * sum(m.size for m in expected))
+        patience = _Patience(self._timeout, _SPIN + _SPIN_BYTE * sum(size for *_, size in expected))
         while True:
             try:
                 done = library.Request.Testsome(requests, statuses)
             except library.Exception as error:
                 for status in statuses:
                     if status.error:  # a message that is longer than expected
-                        self._check(call, _Message(status.source, 0, -1), status)
+                        self._check(call, (status.source, 0, -1), status)
                 raise DistributedError(f"rank {self.rank}: {error}") from error
             missing -= len(done)
             for place, status in zip(done, statuses, strict=False):
@@ -123,20 +126,22 @@ class MpiRank(Checked):
             if patience.is_calm and self._comm.Iprobe(tag=_FAILED, status=statuses[0]):
                 raise DistributedError(self._reason_of(statuses[0].source))
             if not patience.wait():
-                ranks = [*(message.rank for message in expected), *targets]
+                ranks = [*(rank for rank, _, _ in expected), *targets]
                 waiting = {rank for rank, request in zip(ranks, requests, strict=True) if request}
                 raise late(self._timeout, waiting, call, self.rank)
 
-    def _check(self, call: str, expected: _Message, status: Any) -> None:
-        """Whether a message is what a call expects."""
-        if status.tag == _ENDED:
-            raise DistributedError(ended(expected.rank))
-        if status.tag == _FAILED:
-            raise DistributedError(self._reason_of(expected.rank))
-        if (name := CALLS[status.tag % _MORE]) != call:
-            raise other_call(self.rank, call, expected.rank, name)
-        if (status.tag, status.count) != (expected.tag, expected.size):
-            raise other_size(self.rank, call, expected.rank)
+    def _check(self, call: str, message: _Message, status: Any) -> None:
+        """Whether what has come is what a call expects."""
+        (other, expected, size), tag = message, status.tag
+        if tag == expected and status.count == size:
+            return
+        if tag == _ENDED:
+            raise DistributedError(ended(other))
+        if tag == _FAILED:
+            raise DistributedError(self._reason_of(other))
+        if (name := CALLS[tag % _MORE]) != call:
+            raise other_call(self.rank, call, other, name)
+        raise other_size(self.rank, call, other)
 
     def _reason_of(self, other: int) -> str:
         text, status = np.empty(_LONGEST, np.uint8), self._mpi.Status()
@@ -168,18 +173,11 @@ class MpiRank(Checked):
                 patience.wait()
 
 
-class _Message(NamedTuple):
-    """What a call is to receive."""
-
-    rank: int
-    tag: int
-    size: int
-
-
 def _tagged(data: Bytes, tag: int) -> list[tuple[Bytes, int]]:
     """The messages that data are sent in, and the tag of each."""
-    *firsts, last = pieces(data)
-    return [*((piece, tag + _MORE) for piece in firsts), (last, tag)]
+    found = [(piece, tag + _MORE) for piece in pieces(data)]
+    found[-1] = found[-1][0], tag
+    return found
 
 
 def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
