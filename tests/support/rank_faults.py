@@ -25,6 +25,10 @@ def nothing(comm: Communicator) -> None:
     """No fault: all end together."""
 
 
+def never_there(comm: Communicator) -> None:
+    """It has ended before: see main."""
+
+
 def exception(comm: Communicator) -> None:
     raise ValueError("no such file")
 
@@ -71,7 +75,18 @@ def one_call_more(comm: Communicator) -> None:
 FAULTS: dict[str, Callable[[Communicator], None]] = {
     each.__name__: each
     for each in (
-        *(nothing, exception, exit_three, exit_early, kill, stop, interrupt, abort, late),
+        *(
+            nothing,
+            never_there,
+            exception,
+            exit_three,
+            exit_early,
+            kill,
+            stop,
+            interrupt,
+            abort,
+            late,
+        ),
         *(other_call, one_call_more),
     )
 }
@@ -87,6 +102,9 @@ def exchange(comm: Communicator, count: int) -> None:
 
 def main(engine: str, name: str) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    ranks = {os.environ.get(key) for key in ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")}
+    if name == "never_there" and "1" in ranks:
+        sys.exit(3)
     comm = getattr(distributed, engine)(timeout=TIMEOUT)
     exchange(comm, 3)
     if comm.rank == comm.size - 1:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import functools
 import math
 import os
@@ -184,7 +185,8 @@ def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
     """The processes of an MPI communicator as ranks; all of them call this.
 
     ``mpiexec -n 4 python train.py`` starts four. From this call on, an exception that nothing
-    catches ends them all. Where one ends earlier than the others, their next calls raise.
+    catches ends them all. Where one ends earlier than the others, their next calls raise; where
+    one ends before MPI has started, the others end when the time is over.
 
     Args:
         comm: of mpi4py; its copy is used. None: all processes, ``MPI.COMM_WORLD``.
@@ -203,11 +205,15 @@ def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
         (0, 1)
     """
     timeout = timeout_of("mpi", timeout)
+    if "mpi4py.MPI" not in sys.modules:  # MPI starts, and waits for all processes, for ever
+        faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
     try:
         from mpi4py import MPI, run
     except (ImportError, RuntimeError) as error:  # the latter where there is no MPI itself
         what = "mpi: expected mpi4py and an MPI; pip install 'slotwise[mpi]'"
         raise ImportError(f"{what} ({error})") from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     comm = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise _arguments.refused("mpi", "comm", "an intracommunicator of mpi4py or None", comm)
