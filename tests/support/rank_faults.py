@@ -18,7 +18,7 @@ import numpy as np
 from slotwise import distributed
 from slotwise.distributed import Communicator, DistributedError
 
-TIMEOUT = 2.0
+TIMEOUT = 4.0
 
 
 def nothing(comm: Communicator) -> None:

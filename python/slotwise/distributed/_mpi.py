@@ -95,7 +95,8 @@ class MpiRank(Checked):
                 for piece, which in _tagged(send[other], tag):
                     requests.append(comm.Isend(piece, other, which))
                     targets.append(other)
-            self._finish(call, requests, expected, targets)
+            patience = _Patience(self._timeout, _SPIN + _SPIN_BYTE * sum(map(len, receive)))
+            self._finish(call, requests, expected, targets, patience)
         except BaseException:
             for request in requests[: len(expected)]:
                 if request:
@@ -104,12 +105,16 @@ class MpiRank(Checked):
         self._kept = []
 
     def _finish(
-        self, call: str, requests: list[Any], expected: list[_Message], targets: list[int]
+        self,
+        call: str,
+        requests: list[Any],
+        expected: list[_Message],
+        targets: list[int],
+        patience: _Patience,
     ) -> None:
         """Wait until what is expected has come, and what was sent has gone."""
         library, missing = self._mpi, len(requests)
         statuses = [library.Status() for _ in requests]
-        patience = _Patience(self._timeout, _SPIN + _SPIN_BYTE * sum(size for *_, size in expected))
         while True:
             try:
                 done = library.Request.Testsome(requests, statuses)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranks that are processes of torch.distributed, by its backend gloo.
 
-Messages go from rank to rank. A head goes before the data: which call this is, and how many bytes
-are to come. The data have their length for a tag, as gloo ends a process that gets more than it
-waits for, and says nothing to one that gets less.
+Messages go from rank to rank. A head goes before the data, and takes few of them along: which call
+this is, and how many bytes there are. The data have their number for a tag, as gloo ends a process
+that gets more than it waits for, and says nothing to one that gets less.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import math
 import os
 import time
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +37,8 @@ from slotwise.distributed._local import Alone
 _FAILED = len(CALLS)  # in place of a call: a reason follows
 _NOTICE = 1.0  # seconds that others have to take note of a failure
 _HEAD, _DATA = 0, 1  # tags, the second with the number of bytes
+_SHORT = 240  # bytes that go with a head: a message of their own takes some 0.1 ms
+_HEAD_BYTES = 16 + _SHORT
 
 
 class TorchRank(Checked):
@@ -48,26 +51,33 @@ class TorchRank(Checked):
 
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         end = time.monotonic() + self._timeout
-        heads: dict[int, NDArray[Any]] = {}
+        heads: dict[int, Bytes] = {}
         firsts: dict[int, Any] = {}
         works: list[tuple[int, Any]] = []
         self._kept = [heads, firsts, works, send, receive]
         for other in self._others:
-            heads[other] = np.empty(2, np.int64)
+            heads[other] = np.empty(_HEAD_BYTES, np.uint8)
             firsts[other] = self._start(self._group.recv, heads[other], other, _HEAD)
-            for piece in filter(len, pieces(receive[other])):
+            for piece in _body(receive[other]):
                 works.append((other, self._start(self._group.recv, piece, other, _DATA)))
         for other in self._others:
-            head = np.array([CALLS.index(call), len(send[other])])
-            works.append((other, self._start(self._group.send, head, other, _HEAD)))
-            for piece in filter(len, pieces(send[other])):
-                works.append((other, self._start(self._group.send, piece, other, _DATA)))
+            works += self._send(other, CALLS.index(call), send[other])
         for other, first in firsts.items():
             self._wait(call, first, other, end)
-            self._check(call, heads[other], other, len(receive[other]), end)
+            self._check(call, heads[other], other, receive[other], end)
         for other, work in works:
             self._wait(call, work, other, end)
         self._kept = []
+
+    def _send(self, other: int, kind: int, data: Bytes) -> Iterator[tuple[int, Any]]:
+        """Send a head and what it says is to come."""
+        head = np.zeros(_HEAD_BYTES, np.uint8)
+        head[:16].view(np.int64)[...] = kind, len(data)
+        if len(data) <= _SHORT:
+            head[16 : 16 + len(data)] = data
+        yield other, self._start(self._group.send, head, other, _HEAD)
+        for piece in _body(data):
+            yield other, self._start(self._group.send, piece, other, _DATA)
 
     def _start(self, act: Any, data: NDArray[Any], other: int, tag: int) -> Any:
         """Send or receive; data of another size have another tag."""
@@ -90,29 +100,37 @@ class TorchRank(Checked):
     def _lost(self, other: int) -> DistributedError:
         return DistributedError(f"rank {self.rank}: rank {other} has failed, has ended or is late")
 
-    def _check(self, call: str, head: NDArray[Any], other: int, expected: int, end: float) -> None:
-        kind, size = head.tolist()
+    def _check(self, call: str, head: Bytes, other: int, place: Bytes, end: float) -> None:
+        """Whether what comes is what a call expects; what has come with the head is put there."""
+        kind, size = head[:16].view(np.int64).tolist()
         if kind == _FAILED:
-            text = np.empty(size, np.uint8)
-            self._wait(call, self._start(self._group.recv, text, other, _DATA), other, end)
-            raise DistributedError(text.tobytes().decode())
-        if CALLS[kind] != call:
+            place = np.empty(size, np.uint8)
+            for piece in _body(place):
+                self._wait(call, self._start(self._group.recv, piece, other, _DATA), other, end)
+        elif CALLS[kind] != call:
             raise other_call(self.rank, call, other, CALLS[kind])
-        if size != expected:
+        elif size != len(place):
             raise other_size(self.rank, call, other)
+        if size <= _SHORT:
+            place[...] = head[16 : 16 + size]
+        if kind == _FAILED:
+            raise DistributedError(place.tobytes().decode())
 
     def _tell(self, reason: str) -> None:
-        text = np.frombuffer(bytearray(reason.encode()), np.uint8)
-        head = np.array([_FAILED, len(text)])
+        text = np.frombuffer(reason.encode(), np.uint8)
         end, works = time.monotonic() + _NOTICE, []
+        self._kept.append(works)
         for other in self._others:
-            for data, tag in ((head, _HEAD), (text, _DATA)):
-                with contextlib.suppress(DistributedError):  # it has gone before
-                    works.append((other, self._start(self._group.send, data, other, tag)))
-        self._kept += [works]
+            with contextlib.suppress(DistributedError):  # it has gone before
+                works += self._send(other, _FAILED, text)
         for other, work in works:  # in vain, this ends the connection, which others notice
             with contextlib.suppress(DistributedError):
                 self._wait("abort", work, other, end)
+
+
+def _body(data: Bytes) -> list[Bytes]:
+    """What follows a head."""
+    return pieces(data) if len(data) > _SHORT else []
 
 
 def torch(group: Any = None, timeout: float = 600.0) -> Communicator:
