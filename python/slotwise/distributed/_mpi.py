@@ -211,7 +211,7 @@ def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
     """
     timeout = timeout_of("mpi", timeout)
     if "mpi4py.MPI" not in sys.modules:  # MPI starts, and waits for all processes, for ever
-        faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__ or 2)
     try:
         from mpi4py import MPI, run
     except (ImportError, RuntimeError) as error:  # the latter where there is no MPI itself

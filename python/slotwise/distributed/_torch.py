@@ -118,7 +118,8 @@ class TorchRank(Checked):
 
     def _tell(self, reason: str) -> None:
         text = np.frombuffer(reason.encode(), np.uint8)
-        end, works = time.monotonic() + _NOTICE, []
+        end = time.monotonic() + _NOTICE
+        works: list[tuple[int, Any]] = []
         self._kept.append(works)
         for other in self._others:
             with contextlib.suppress(DistributedError):  # it has gone before
