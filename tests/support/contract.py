@@ -261,7 +261,7 @@ def wrong_arguments_harm_nothing(comm: Communicator) -> None:
 def an_aborted_rank_is_named_by_all(comm: Communicator) -> None:
     last = comm.size - 1
     if comm.rank == last:
-        comm.abort("no more rows of 'ä'")
+        comm.abort("no more rows of 'ä'" + 999 * " and a name that is no text: \udcff")
     for call in (comm.barrier, lambda: exchange_rows(comm, (2,)), comm.barrier):
         with pytest.raises(DistributedError, match=f"rank {last}: no more rows of 'ä'"):
             call()

@@ -160,7 +160,7 @@ class MpiRank(Checked):
 
     def _tell(self, reason: str) -> None:
         self._set_abort_status(1)  # at exit, as MPI cannot be left in order
-        text = np.frombuffer(reason.encode()[:_LONGEST], np.uint8)
+        text = np.frombuffer(reason.encode(errors="replace")[:_LONGEST], np.uint8)
         for other in self._others:
             first = self._comm.Isend(_NOTHING, other, _FAILED)
             self._kept += [first, self._comm.Isend(text, other, _REASON), text]

@@ -117,7 +117,7 @@ class TorchRank(Checked):
             raise DistributedError(place.tobytes().decode())
 
     def _tell(self, reason: str) -> None:
-        text = np.frombuffer(reason.encode(), np.uint8)
+        text = np.frombuffer(reason.encode(errors="replace"), np.uint8)
         end = time.monotonic() + _NOTICE
         works: list[tuple[int, Any]] = []
         self._kept.append(works)
