@@ -268,6 +268,18 @@ def an_aborted_rank_is_named_by_all(comm: Communicator) -> None:
 
 
 @check
+def a_failure_does_not_reach_the_call_before(comm: Communicator) -> None:
+    for _ in range(20):
+        comm.barrier()
+    time.sleep(0.05 * (comm.rank == 1))  # the others sleep by now
+    comm.barrier()
+    if comm.rank == 0:
+        comm.abort("enough")
+    with pytest.raises(DistributedError, match=r"rank 0(: enough| has failed)"):
+        comm.barrier()
+
+
+@check
 def ranks_in_other_calls_raise(comm: Communicator) -> None:
     if comm.size > 1:
         with pytest.raises(DistributedError, match=r"expected (barrier|all_gather) on rank \d too"):
@@ -286,7 +298,15 @@ def ranks_that_send_less_raise(comm: Communicator) -> None:
     ranks_with_other_counts_raise(comm, 1)
 
 
-def ranks_with_other_counts_raise(comm: Communicator, more: int) -> None:
+@check
+def ranks_that_send_much_more_raise(comm: Communicator) -> None:
+    """Nobody waits for ever to get rid of what the other does not take."""
+    ranks_with_other_counts_raise(comm, -1, (100_000,))
+
+
+def ranks_with_other_counts_raise(
+    comm: Communicator, more: int, row: tuple[int, ...] = (3,)
+) -> None:
     """All of them in the end, if not at once: those who get what they expect go on."""
     counts = np.full((comm.size, comm.size), 3)
     if comm.rank == 0:
@@ -295,7 +315,7 @@ def ranks_with_other_counts_raise(comm: Communicator, more: int) -> None:
         with pytest.raises(
             DistributedError, match=r"rank 0(: expected rank \d to send in| has failed)"
         ):
-            exchange_counts(comm, counts)
+            exchange_counts(comm, counts, row)
             comm.barrier()
 
 

@@ -129,8 +129,10 @@ class MpiRank(Checked):
                     self._check(call, expected[place], status)
             if not missing:
                 return
-            if patience.is_calm and self._comm.Iprobe(tag=_FAILED, status=statuses[0]):
-                raise DistributedError(self._reason_of(statuses[0].source))
+            if patience.is_calm:  # a rank that has failed may never take what is sent to it
+                for other, request in zip(targets, requests[len(expected) :], strict=True):
+                    if request and self._comm.Iprobe(other, _FAILED):
+                        raise DistributedError(self._reason_of(other))
             if not patience.wait():
                 ranks = [*(rank for rank, _, _ in expected), *targets]
                 waiting = {rank for rank, request in zip(ranks, requests, strict=True) if request}
