@@ -212,7 +212,7 @@ def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
         (0, 1)
     """
     timeout = timeout_of("mpi", timeout)
-    if "mpi4py.MPI" not in sys.modules:  # MPI starts, and waits for all processes, for ever
+    if starts := "mpi4py.MPI" not in sys.modules:  # MPI, which waits for all processes, for ever
         faulthandler.dump_traceback_later(timeout, exit=True, file=sys.__stderr__ or 2)
     try:
         from mpi4py import MPI, run
@@ -220,7 +220,8 @@ def mpi(comm: Any = None, timeout: float = 600.0) -> MpiRank:
         what = "mpi: expected mpi4py and an MPI; pip install 'slotwise[mpi]'"
         raise ImportError(f"{what} ({error})") from error
     finally:
-        faulthandler.cancel_dump_traceback_later()
+        if starts:
+            faulthandler.cancel_dump_traceback_later()
     comm = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
         raise _arguments.refused("mpi", "comm", "an intracommunicator of mpi4py or None", comm)
