@@ -12,8 +12,11 @@ VENV := .venv
 PARITY := .venv-parity
 PEERS := .venv-bench
 TORCH := .venv-torch
+RANKS := .venv-ranks
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
+# The tests that start processes as ranks, of MPI or of PyTorch, where these are.
+OF_RANKS := $(addprefix tests/distributed/test_,communicators.py faults.py starting.py)
 PIP := -m pip --disable-pip-version-check --quiet
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 	$(shell find cmake csrc python ! -name '*.pyc' ! -name __pycache__)
@@ -22,7 +25,7 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo demo-torch test crash fuzz mutate lint tidy format parity torch bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch test crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -31,6 +34,7 @@ help:
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
+	@echo 'make ranks     the tests of ranks that are processes of MPI, in their own environment'
 	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
 	@echo 'make tidy      clang-tidy on the parts that are not vector code'
 	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
@@ -70,8 +74,12 @@ parity: $(PARITY)/.project
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
 	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
-		tests/pytorch tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
+		tests/pytorch $(OF_RANKS) tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
 		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
+
+# The tests of ranks that are processes of MPI: one job at a time, as each has several.
+ranks: $(RANKS)/.project
+	OMP_WAIT_POLICY=passive $(RANKS)/bin/python -m pytest $(OF_RANKS) $(ARGS)
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
@@ -156,6 +164,16 @@ $(TORCH)/.tools: pyproject.toml $(VENV)/.created
 
 $(TORCH)/.project: $(WHEEL) $(TORCH)/.tools
 	$(TORCH)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(RANKS)/.tools: pyproject.toml $(VENV)/.created
+	$(PYTHON) -m venv $(RANKS)
+	$(RANKS)/bin/python scripts/requirements.py test mpi >$@.txt
+	$(RANKS)/bin/python $(PIP) install -r $@.txt
+	@touch $@
+
+$(RANKS)/.project: $(WHEEL) $(RANKS)/.tools
+	$(RANKS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
 $(PEERS)/.project: $(WHEEL)

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tables that are spread over ranks: processes of MPI or of torch.distributed, or threads."""
 
-from slotwise.distributed._communicator import Communicator, DistributedError, local
+from slotwise.distributed._any import any
+from slotwise.distributed._communicator import Communicator, DistributedError
 from slotwise.distributed._dense import Shares
+from slotwise.distributed._local import local
+from slotwise.distributed._mpi import mpi
 from slotwise.distributed._table import Found, ShardedTable
 from slotwise.distributed._threads import in_threads
+from slotwise.distributed._torch import torch
 
 __all__ = [
     "Communicator",
@@ -12,6 +16,9 @@ __all__ = [
     "Found",
     "ShardedTable",
     "Shares",
+    "any",
     "in_threads",
     "local",
+    "mpi",
+    "torch",
 ]

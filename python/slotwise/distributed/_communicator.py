@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -61,53 +60,3 @@ class Communicator(Protocol):
     def abort(self, reason: str) -> None:
         """End the work of all ranks: their calls, now and later, raise or end the process."""
         ...
-
-
-class Alone:
-    """One rank, this process: what is sent is received."""
-
-    rank = 0
-    size = 1
-
-    def __init__(self) -> None:
-        self._aborted: str | None = None
-
-    def all_to_all(self, send: NDArray[Any], receive: NDArray[Any]) -> None:
-        self._check()
-        receive[...] = send
-
-    def all_to_all_v(
-        self,
-        send: NDArray[Any],
-        send_counts: Sequence[int],
-        receive: NDArray[Any],
-        receive_counts: Sequence[int],
-    ) -> None:
-        self.all_to_all(send, receive)
-
-    def all_gather(self, send: NDArray[Any], receive: NDArray[Any]) -> None:
-        self.all_to_all(send[np.newaxis], receive)
-
-    def barrier(self) -> None:
-        self._check()
-
-    def abort(self, reason: str) -> None:
-        self._aborted = reason
-
-    def _check(self) -> None:
-        if self._aborted is not None:
-            raise DistributedError(f"aborted: {self._aborted}")
-
-
-def local() -> Alone:
-    """One rank: this process alone.
-
-    Code for many ranks runs as it is.
-
-    Example:
-        >>> from slotwise import distributed
-        >>> comm = distributed.local()
-        >>> comm.rank, comm.size
-        (0, 1)
-    """
-    return Alone()

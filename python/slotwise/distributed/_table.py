@@ -17,7 +17,8 @@ from slotwise._tables import Array, IndexedSlices, RowPlan
 from slotwise._variable import Variable
 from slotwise.distributed import _parts
 from slotwise.distributed._agreement import agree
-from slotwise.distributed._communicator import Communicator, local
+from slotwise.distributed._communicator import Communicator
+from slotwise.distributed._local import local
 from slotwise.distributed._placement import BUCKETS, Placement
 from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, exchange
 from slotwise.initializers import Constant, Initializer

@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from slotwise import _arguments
+from slotwise.distributed._checked import (
+    Bytes,
+    Checked,
+    ended,
+    late,
+    other_call,
+    other_size,
+    timeout_of,
+)
 from slotwise.distributed._communicator import DistributedError
 
 Result = TypeVar("Result")
@@ -18,69 +25,72 @@ Result = TypeVar("Result")
 class _World:
     """What threads share: a box for each message, and where they meet."""
 
-    def __init__(self, size: int, timeout: float | None) -> None:
-        self.size = size
-        self.boxes: list[list[Any]] = [[None] * size for _ in range(size)]
-        self.meeting = threading.Barrier(size, timeout=timeout)
-        self.reason: str | None = None
-        self.failed = threading.Lock()
+    def __init__(self, size: int, timeout: float) -> None:
+        self.size, self.timeout = size, timeout
+        self.boxes: list[list[Bytes]] = [[] for _ in range(size)]  # by sender, for each receiver
+        self.calls: dict[int, str] = {}  # of those that are here
+        self.meetings = 0
+        self.failure: str | None = None
+        self.changed = threading.Condition()
 
-    def meet(self) -> None:
-        try:
-            self.meeting.wait()
-        except threading.BrokenBarrierError:
-            with self.failed:
-                reason = self.reason or "a rank was late"
-            raise DistributedError(reason) from None
+    def meet(self, rank: int, call: str) -> None:
+        """Return when all ranks are here, having made the same call."""
+        with self.changed:
+            meeting = self.meetings
+            other = next(iter(self.calls.items()), (rank, call))
+            if other[1] != call:
+                self._fail(str(other_call(rank, call, *other)))
+            self.calls[rank] = call
+            if len(self.calls) == self.size and self.failure is None:
+                self.calls = {}
+                self.meetings += 1
+                self.changed.notify_all()
+            self.changed.wait_for(
+                lambda: self.meetings > meeting or self.failure is not None, self.timeout
+            )
+            if self.meetings == meeting:  # a failure after it harms later calls alone
+                if self.failure is None:
+                    missing = sorted({*range(self.size)} - {*self.calls})
+                    self._fail(str(late(self.timeout, missing, call, rank)))
+                raise DistributedError(self.failure)
 
-    def abort(self, reason: str) -> None:
-        with self.failed:
-            self.reason = self.reason or reason
-        self.meeting.abort()
+    def fail(self, reason: str) -> None:
+        with self.changed:
+            self._fail(reason)
+
+    def _fail(self, reason: str) -> None:
+        self.failure = self.failure or reason
+        self.changed.notify_all()
 
 
-class ThreadRank:
+class ThreadRank(Checked):
     """One of the ranks that `in_threads` runs."""
 
     def __init__(self, world: _World, rank: int) -> None:
-        self._world, self.rank, self.size = world, rank, world.size
+        super().__init__(rank, world.size)
+        self._world = world
 
-    def all_to_all(self, send: NDArray[Any], receive: NDArray[Any]) -> None:
-        ones = [1] * self.size
-        self.all_to_all_v(send, ones, receive, ones)
+    def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
+        world = self._world
+        world.boxes[self.rank] = send
+        world.meet(self.rank, call)
+        parts = [world.boxes[other][self.rank] for other in range(self.size)]
+        for other, (part, place) in enumerate(zip(parts, receive, strict=True)):
+            if len(part) != len(place):
+                world.fail(str(other_size(self.rank, call, other)))
+            elif other != self.rank:
+                place[...] = part
+        world.meet(self.rank, call)  # those who sent may change it from here on
 
-    def all_to_all_v(
-        self,
-        send: NDArray[Any],
-        send_counts: Sequence[int],
-        receive: NDArray[Any],
-        receive_counts: Sequence[int],
-    ) -> None:
-        ends = np.cumsum(send_counts)
-        for other, (count, end) in enumerate(zip(send_counts, ends, strict=True)):
-            self._world.boxes[other][self.rank] = send[end - count : end]
-        self._world.meet()
-        end = 0
-        for count, part in zip(receive_counts, self._world.boxes[self.rank], strict=True):
-            receive[end : end + count] = part
-            end += count
-        self._world.meet()
-
-    def all_gather(self, send: NDArray[Any], receive: NDArray[Any]) -> None:
-        self.all_to_all(np.broadcast_to(send, receive.shape), receive)
-
-    def barrier(self) -> None:
-        self._world.meet()
-
-    def abort(self, reason: str) -> None:
-        self._world.abort(f"rank {self.rank}: {reason}")
+    def _tell(self, reason: str) -> None:
+        self._world.fail(reason)
 
 
 def in_threads(
     ranks: int,
     function: Callable[..., Result],
     *arguments: Any,
-    timeout: float | None = 60.0,
+    timeout: float = 60.0,
 ) -> list[Result]:
     """Run ``function(comm, *arguments)`` on as many threads, each a rank; returns their results.
 
@@ -90,7 +100,11 @@ def in_threads(
         ranks: how many.
         function: what each runs.
         arguments: passed on.
-        timeout: seconds that a rank waits for the others in a call; None: for ever.
+        timeout: seconds that a rank waits for the others in a call.
+
+    Raises:
+        TypeError: not a number of ranks, or of seconds.
+        ValueError: no rank, or no time.
 
     Example:
         >>> import numpy as np
@@ -102,7 +116,10 @@ def in_threads(
         >>> distributed.in_threads(3, sum_of_ranks)
         [3, 3, 3]
     """
-    world = _World(ranks, timeout)
+    ranks = _arguments.index_of("in_threads", "ranks", ranks)
+    if ranks < 1:
+        raise ValueError(f"in_threads: ranks: expected 1 or more, got {ranks}")
+    world = _World(ranks, timeout_of("in_threads", timeout))
     results: list[Any] = [None] * ranks
     errors: list[BaseException | None] = [None] * ranks
 
@@ -113,12 +130,17 @@ def in_threads(
         except BaseException as error:  # raised again below
             errors[rank] = error
             comm.abort(f"{type(error).__name__}: {error}")
+        world.fail(ended(rank))
 
     threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(ranks)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except BaseException as error:  # Ctrl-C, say
+        world.fail(type(error).__name__)
+        raise
     found = [error for error in errors if error is not None]
     if found:
         raise next((e for e in found if not isinstance(e, DistributedError)), found[0])
