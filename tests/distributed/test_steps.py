@@ -331,7 +331,7 @@ def test_a_table_needs_ranks() -> None:
     with pytest.raises(TypeError, match=r"expected a slotwise.Variable or an ndarray, got Sharded"):
         optimizers.SGD().apply_gradients([(ONES, emb)])
     with pytest.raises(TypeError, match=r"comm: expected a slotwise.distributed.Communicator"):
-        optimizers.SGD(comm="mpi")  # type: ignore[arg-type]
+        optimizers.SGD(comm="mpi")
 
 
 def test_an_optimizer_with_ranks_is_not_copied() -> None:

@@ -6,6 +6,7 @@ from slotwise.distributed._communicator import Communicator, DistributedError
 from slotwise.distributed._dense import Shares
 from slotwise.distributed._local import local
 from slotwise.distributed._mpi import mpi
+from slotwise.distributed._simulated import Simulation, simulate
 from slotwise.distributed._table import Found, ShardedTable
 from slotwise.distributed._threads import in_threads
 from slotwise.distributed._torch import torch
@@ -16,9 +17,11 @@ __all__ = [
     "Found",
     "ShardedTable",
     "Shares",
+    "Simulation",
     "any",
     "in_threads",
     "local",
     "mpi",
+    "simulate",
     "torch",
 ]

@@ -22,7 +22,7 @@ from slotwise.distributed._communicator import DistributedError
 Result = TypeVar("Result")
 
 
-class _World:
+class World:
     """What threads share: a box for each message, and where they meet."""
 
     def __init__(self, size: int, timeout: float) -> None:
@@ -66,7 +66,7 @@ class _World:
 class ThreadRank(Checked):
     """One of the ranks that `in_threads` runs."""
 
-    def __init__(self, world: _World, rank: int) -> None:
+    def __init__(self, world: World, rank: int) -> None:
         super().__init__(rank, world.size)
         self._world = world
 
@@ -116,15 +116,27 @@ def in_threads(
         >>> distributed.in_threads(3, sum_of_ranks)
         [3, 3, 3]
     """
-    ranks = _arguments.index_of("in_threads", "ranks", ranks)
+    return run("in_threads", ranks, ThreadRank, function, arguments, timeout)
+
+
+def run(
+    op: str,
+    ranks: int,
+    make: Callable[[World, int], ThreadRank],
+    function: Callable[..., Result],
+    arguments: tuple[Any, ...],
+    timeout: float,
+) -> list[Result]:
+    """What `in_threads` does, with ranks of another kind."""
+    ranks = _arguments.index_of(op, "ranks", ranks)
     if ranks < 1:
-        raise ValueError(f"in_threads: ranks: expected 1 or more, got {ranks}")
-    world = _World(ranks, timeout_of("in_threads", timeout))
+        raise ValueError(f"{op}: ranks: expected 1 or more, got {ranks}")
+    world = World(ranks, timeout_of(op, timeout))
     results: list[Any] = [None] * ranks
     errors: list[BaseException | None] = [None] * ranks
 
-    def run(rank: int) -> None:
-        comm = ThreadRank(world, rank)
+    def one(rank: int) -> None:
+        comm = make(world, rank)
         try:
             results[rank] = function(comm, *arguments)
         except BaseException as error:  # raised again below
@@ -132,7 +144,7 @@ def in_threads(
             comm.abort(f"{type(error).__name__}: {error}")
         world.fail(ended(rank))
 
-    threads = [threading.Thread(target=run, args=(rank,), daemon=True) for rank in range(ranks)]
+    threads = [threading.Thread(target=one, args=(rank,), daemon=True) for rank in range(ranks)]
     try:
         for thread in threads:
             thread.start()
