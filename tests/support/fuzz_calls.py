@@ -998,10 +998,9 @@ def _text(error: BaseException) -> str:
 
 
 def limit_memory(more: int) -> None:
-    """Allow so many bytes more than are in use; sanitizers reserve too much for a limit."""
+    """Allow so many bytes more than are in use, which sanitizers have reserved."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    if used < 1 << 34:
-        resource.setrlimit(resource.RLIMIT_AS, (used + more, used + more))
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, used + more))
 
 
 def main() -> int:
