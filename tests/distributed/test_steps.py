@@ -367,3 +367,38 @@ def test_loss_scales(api: str) -> None:
     assert scales == (4, 2, 2)
     assert w[0] == w[1] != w[2]
     assert rows[0] == rows[1] != rows[2]
+
+
+def test_exclusions_and_averages_of_shares() -> None:
+    """What is said of a variable holds for the shares of it."""
+
+    def run(comm: Communicator) -> Any:
+        w, b = (slotwise.Variable(np.ones(5, np.float32), name=name) for name in ("w", "b"))
+        emb = ShardedTable((4, 2), name="emb", comm=comm, initializer=1.0)
+        opt = optimizers.SGD(0.5, weight_decay=0.5, use_ema=True, ema_momentum=0.5, comm=comm)
+        opt.exclude_from_weight_decay([b, emb])
+        zero = np.zeros(5, np.float32)
+        none = slotwise.IndexedSlices(np.zeros((1, 2), np.float32), np.array([1]), (4, 2))
+        opt.apply_gradients([(zero, w), (zero, b), (none, emb)])
+        seen = [w.value.tolist(), b.value.tolist(), emb.to_array().tolist()]
+        opt.finalize_variable_values([w, emb])
+        return [*seen, w.value.tolist(), emb.to_array().tolist()]
+
+    for ranks in (1, 3):
+        for w, b, emb, average, table in in_threads(ranks, run):
+            assert w == [0.75] * 5
+            assert b == [1.0] * 5
+            assert emb == table == [[1.0, 1.0]] * 4
+            assert average == [0.875] * 5
+
+
+def test_parts_are_no_variables() -> None:
+    def run(comm: Communicator) -> None:
+        emb, w, opt = set_up(comm)
+        with pytest.raises(DistributedError, match=r"'emb'.* got a rank's part of one"):
+            opt.apply_gradients([(np.zeros_like(emb.local.value), emb.local)])
+        with pytest.raises(DistributedError, match="No gradients provided for any variable"):
+            opt.apply_gradients([(None, w)])
+        opt.apply_gradients([(np.ones(3, np.float32), w)])
+
+    in_threads(2, run)

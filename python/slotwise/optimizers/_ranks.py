@@ -90,6 +90,18 @@ class Ranks:
             return variable
         return self._chunk(variable).local
 
+    def whole_of(self, variable: Any) -> Any:
+        """The variable that a share is of; any other as it is."""
+        shared = (chunk for chunk in self._chunks.values() if chunk.local is variable)
+        return next((chunk.whole for chunk in shared), variable)
+
+    def share(self, op: str, variables: Iterable[Any]) -> None:
+        """Give variables the shares that other ranks have changed, of the same variables."""
+        locals_ = {id(variable) for variable in variables}
+        chunks = [chunk for chunk in self._chunks.values() if id(chunk.local) in locals_]
+        agree(self.comm, ", ".join([op, *(described(chunk.whole) for chunk in chunks)]))
+        _dense.refresh(self.comm, chunks)
+
     def _takes_whole(self, optimizer: Any, variable: Any) -> bool:
         """Whether a dense variable is updated as a whole, everywhere."""
         if self._is_whole is None:
@@ -133,13 +145,16 @@ class Ranks:
         comm, work, error = self.comm, _Work(), None
         try:
             work = self._prepared(optimizer, given)
-        except (TypeError, ValueError, KeyError) as found:
+        except Exception as found:  # whatever it is, the others are not to wait
             error = found
         told = np.empty((comm.size, len(work.sparse) + 1), np.int64)
         told[:, 0] = work.shares
         for place, item in enumerate(work.sparse):
             told[:, place + 1] = 0 if item.counts is None else item.counts
         expected = agree(comm, work.call, optimizer._counted(), error, told)
+        for item in work.sparse:
+            if item.variable is not None:
+                self._kept[_memory(item.variable)] = item.variable
         try:
             pairs = self._exchanged(work, expected)
             if _is_clipped(optimizer._limits()):
@@ -167,14 +182,23 @@ class Ranks:
                 )
             grad, variable = pair
             has_shares = isinstance(grad, Shares)
-            at = variable.local if isinstance(variable, ShardedTable) else variable
+            at = table_here(variable)
             own.append((grad.values if has_shares else grad, at))
+            if _is_part(variable):
+                raise ValueError(
+                    f"{op}: {described(variable, place)}: expected a ShardedTable, or a variable "
+                    "that all ranks have, got a rank's part of one"
+                )
         plain = _gradients.accepted(op, own, lists=False)
+        if plain:
+            _gradients.present(plain)  # which refuses that there is none
         numbers = _stateful.numbers_of(optimizer)
         texts = [f"{type(optimizer).__name__}.apply_gradients"]
         texts += [f"{name}={_number(value)}" for name, value in numbers.items()]
         for place, ((grad, _), (before, variable)) in enumerate(zip(plain, found, strict=True)):
-            name = _gradients.name_of(variable, place)
+            is_table = isinstance(variable, ShardedTable)
+            name = variable.name if is_table else _gradients.name_of(variable, place)
+            name = f"{name} {variable.dtype}"
             shape = tuple(variable.shape)
             if grad is None:
                 work.pairs.append((place, (None, self.here(optimizer, variable))))
@@ -215,9 +239,7 @@ class Ranks:
                 f"{op}: {what}: expected an array, as ranks share its elements since it was built, "
                 "got IndexedSlices; make it a ShardedTable, or step with them first"
             )
-        else:
-            self._kept[_memory(variable)] = variable
-        at = self.here(optimizer, variable)
+        at = self.here(optimizer, variable) if isinstance(variable, ShardedTable) else variable
         if grad.dense_shape is not None and tuple(grad.dense_shape) != shape:
             got = tuple(grad.dense_shape)
             raise ValueError(f"{op}: {what}: expected dense_shape {shape}, got {got}")
@@ -411,7 +433,12 @@ def _memory(variable: Any) -> Memory:
 
 def _is_part(variable: Any) -> bool:
     array = variable.value if isinstance(variable, Variable) else variable
-    return _parts.part_of(array) is not None
+    return isinstance(array, np.ndarray) and _parts.part_of(array) is not None
+
+
+def table_here(variable: Any) -> Any:
+    """The rows of a table that are here; any other variable as it is."""
+    return variable.local if isinstance(variable, ShardedTable) else variable
 
 
 def _summed(pair: Pair) -> Pair:

@@ -17,6 +17,7 @@ from slotwise.optimizers import _gradients, _registry, schedules
 from slotwise.optimizers._gradients import Pair
 from slotwise.optimizers._kinds import FLAG, PATTERNS, TEXT, VARIABLES, Kind
 from slotwise.optimizers._loss import gradients, recorded
+from slotwise.optimizers._ranks import table_here
 from slotwise.optimizers._state import Entry, Variables, constrain, listed
 from slotwise.optimizers.current import _decay_average, _keras3
 from slotwise.optimizers.current._accumulation import Accumulation
@@ -215,6 +216,8 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             )
         what = f"{type(self).__name__}.exclude_from_weight_decay"
         names = PATTERNS(what, "var_names", var_names)
+        if self._ranks is not None and isinstance(var_list, (list, tuple)):
+            var_list = [table_here(variable) for variable in var_list]
         variables = VARIABLES(what, "var_list", var_list)
         excluded = Variables()
         excluded.add(list(variables), what)
@@ -243,6 +246,8 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             if not any(re.search(pattern, var.name) for var in variables)
         ]
         excluded = (entry.variable for entry in self._not_decaying)
+        if self._ranks is not None:
+            excluded = (self._ranks.here(self, var) for var in excluded)
         unmet += [var.name for var in excluded if self._variables.find(var, self.name) is None]
         if unmet:
             _log.warning(
@@ -253,7 +258,8 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             )
 
     def _use_weight_decay(self, variable: Variable) -> bool:
-        if len(self._not_decaying) and self._not_decaying.find(variable, self.name) is not None:
+        given = variable if self._ranks is None else self._ranks.whole_of(variable)
+        if len(self._not_decaying) and self._not_decaying.find(given, self.name) is not None:
             return False
         return not any(re.search(name, variable.name) for name in self._not_decaying_names)
 
@@ -282,10 +288,14 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
         if self.use_ema:
             op = f"{self.name}.finalize_variable_values"
             given = listed(op, "var_list", "variables", var_list)
+            if self._ranks is not None:
+                given = [self._ranks.here(self, variable) for variable in given]
             with self._lock.step():
                 entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
                 for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
                     entry.variable.assign(average.value)
+            if self._ranks is not None:
+                self._ranks.share(op, given)
 
     # ----- by name -------------------------------------------------------------------------------
 
