@@ -120,7 +120,8 @@ std::vector<GradTransform> Clip(const char* op, const Clipping& clipping,
 }
 
 void BindClip(py::module_& module) {
-  module.def("clip", &ClipGradients);
+  module.def("clip", &ClipGradients, py::arg("gradients"), py::arg("clipvalue"),
+             py::arg("clipnorm"), py::arg("global_clipnorm"), py::arg("sums") = py::none());
   module.def("sums_of_squares", &SquaresOf);
 }
 

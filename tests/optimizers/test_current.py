@@ -29,7 +29,7 @@ COMMON = (
 )
 BEYOND = (
     "*, loss_scale_factor=None, gradient_accumulation_steps=None, ema_variant='keras2', "
-    "sparse='keras', sparse_decay=None, **kwargs)"
+    "sparse='keras', sparse_decay=None, comm=None, **kwargs)"
 )
 SIGNATURES = {
     "SGD": f"(learning_rate=0.01, momentum=0.0, nesterov=False, {COMMON}name='SGD', {BEYOND}",

@@ -244,7 +244,7 @@ def clip(pairs: Sequence[Pair], clipvalue: Any, clipnorm: Any, global_clipnorm: 
     if clipvalue is None and clipnorm is None and global_clipnorm is None:
         return list(pairs)
     values = [values_of(grad) for grad, _ in pairs]
-    clipped = _core.clip(values, clipvalue, clipnorm, global_clipnorm, None)
+    clipped = _core.clip(values, clipvalue, clipnorm, global_clipnorm)
     return [(with_values(grad, new), var) for (grad, var), new in zip(pairs, clipped, strict=True)]
 
 

@@ -374,7 +374,7 @@ class Ranks:
         pairs = [(place, _summed(pair)) for place, pair in pairs]
         values = [_gradients.values_of(grad) for _, (grad, _) in pairs]
         if limits["clipvalue"] is not None:
-            values = _core.clip(values, limits["clipvalue"], None, None, None)
+            values = _core.clip(values, limits["clipvalue"], None, None)
         for norm in ("clipnorm", "global_clipnorm"):
             if limits[norm] is not None:
                 sums = self._squares(pairs, values, tables)

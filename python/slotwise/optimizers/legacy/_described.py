@@ -11,7 +11,7 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _step
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._state import constrain
-from slotwise.optimizers._step import NOTHING, Around
+from slotwise.optimizers._step import NO_CLIPS, NOTHING, Around
 from slotwise.optimizers.legacy._made import Made
 from slotwise.optimizers.legacy.optimizer import ApplyState
 
@@ -65,10 +65,11 @@ class Described(Made):
         pairs = list(given) if is_list else _gradients.pairs_of(self._op, given)
         if self._does_more or self.gradient_aggregator is not None or self.gradient_transformers:
             return super().apply_gradients(pairs, name, experimental_aggregate_gradients)
+        around = Around(self._clips if self._ranks is None else NO_CLIPS)
         with self._lock.step():
             step = self._prepared_steps.latest_for(self._options(), pairs)
             if step is not None and step.is_at_once:
-                _step.run(self, step, pairs, Around(self._clips_here()), counts=True)
+                _step.run(self, step, pairs, around, counts=True)
                 for var in step.constrained:
                     constrain(var)
                 return self._iterations
@@ -77,7 +78,7 @@ class Described(Made):
             if not pairs:
                 self._create_all_weights([])
                 return None
-            self._update(pairs, places, Around(self._clips_here()), counts=True)
+            self._update(pairs, places, around, counts=True)
         return self.iterations
 
     def _apply(self, pairs: Sequence[Pair], apply_state: ApplyState) -> None:
