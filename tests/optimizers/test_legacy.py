@@ -16,12 +16,12 @@ from slotwise.optimizers import legacy, schedules
 NAMES = ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "Adamax", "Nadam", "Ftrl")
 SIGNATURES = {
     "SGD": "(learning_rate=0.01, momentum=0.0, nesterov=False, name='SGD', *, "
-    "sparse='keras', **kwargs)",
+    "sparse='keras', comm=None, **kwargs)",
     "Nadam": "(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-07, name='Nadam', *, "
-    "schedule_decay=0.004, sparse='keras', **kwargs)",
+    "schedule_decay=0.004, sparse='keras', comm=None, **kwargs)",
     "Ftrl": "(learning_rate=0.001, learning_rate_power=-0.5, initial_accumulator_value=0.1, "
     "l1_regularization_strength=0.0, l2_regularization_strength=0.0, name='Ftrl', "
-    "l2_shrinkage_regularization_strength=0.0, beta=0.0, *, sparse='keras', **kwargs)",
+    "l2_shrinkage_regularization_strength=0.0, beta=0.0, *, sparse='keras', comm=None, **kwargs)",
 }
 every = pytest.mark.parametrize("name", NAMES)
 
