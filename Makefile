@@ -25,12 +25,13 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo demo-torch test crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch demo-ranks test crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo      build, install into .venv, train on digits, words and clicks'
 	@echo 'make demo-torch  the same with PyTorch, in its own environment: a DLRM, with torch and with slotwise'
+	@echo 'make demo-ranks  the same with an MPI, installed into .venv: clicks on two processes, in a minute'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
@@ -83,6 +84,11 @@ ranks: $(RANKS)/.project
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
+
+demo-ranks: $(VENV)/.project $(VENV)/.tools-demo $(VENV)/.tools-mpi
+	@echo 'Two processes of MPI train the model of examples/clicks.py, each with half of its tables: a minute.'
+	@echo 'Loss and digest are those of one process: $(VENV)/bin/python examples/clicks_ranks.py'
+	SLOTWISE_NUM_THREADS=1 $(VENV)/bin/mpiexec -n 2 $(VENV)/bin/python examples/clicks_ranks.py
 
 bench: $(BENCH)/.project
 	$(BENCH)/bin/python -m bench $(ARGS)

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,20 +126,14 @@ def hashed(categories: npt.NDArray[np.int64], rows: int) -> npt.NDArray[np.int32
 # --- The model ------------------------------------------------------------------------------------
 
 
-class Model:
+class Layers:
     """Means of bags of every feature, side by side -> ReLU units -> the logit of a click."""
 
     def __init__(self, args: argparse.Namespace, rng: np.random.Generator) -> None:
-        self.tables = [slotwise.empty((feature.rows, args.dim)) for feature in FEATURES]
-        for table in self.tables:
-            table[...] = rng.uniform(-0.05, 0.05, table.shape)
         width = len(FEATURES) * args.dim
         w1 = rng.standard_normal((width, args.hidden), np.float32) * np.float32((2 / width) ** 0.5)
         w2 = rng.standard_normal(args.hidden, np.float32) * np.float32(args.hidden**-0.5)
         self.dense = [w1, np.zeros(args.hidden, np.float32), w2, np.zeros(1, np.float32)]
-
-    def pool(self, bags: Jagged) -> Array:
-        return slotwise.gather_pooled(self.tables, *bags, mode="mean")
 
     def forward(self, pooled: Array) -> tuple[Array, Array]:
         """The hidden layer, and the logits."""
@@ -154,6 +149,19 @@ class Model:
         back = np.outer(delta, self.dense[2]) * (h > 0)
         dense = [pooled.T @ back, back.sum(axis=0), delta @ h, delta.sum(keepdims=True)]
         return back @ self.dense[0].T, dense
+
+
+class Model(Layers):
+    """The layers, and the tables below them."""
+
+    def __init__(self, args: argparse.Namespace, rng: np.random.Generator) -> None:
+        self.tables = [slotwise.empty((feature.rows, args.dim)) for feature in FEATURES]
+        for table in self.tables:
+            table[...] = rng.uniform(-0.05, 0.05, table.shape)
+        super().__init__(args, rng)
+
+    def pool(self, bags: Jagged) -> Array:
+        return slotwise.gather_pooled(self.tables, *bags, mode="mean")
 
     def gradients(
         self, bags: Jagged, pooled_grad: Array, dense: list[Array]
@@ -203,6 +211,24 @@ class PlainTables:
 # --- Training -------------------------------------------------------------------------------------
 
 
+def rising_and_falling(lr: float, batches: int) -> slotwise.optimizers.schedules.CosineDecay:
+    """Learning rates: up to `lr` in the first twentieth of the batches, then down to 0."""
+    warmup = max(1, batches // 20)
+    return slotwise.optimizers.schedules.CosineDecay(
+        0.0, batches - warmup, warmup_target=lr, warmup_steps=warmup
+    )
+
+
+def measured_after(batches: int) -> set[int]:
+    """Numbers of batches after which the loss on held-out data is measured."""
+    return {*np.geomspace(1, batches, 30).round().astype(int).tolist()}
+
+
+def best_constant(share: float, count: int) -> Array:
+    """The logit of the share of impressions that was clicked."""
+    return np.full(count, np.log(share / (1 - share)), np.float32)
+
+
 class Times(NamedTuple):
     """Seconds of a batch."""
 
@@ -218,9 +244,6 @@ class Result:
     constant: Array  # the best one, for the test
     seen: list[int]  # impressions, when ...
     held_out: list[float]  # ... the log loss was this
-    largest_difference: float
-    ours: list[Times]  # every batch's
-    plain: list[Times]  # those of the first batches
     seconds: float  # with what it takes to draw the data
 
     def score(self, logit: Array) -> tuple[float, float]:
@@ -234,6 +257,13 @@ class Result:
         )
         return (constant - model) / (constant - truth)
 
+
+@dataclass
+class Compared(Result):
+    largest_difference: float
+    ours: list[Times]  # every batch's
+    plain: list[Times]  # those of the first batches
+
     @property
     def examples_per_s(self) -> float:
         return self.seen[-1] / float(np.sum(self.ours))
@@ -245,19 +275,16 @@ class Result:
         return Times(*ours.tolist()), Times(*plain.tolist())
 
 
-def train(args: argparse.Namespace) -> Result:
+def train(args: argparse.Namespace) -> Compared:
     start = time.perf_counter()
     rng = np.random.default_rng(args.seed)
     world, model = World(rng), Model(args, rng)
     test = world.draw(args.held_out, rng)
     batches = max(2, args.examples // args.batch)
-    warmup = max(1, batches // 20)
-    rate = slotwise.optimizers.schedules.CosineDecay(
-        0.0, batches - warmup, warmup_target=args.lr, warmup_steps=warmup
-    )
+    rate = rising_and_falling(args.lr, batches)
     optimizer = slotwise.optimizers.Adagrad(rate)
     plain = PlainTables(model.tables)
-    measured = {*np.geomspace(1, batches, 30).round().astype(int).tolist()}
+    measured = measured_after(batches)
     difference, clicks = 0.0, 0
     seen: list[int] = []
     held_out: list[float] = []
@@ -291,26 +318,23 @@ def train(args: argparse.Namespace) -> Result:
             seen.append(number * args.batch)
             held_out.append(log_loss(model.predict(test.bags), test.clicked))
 
-    share = clicks / seen[-1]
-    constant = np.full(args.held_out, np.log(share / (1 - share)), np.float32)
-    return Result(
+    return Compared(
         test,
         model.predict(test.bags),
-        constant,
+        best_constant(clicks / seen[-1], args.held_out),
         seen,
         held_out,
+        time.perf_counter() - start,
         difference,
         ours_times,
         plain_times,
-        time.perf_counter() - start,
     )
 
 
 # --- Report ---------------------------------------------------------------------------------------
 
 
-def summary(result: Result) -> str:
-    ours, plain = result.compared()
+def scores(result: Result) -> str:
     scores = {
         "constant": result.score(result.constant),
         "this model": result.score(result.logit),
@@ -318,8 +342,14 @@ def summary(result: Result) -> str:
     }
     lines = [f"{'':12} log loss      AUC"]
     lines += [f"{name:12} {loss:>8.4f} {area:>8.4f}" for name, (loss, area) in scores.items()]
-    lines += [
-        f"the model has gone {result.share:.1%} of the way from the constant to the truth",
+    lines.append(f"the model has gone {result.share:.1%} of the way from the constant to the truth")
+    return "\n".join(lines)
+
+
+def summary(result: Compared) -> str:
+    ours, plain = result.compared()
+    lines = [
+        scores(result),
         "",
         f"trained on {result.seen[-1]:,} impressions in {result.seconds:.1f} s, with drawing them "
         f"and comparing; {result.examples_per_s:,.0f} examples per second without",
@@ -372,7 +402,7 @@ def draw_probabilities(axes: Any, result: Result) -> None:
     axes.legend(frameon=False, loc="upper left", handletextpad=0)
 
 
-def draw_times(axes: Any, result: Result) -> None:
+def draw_times(axes: Any, result: Compared) -> None:
     ours, plain = result.compared()
     threads = slotwise.get_num_threads()
     for y, times in enumerate((ours, plain)):
@@ -393,7 +423,7 @@ def draw_times(axes: Any, result: Result) -> None:
     axes.grid(axis="x", color=FAINT, lw=0.6)
 
 
-def plot(result: Result, path: Path) -> None:
+def plot(result: Result, path: Path, draw_third: Callable[[Any], None]) -> None:
     style: Any = {
         "font.size": 10,
         "text.color": INK,
@@ -401,13 +431,13 @@ def plot(result: Result, path: Path) -> None:
         "axes.edgecolor": FAINT,
     }
     with plt.rc_context(style):
-        figure, (losses, probabilities, times) = plt.subplots(
+        figure, (losses, probabilities, third) = plt.subplots(
             1, 3, figsize=(14, 4.8), width_ratios=[1.15, 1, 1], layout="constrained"
         )
         draw_losses(losses, result)
         draw_probabilities(probabilities, result)
-        draw_times(times, result)
-        for axes in (losses, probabilities, times):
+        draw_third(third)
+        for axes in (losses, probabilities, third):
             axes.spines[["top", "right"]].set_visible(False)
             axes.tick_params(which="both", color=FAINT, labelcolor=INK)
             axes.set_axisbelow(True)
@@ -416,40 +446,56 @@ def plot(result: Result, path: Path) -> None:
         plt.close(figure)
 
 
-def main() -> int:
-    plt.switch_backend("Agg")  # draws to a file: no display needed
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+def parser(doc: str) -> argparse.ArgumentParser:
+    """What is asked about a training, of whatever kind."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
     parser.add_argument("--examples", type=int, default=3_000_000, help="impressions to train on")
     parser.add_argument("--held-out", type=int, default=100_000, help="impressions to test on")
     parser.add_argument("--dim", type=int, default=16, help="elements in a row of a table")
     parser.add_argument("--hidden", type=int, default=64, help="units in the hidden layer")
     parser.add_argument("--lr", type=float, default=0.1, help="at most; it rises first, then falls")
     parser.add_argument("--batch", type=int, default=2048, help="impressions in a batch")
-    parser.add_argument(
-        "--compare", type=int, default=100, help="batches that NumPy trains on, too"
-    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
-    args = parser.parse_args()
+    return parser
 
+
+def introduction(args: argparse.Namespace) -> str:
     rows = sum(feature.rows for feature in FEATURES)
-    print(f"{len(FEATURES)} tables of {rows:,} rows x {args.dim} in all; bags of 0 to 15 ids")
-    print(f"slotwise {slotwise.__version__} on {slotwise.active_target()}, NumPy {np.__version__}")
+    return (
+        f"{len(FEATURES)} tables of {rows:,} rows x {args.dim} in all; bags of 0 to 15 ids\n"
+        f"slotwise {slotwise.__version__} on {slotwise.active_target()}, NumPy {np.__version__}"
+    )
+
+
+def shortfalls(result: Result) -> list[str]:
+    if result.share >= REQUIRED_SHARE:
+        return []
+    return [f"that is less than {REQUIRED_SHARE:.0%} of the way"]
+
+
+def main() -> int:
+    plt.switch_backend("Agg")  # draws to a file: no display needed
+    options = parser(__doc__)
+    options.add_argument(
+        "--compare", type=int, default=100, help="batches that NumPy trains on, too"
+    )
+    args = options.parse_args()
+
+    print(introduction(args))
     with threadpool_limits(1, user_api="blas"):  # the layers are small
         result = train(args)
     print("\n" + summary(result))
     path = args.out / "clicks.png"
-    plot(result, path)
+    plot(result, path, lambda axes: draw_times(axes, result))
     print(f"\nloss, predictions and times: {path}")
 
-    failed = False
-    if not result.share >= REQUIRED_SHARE:
-        print(f"that is less than {REQUIRED_SHARE:.0%} of the way")
-        failed = True
+    faults = shortfalls(result)
     if not result.largest_difference <= LARGEST_DIFFERENCE:
-        print("the tables trained by slotwise and by NumPy differ")
-        failed = True
-    return 1 if failed else 0
+        faults.append("the tables trained by slotwise and by NumPy differ")
+    for fault in faults:
+        print(fault)
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 import slotwise
 from slotwise import distributed, initializers, optimizers
 from slotwise.distributed import Communicator, DistributedError, ShardedTable, Shares, in_threads
+from slotwise.distributed._parts import part_of
 from support.cases import every_dtype, in_rows
 from support.ops import DTYPES
 from support.ranks import Training, all_on_the_last, at_random, even, train
@@ -150,6 +151,25 @@ def test_shares_of_slots() -> None:
         return sum(v.value.size for v in opt.variables if v.name.endswith("/w"))
 
     assert in_threads(4, run) == [1500] * 4
+
+
+def test_a_share_of_all_elements_is_not_the_whole() -> None:
+    """One rank has all, and so has the last of several, of one element."""
+
+    def run(comm: Communicator, shape: tuple[int, ...]) -> Any:
+        w = slotwise.Variable(np.zeros(shape, np.float32), name="w")
+        opt = optimizers.SGD(1.0, momentum=0.5, comm=comm)
+        for _ in range(3):
+            opt.apply_gradients([(np.ones(shape, np.float32), w)])
+        assert part_of(w.value) is None
+        again = optimizers.SGD(1.0, comm=comm)
+        again.apply_gradients([(np.ones(shape, np.float32), w)])
+        return w.value.tolist()
+
+    for shape in ((), (1,), (5,), (1, 1), (5, 1), (0,)):
+        for ranks in (1, 2, 3):
+            expected = np.full(shape, -(4.25 + 1) * ranks).tolist()
+            assert in_threads(ranks, run, shape) == [expected] * ranks
 
 
 def test_gradients_are_summed() -> None:

@@ -40,7 +40,7 @@ class Chunk:
 
     Attributes:
         whole: the variable.
-        local: a variable over its share of the elements.
+        local: a variable over its share of the elements, in a row; of a vector, in a column.
     """
 
     def __init__(self, comm: Communicator, whole: Variable) -> None:
@@ -52,6 +52,8 @@ class Chunk:
         self._comm = comm
         run = self.of(comm.rank)
         share = whole.value.reshape(-1)[run.begin : run.begin + run.count]
+        if whole.value.ndim == 1:  # arrays are known by memory: a share of all is not the whole
+            share = share[:, np.newaxis]
         self.local = Variable(share, trainable=whole.trainable, name=whole.name)
         _parts.declare(share, _parts.Parted(comm, whole.shape, None, (run,)))
 

@@ -337,7 +337,8 @@ class Ranks:
                 sums[place] = grad
         for item, total in zip(work.dense, sums, strict=True):
             if item.chunk is not None:
-                pairs.append((item.place, (total, item.chunk.local)))
+                local = item.chunk.local
+                pairs.append((item.place, (total.reshape(local.shape), local)))
             else:
                 pairs.append((item.place, (total.reshape(item.variable.shape), item.variable)))
         return pairs
