@@ -234,6 +234,7 @@ class Prepared(NamedTuple):
     """What a state is loaded into."""
 
     arrays: dict[str, Array]
+    owners: dict[str, Array]  # of slots, the arrays beside which they are
     fresh: dict[str, list[tuple[Array, Any]]]  # variables without state; slots, and their values
 
     def begin_anew(self) -> None:
@@ -277,7 +278,7 @@ def prepare(op: str, group: Group, given: Collection[str], names: Names) -> Prep
     if somewhere:
         known = {name for prefix in group for name in others if prefix + name in found.met}
         fresh |= {name: [] for name in others if name not in known}
-    return Prepared(found.arrays, fresh)
+    return Prepared(found.arrays, found.owners, fresh)
 
 
 def _having(prefix: str, optimizer: Any, given: Iterable[str], names: Names) -> dict[str, Any]:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,16 +15,25 @@ from slotwise._arguments import converted, flag_of, items_of, named_of, shown, t
 from slotwise._match import Kind, Report
 from slotwise._names import Array, Given, Names, array_of
 from slotwise._stateful import Group, Prepared
+from slotwise.distributed import DistributedError
+from slotwise.distributed._parts import Parted
+from slotwise.distributed._placement import Placement
 from slotwise.optimizers import _configs
 from slotwise.optimizers._kinds import PATH
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
-from slotwise.state._memory import IntoArray, IntoRows
+from slotwise.state._format import Tensor
+from slotwise.state._incoming import Incoming, Shares
+from slotwise.state._index import Parts
+from slotwise.state._memory import IntoArray, IntoRows, IntoStored, Sink
+from slotwise.state._ranks import Exchange, Ranks
 from slotwise.state._reader import Part, Reader
-from slotwise.state._snapshot import count_from, excluding_steps, grouped
+from slotwise.state._snapshot import Touched, count_from, excluding_steps, grouped, parts_known
+from slotwise.state._spread import Dealt, deal, kind_of, parted_of, ranks_of, same_everywhere
 
 Verify = Literal["before", "during"] | Literal[False]
+_IN_PART = "arrays were overwritten in part"
 
 
 @dataclass
@@ -113,14 +122,20 @@ def load(
         raise ValueError(
             "load: mmap: expected False with variables, an optimizer or deltas, got True"
         )
+    if isinstance(optimizer, str) and optimizer != "saved":
+        raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
+    is_saved = isinstance(optimizer, str)
+    known = parts_known("load", None if is_saved else optimizer, variables)
+    ranks = ranks_of("load", known)
     with ExitStack() as stack:
-        layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
-        last = layers[-1].metadata
-        content = _Content(layers, rename)
-        if isinstance(optimizer, str):
-            if optimizer != "saved":
-                raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
-            optimizer = _made(layers[-1], custom_objects)
+
+        def begin() -> tuple[_Content, Any]:
+            layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
+            made = _made(layers[-1], custom_objects) if is_saved else optimizer
+            return _Content(layers, rename), made
+
+        (content, optimizer), _ = ranks.agree(begin)
+        layers, last = content.layers, content.layers[-1].metadata
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
@@ -130,15 +145,33 @@ def load(
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
         group = grouped("load", optimizer)
         names = None if variables is None else _names.named("load", variables)
-        tracked = stack.enter_context(excluding_steps(group, names or {}))
-        stack.enter_context(_stateful.written(group.values()))
-        targets, prepared, report = content.targets(group, names)
-        if strict and report:
-            raise ValueError(f"load: {path}: {report}")
+
+        def prepare() -> tuple[Touched, _Targets]:
+            tracked = stack.enter_context(excluding_steps(group, names or {}))
+            stack.enter_context(_stateful.written(group.values()))
+            found = content.targets(group, names)
+            if strict and found.report:
+                raise ValueError(f"load: {path}: {found.report}")
+            return tracked, found
+
+        (tracked, (targets, kinds, parted, prepared, report)), _ = ranks.agree(prepare)
         fitting = {n: x for n, x in targets.items() if content.has(n)}
         fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
+        ranks = ranks_of("load", [*known, *parted.values()])  # slots that were made just now, too
         try:
-            content.fill(fitting, verify, progress)
+            if parted:
+                told = {"id": last["id"], "report": str(report), "strict": strict, "verify": verify}
+                told |= {f"'{n}'": [str(kinds[n].dtype), list(kinds[n].shape)] for n in fitting}
+                same_everywhere("load", ranks, told)
+                dealt = deal(
+                    "load",
+                    ranks,
+                    {n: kinds[n] for n in parted},
+                    {n: p.runs for n, p in parted.items()},
+                )
+                content.fill_ranks(ranks, fitting, kinds, dealt, verify, progress)
+            else:
+                content.fill(fitting, verify, progress)
         except BaseException:
             for touched in tracked:
                 touched.mark()
@@ -199,11 +232,29 @@ def _paths(op: str, path: Any, deltas: Any) -> tuple[str, list[str]]:
     return PATH(op, "path", path), [PATH(op, f"deltas[{n}]", each) for n, each in found]
 
 
+class _Targets(NamedTuple):
+    """What is to be filled.
+
+    Attributes:
+        arrays: by name.
+        kinds: of the wholes that these are, or are parts of.
+        parted: those that are parts.
+        prepared: what begins anew.
+        report: what does not fit.
+    """
+
+    arrays: dict[str, Array]
+    kinds: dict[str, Parts]
+    parted: dict[str, Parted]
+    prepared: Prepared
+    report: Report
+
+
 class _Content:
     """The tensors of a base and its deltas, by the names that they have here."""
 
     def __init__(self, layers: Sequence[Reader], rename: Mapping[str, str]) -> None:
-        self._layers = layers
+        self.layers = self._layers = layers
         parent = None
         for layer in layers:
             _check_chain(layer, parent, layers[0])
@@ -257,9 +308,7 @@ class _Content:
             array[ids[inside]] = layer.read(own, verify=verify)[inside]
         return array
 
-    def targets(
-        self, group: Group, names: Names | None
-    ) -> tuple[dict[str, Array], Prepared, Report]:
+    def targets(self, group: Group, names: Names | None) -> _Targets:
         """The arrays to fill, and what does not fit them."""
         given: dict[str, Kind] = {}
         targets: dict[str, Array] = {}
@@ -267,43 +316,97 @@ class _Content:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
         differing = _configs.compare_config("load", group, self._layers[-1].metadata["config"])
-        prepared = Prepared({}, {})
+        prepared = Prepared({}, {}, {})
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
             prepared = _stateful.prepare("load", group, own, names or {})
             _names.refuse_repeated("load", targets.keys() & prepared.arrays.keys())
             targets |= prepared.arrays
-        report = _match.match(given, targets)
+        parted = parted_of(targets, prepared.owners)
+        kinds = {n: Parts(x.dtype, x.shape, False) for n, x in targets.items()}
+        kinds |= {n: kind_of("load", n, targets[n], part) for n, part in parted.items()}
+        report = _match.match(given, kinds)
         report.config, report.fresh = differing, [*prepared.fresh]
         for name, array in targets.items():
             if not array.flags.writeable:
                 raise ValueError(f"load: '{name}': expected a writable array, got a read-only one")
-        return targets, prepared, report
+        return _Targets(targets, kinds, parted, prepared, report)
 
-    def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
-        rows = {
-            id(layer): self._row_ids(layer, set(layer.metadata["rows"].values()), bool(verify))
-            for layer in self._layers
-        }
-        plan: list[tuple[Reader, list[Part]]] = []
-        size = 0
+    def _plan(
+        self, names: Iterable[str], verify: bool
+    ) -> Iterator[tuple[Reader, list[tuple[str, Tensor, Array | None]]]]:
+        """What is read of each layer; of rows, which they are."""
+        wanted = [*names]
         for number, layer in enumerate(self._layers):
-            parts = []
-            for name, array in targets.items():
+            rows = self._row_ids(layer, {*layer.metadata["rows"].values()}, verify)
+            found = []
+            for name in wanted:
                 own = self._in_file[name]
                 if number < self._bases[name]:
                     continue
                 ids = layer.metadata["rows"].get(own)
-                tensor = layer.tensor(own)
-                if ids is None:
-                    sink: Any = IntoArray(array)
-                else:
-                    kind = array.shape, array.dtype
-                    sink = IntoRows(array, _checked(rows[id(layer)][ids], kind, layer, own))
-                size += tensor.size
+                if ids is not None:
+                    ids = _checked(rows[ids], self.kind(name), layer, own)
+                found.append((name, layer.tensor(own), ids))
+            yield layer, found
+
+    def fill_ranks(
+        self,
+        ranks: Ranks,
+        targets: Mapping[str, Array],
+        kinds: Mapping[str, Parts],
+        dealt: Mapping[str, Dealt],
+        verify: Verify,
+        progress: bool | None,
+    ) -> None:
+        """Read a share of all tensors on each rank, and send each what is its own."""
+
+        def begin() -> list[Shares]:
+            return [
+                Shares(
+                    ranks,
+                    layer,
+                    [
+                        Incoming(tensor, targets[n], kinds[n], dealt.get(n), ids)
+                        for n, tensor, ids in found
+                    ],
+                )
+                for layer, found in self._plan(targets, bool(verify))
+            ]
+
+        plan, _ = ranks.agree(begin)
+        path, size = self._layers[0].path, sum(own.size for own in plan)
+        wanted = progress if ranks.rank == 0 else False
+
+        def check() -> None:
+            with _threads.progress_bar(f"verify {path}", size, wanted) as advance:
+                for own in plan:
+                    own.verify(advance)
+
+        def load() -> Exchange:
+            with _threads.progress_bar(f"load {path}", size, wanted) as advance:
+                for own in plan:
+                    yield from own.load(verify == "during", advance)
+
+        if verify == "before":
+            ranks.agree(check)
+        try:
+            ranks.agree(lambda: ranks.exchange(load()))
+        except (OSError, StateError) as error:
+            raise StateError(f"{error}; {_IN_PART}") from error
+        except DistributedError as error:
+            raise DistributedError(f"{error}; {_IN_PART}") from error
+
+    def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
+        plan: list[tuple[Reader, list[Part]]] = []
+        for layer, found in self._plan(targets, bool(verify)):
+            parts = []
+            for name, tensor, ids in found:
+                sink = _sink(targets[name], tensor, ids)
                 parts.append(Part(tensor, 0, tensor.size, sink))
             plan.append((layer, parts))
+        size = sum(part.tensor.size for _, parts in plan for part in parts)
         path = self._layers[0].path
         if verify == "before":
             with _threads.progress_bar(f"verify {path}", size, progress) as advance:
@@ -314,7 +417,7 @@ class _Content:
                 for layer, parts in plan:
                     layer.fill(parts, verify == "during", advance)
             except (OSError, StateError) as error:
-                raise StateError(f"{error}; arrays were overwritten in part") from error
+                raise StateError(f"{error}; {_IN_PART}") from error
 
     @staticmethod
     def _row_ids(layer: Reader, names: set[str], verify: bool) -> dict[str, Array]:
@@ -322,6 +425,15 @@ class _Content:
             if name not in layer:
                 raise StateError(f"{layer.path}: '{name}' is missing")
         return {name: layer.read(name, verify=verify) for name in names}
+
+
+def _sink(array: Array, tensor: Tensor, rows: Array | None) -> Sink:
+    """Where a tensor of a file goes, in an array that is whole."""
+    if rows is not None:
+        return IntoRows(array, rows)
+    if tensor.buckets:
+        return IntoStored(array, Placement.even(len(array), 1))
+    return IntoArray(array)
 
 
 def _made(layer: Reader, custom_objects: dict[str, type[Any]] | None) -> Any:

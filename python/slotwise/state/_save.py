@@ -7,11 +7,13 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,15 +21,20 @@ from slotwise import _names, _tracking
 from slotwise._arguments import flag_of, shown
 from slotwise._names import Array, Given
 from slotwise._tracking import TouchedRows
+from slotwise.distributed._parts import Parted
 from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._serialization import plain
 from slotwise.state import _format, _writer
+from slotwise.state._checksums import CHUNK, Running
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
+from slotwise.state._index import SUFFIX, Parts
 from slotwise.state._memory import SomeRows, Source, WholeArray
+from slotwise.state._ranks import Ranks
 from slotwise.state._reader import Part, Reader
-from slotwise.state._snapshot import Snapshot, moment
-from slotwise.state._writer import changed
+from slotwise.state._snapshot import Snapshot, moment, parts_known
+from slotwise.state._spread import deal, kind_of, parted_of, ranks_of, same_everywhere, shares
+from slotwise.state._writer import Spread, changed, size_of
 
 SHARD = 4 << 30
 ROWS = "@rows"  # after a variable's name: which rows of it a delta holds
@@ -165,14 +172,15 @@ class _Saving:
 
     def whole(self, sequence: int | None = None) -> str:
         """Write all of it. Returns the checkpoint's id."""
-        with moment(self.op, self.optimizer, self.variables) as found:
+        with self._moment() as now:
             numbered = {} if sequence is None else {"sequence": sequence}
-            return self._write(found, _whole(found), numbered)
+            return self._write(now, _whole(now.found), {}, numbered)
 
     def delta(self, since: AnyPath) -> str:
         """Write what changed since a checkpoint. Returns the delta's id."""
         parent = _identity(since)
-        with moment(self.op, self.optimizer, self.variables) as found:
+        with self._moment() as now:
+            found = now.found
             sources = _whole(found)
             rows: dict[str, str] = {}
             by_rows: dict[str, TouchedRows] = {}
@@ -190,31 +198,108 @@ class _Saving:
                     if touched.rows.size:
                         raise changed(name)
 
-            return self._write(found, sources, {"parent": parent, "rows": rows}, check)
+            return self._write(now, sources, rows, {"parent": parent, "rows": rows}, check)
+
+    @contextmanager
+    def _moment(self) -> Iterator[_Moment]:
+        """What is saved, and the ranks that save it together."""
+        ranks = ranks_of(self.op, parts_known(self.op, self.optimizer, self.variables))
+
+        def begin() -> tuple[Snapshot, dict[str, Parted]]:
+            found = stack.enter_context(moment(self.op, self.optimizer, self.variables))
+            parted = parted_of(found.arrays, found.owners)
+            if parted and Path(self.path).suffix == SUFFIX:
+                expected = "a folder for tables that are spread over ranks"
+                raise ValueError(f"{self.op}: path: expected {expected}, got {self.path}")
+            return found, parted
+
+        with ExitStack() as stack:
+            (found, parted), _ = ranks.agree(begin)
+            yield _Moment(ranks, found, parted)
 
     def _write(
         self,
-        found: Snapshot,
+        now: _Moment,
         sources: Mapping[str, Source],
+        rows: Mapping[str, str],
         beyond: Mapping[str, Any],
         check: Callable[[], None] = lambda: None,
     ) -> str:
         """Write a snapshot; ``beyond`` goes into the metadata. Tracked rows count from it on."""
-        identity = secrets.token_hex(16)
-        metadata = {**_metadata(self.op, identity, found, self.extra), **beyond}
-        if "__metadata__" in sources:
-            raise ValueError(f"{self.op}: variables: expected other names than '__metadata__'")
-        size, prove = self.max_shard_size, _prove if self.verify else lambda place: None
-        _writer.write(Path(self.path), sources, metadata, size, self.progress, check, prove)
+        ranks, found = now.ranks, now.found
+        identity = ranks.first(lambda: secrets.token_hex(16))
+
+        def begin() -> dict[str, Any]:
+            if "__metadata__" in sources:
+                expected = "other names than '__metadata__'"
+                raise ValueError(f"{self.op}: variables: expected {expected}")
+            return {**_metadata(self.op, identity, found, self.extra), **beyond}
+
+        metadata, _ = ranks.agree(begin)
+        spread = self._spread(now, sources, metadata)
+        if spread:
+            metadata |= {"version": _format.PARTS_VERSION, "parts": [*spread]}
+        whole = {name: source for name, source in sources.items() if name not in spread}
+        prove = partial(_prove, ranks) if self.verify else lambda place: None
+        size, progress = self.max_shard_size, self.progress
+        path = Path(self.path)
+        _writer.write(ranks, path, whole, spread, metadata, size, progress, check, prove)
         found.count_from(identity)
-        return identity
+        return str(identity)
+
+    def _spread(
+        self, now: _Moment, sources: Mapping[str, Source], metadata: Mapping[str, Any]
+    ) -> dict[str, Spread]:
+        """The tensors in parts; what is whole must be the same on all ranks."""
+        if not now.parted:
+            return {}
+        arrays = now.found.arrays
+
+        def describe() -> tuple[dict[str, Parts], dict[str, Any]]:
+            kinds = {n: kind_of(self.op, n, arrays[n], parted) for n, parted in now.parted.items()}
+            whole = {n: source for n, source in sources.items() if n not in kinds}
+            return kinds, {
+                "path": os.fspath(self.path),
+                "max_shard_size": self.max_shard_size,
+                "verify": self.verify,
+                **{what: metadata[what] for what in ("config", "extra", "variables", "state")},
+                **{f"'{name}'": _told(kind) for name, kind in kinds.items()},
+                **{f"'{name}'": _sum_of(source) for name, source in whole.items()},
+            }
+
+        (kinds, told), _ = now.ranks.agree(describe)
+        same_everywhere(self.op, now.ranks, told)
+        dealt = deal(self.op, now.ranks, kinds, {n: p.runs for n, p in now.parted.items()})
+        return {name: Spread(kind, sources[name], dealt[name]) for name, kind in kinds.items()}
 
 
-def _prove(place: Path) -> None:
-    """Read back what was written, and verify it."""
+class _Moment(NamedTuple):
+    ranks: Ranks
+    found: Snapshot
+    parted: dict[str, Parted]
+
+
+def _told(kind: Parts) -> Any:
+    return [str(kind.dtype), list(kind.shape), kind.buckets]
+
+
+def _sum_of(source: Source) -> Any:
+    """What tells a whole array from another."""
+    found, size = Running(), size_of(source)
+    for begin in range(0, size, CHUNK):
+        found.add(source.piece(begin, min(begin + CHUNK, size)))
+    return [str(source.dtype), list(source.shape), f"content {found.value}"]
+
+
+def _prove(ranks: Ranks, place: Path) -> None:
+    """Read back what was written, and verify it: each rank a share."""
     with Reader(place) as reader:
-        parts = [Part(reader.tensor(n), 0, reader.tensor(n).size, None) for n in reader.names]
-        reader.fill(parts)
+        tensors = [reader.tensor(name) for name in reader.names]
+        own = shares([(each.size, each.chunk) for each in tensors], ranks.size)[ranks.rank]
+        reader.fill(
+            Part(tensor, tensor.bounds(chunks[0])[0], tensor.bounds(chunks[-1])[1], None)
+            for tensor, chunks in ((tensors[number], chunks) for number, chunks in own)
+        )
 
 
 def _whole(found: Snapshot) -> dict[str, Source]:

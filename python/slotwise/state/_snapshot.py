@@ -18,6 +18,7 @@ from slotwise._names import Array, Given, Names, array_of
 from slotwise._overlap import Spans
 from slotwise._stateful import Group, Stateful
 from slotwise._tracking import TouchedRows
+from slotwise.distributed._parts import Parted, part_of
 from slotwise.optimizers import _configs
 
 Touched = dict[TouchedRows, NDArray[np.bool_]]
@@ -112,6 +113,16 @@ def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
                 if not is_done:
                     for each, rows in touched.items():
                         each.put_back(rows)
+
+
+def parts_known(op: str, optimizer: Any, variables: Given) -> list[Parted]:
+    """The parts among variables and what optimizers keep."""
+    group, names = grouped(op, optimizer), _names.named(op, variables)
+    with held(locks_of(group.values())):
+        entries = [entry for each in group.values() for entry in _stateful.met(each)]
+    values = [*names.values(), *(slot for entry in entries for slot in entry.slots.values())]
+    values += [entry.variable for entry in entries]
+    return [parted for value in values if (parted := part_of(array_of(value))) is not None]
 
 
 @contextmanager

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks that keep one state together: what one of them cannot do, none has done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotwise.distributed import Communicator, DistributedError
+from slotwise.state import _threads
+
+Result = TypeVar("Result")
+Bytes = NDArray[np.uint8]
+Pieces = Sequence[Sequence[Bytes]]  # for each rank, what it gets
+Exchange = Generator[Pieces, list[Bytes], None]  # yields what to send, and is given what came
+
+_MESSAGE = 2000  # characters of an error that others are told
+
+
+class _Halted(Exception):
+    """Another rank has failed, and will say how."""
+
+
+class Ranks:
+    """All ranks make the same calls of this in the same order.
+
+    Attributes:
+        rank: of this process.
+        size: how many there are.
+    """
+
+    def __init__(self, comm: Communicator) -> None:
+        self._comm, self.rank, self.size = comm, comm.rank, comm.size
+        self._nothing: Pieces = [()] * self.size
+
+    def agree(
+        self, work: Callable[[], Result], tell: Callable[[Result], Any] = lambda result: None
+    ) -> tuple[Result, list[Any]]:
+        """Do something on each rank.
+
+        Returns:
+            The result here, and what each rank tells of its own, which JSON can hold.
+
+        Raises:
+            DistributedError: it failed on some rank. If it failed alike on all of them: that error.
+        """
+        told: Any = None
+        failure: BaseException | None = None
+        try:
+            result = work()
+            told = [None, None, tell(result)]
+        except DistributedError:
+            raise  # all have it
+        except _Halted:
+            told = ["", None, None]
+        except BaseException as error:
+            failure = error
+            told = [type(error).__name__, str(error)[:_MESSAGE], None]
+        found = [json.loads(text) for text in self._gather(json.dumps(told).encode())]
+        failed = [(rank, kind, text) for rank, (kind, text, _) in enumerate(found) if kind]
+        is_alike = len(failed) == self.size and len({(kind, text) for _, kind, text in failed}) == 1
+        try:
+            if failure is not None and (is_alike or not isinstance(failure, Exception)):
+                raise failure
+            if failed:
+                rank, kind, text = failed[0]
+                raise DistributedError(f"rank {rank}: {kind}: {text}") from failure
+        finally:
+            del failure  # whose traceback knows this frame
+        return result, [own for _, _, own in found]
+
+    def first(self, work: Callable[[], Any]) -> Any:
+        """What rank 0 has found, on all of them; JSON can hold it."""
+        return self.agree(lambda: work() if self.rank == 0 else None, lambda found: found)[1][0]
+
+    def exchange(self, steps: Exchange) -> None:
+        """Send what the steps yield, and give them what came from each rank.
+
+        All ranks have as many steps. If one fails, the steps of all end. Call it in `agree`, which
+        tells them why.
+        """
+        received: Any = None
+        while True:
+            is_over, pieces = False, self._nothing
+            try:
+                pieces = steps.send(received)
+            except StopIteration:
+                is_over = True
+            except DistributedError:
+                raise
+            except BaseException:
+                self._swap(self._nothing, is_well=False)
+                raise
+            received = self._swap(pieces, is_well=True)
+            if received is None:
+                steps.close()
+                raise _Halted
+            if is_over:
+                return
+
+    @_threads.undisturbed
+    def _swap(self, pieces: Pieces, is_well: bool) -> list[Bytes] | None:
+        """Send pieces of bytes to each rank; what came from each. None if not all are well."""
+        counts = [sum(piece.size for piece in own) for own in pieces]
+        send = np.array([[is_well, count] for count in counts], np.int64)
+        receive = np.empty_like(send)
+        self._comm.all_to_all(send, receive)
+        if not receive[:, 0].all():
+            return None
+        expected = receive[:, 1].tolist()
+        joined = [piece for own in pieces for piece in own]
+        data = np.empty(sum(expected), np.uint8)
+        given = np.concatenate(joined) if joined else np.empty(0, np.uint8)
+        self._comm.all_to_all_v(given, counts, data, expected)
+        return np.split(data, np.cumsum(expected)[:-1])
+
+    @_threads.undisturbed
+    def _gather(self, data: bytes) -> list[bytes]:
+        """What each rank has."""
+        sizes = np.empty((self.size, 1), np.int64)
+        self._comm.all_gather(np.array([len(data)]), sizes)
+        send = np.zeros(sizes.max(), np.uint8)
+        send[: len(data)] = np.frombuffer(data, np.uint8)
+        found = np.empty((self.size, send.size), np.uint8)
+        self._comm.all_gather(send, found)
+        return [row[:size].tobytes() for row, size in zip(found, sizes[:, 0], strict=True)]

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tensors of which each rank has a part: whose units are whose, and who reads or writes what."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from slotwise.distributed import Communicator, local
+from slotwise.distributed._parts import Parted, part_of
+from slotwise.distributed._placement import Run, cut
+from slotwise.state._index import Parts
+from slotwise.state._ranks import Ranks
+
+Array = NDArray[Any]
+Chunks = tuple[int, range]  # of one of several tensors
+
+
+def parted_of(arrays: Mapping[str, Array], owners: Mapping[str, Array]) -> dict[str, Parted]:
+    """The arrays that are parts, each of a whole of its own.
+
+    Args:
+        arrays: by name.
+        owners: of slots, the variables beside which they are.
+    """
+    found = {}
+    for name, array in arrays.items():
+        parted = part_of(array)
+        if parted is None and name in owners:
+            parted = _beside(array, owners[name])
+        if parted is not None:
+            found[name] = parted
+    return found
+
+
+def _beside(array: Array, owner: Array) -> Parted | None:
+    """A slot beside a part is one, too, of as many rows or elements."""
+    parted = part_of(owner)
+    if parted is None or array.shape[:1] != owner.shape[:1]:
+        return None
+    if parted.placement is None:
+        return parted if array.shape == owner.shape else None
+    return replace(parted, shape=parted.shape[:1] + array.shape[1:])
+
+
+def ranks_of(op: str, parted: Iterable[Parted]) -> Ranks:
+    """The ranks that have the parts; without any, this process alone.
+
+    Raises:
+        ValueError: they are of several communicators.
+    """
+    comms: list[Communicator] = []
+    for each in parted:
+        if all(each.comm is not comm for comm in comms):
+            comms.append(each.comm)
+    if len(comms) > 1:
+        raise ValueError(f"{op}: variables: expected parts of one communicator, got {len(comms)}")
+    return Ranks(comms[0] if comms else local())
+
+
+def kind_of(op: str, name: str, array: Array, parted: Parted) -> Parts:
+    """The whole that an array is a part of.
+
+    Raises:
+        ValueError: the array is not what it was declared to be.
+    """
+    kind = Parts(array.dtype, parted.shape, parted.placement is not None)
+    at = 0
+    for run in sorted(parted.runs, key=lambda run: run.local):
+        at = at + run.count if run.local == at else -1
+    own = array.shape[0] if kind.buckets else array.size
+    if at != own or (kind.buckets and array.shape[1:] != kind.unit_shape):
+        raise ValueError(
+            f"{op}: '{name}': expected the part of shape {parted.shape} that it was declared to "
+            f"be, got shape {array.shape}"
+        )
+    return kind
+
+
+class Dealt:
+    """Whose units of a tensor are whose.
+
+    Args:
+        what: errors begin with it.
+        units: how many there are.
+        runs: of each rank.
+
+    Raises:
+        ValueError: a unit belongs to none, or to several.
+    """
+
+    def __init__(self, what: str, units: int, runs: Sequence[Sequence[Run]]) -> None:
+        self._runs = [sorted(run for run in own if run.count) for own in runs]
+        self._begins = [[run.begin for run in own] for own in self._runs]
+        every = sorted((*run, rank) for rank, own in enumerate(self._runs) for run in own)
+        table = np.array(every, np.int64).reshape(-1, 4)
+        self._all = table[:, 0], table[:, 1], table[:, 3]
+        ends = np.concatenate([[0], table[:, 0] + table[:, 2]])
+        if [*table[:, 0], units] != ends.tolist():
+            raise ValueError(f"{what}: expected parts that make up {units} units, each on one rank")
+
+    def of(self, rank: int, begin: int, end: int) -> list[Run]:
+        """What a rank has of a range of units."""
+        runs, begins = self._runs[rank], self._begins[rank]
+        first = max(0, bisect_right(begins, begin) - 1)
+        return cut(runs[first : bisect_left(begins, end)], begin, end)
+
+    def locate(self, units: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rank of each unit, and its place there."""
+        begins, places, ranks = self._all
+        which = np.searchsorted(begins, units, side="right") - 1
+        return ranks[which], places[which] + units - begins[which]
+
+
+def deal(
+    op: str, ranks: Ranks, kinds: Mapping[str, Parts], runs: Mapping[str, Sequence[Run]]
+) -> dict[str, Dealt]:
+    """Have all ranks know whose units are whose.
+
+    Args:
+        kinds: of all tensors in parts, the same on each rank.
+        runs: of this rank.
+    """
+    distinct: dict[tuple[Run, ...], int] = {}
+    own = [distinct.setdefault(tuple(runs[name]), len(distinct)) for name in kinds]
+    told = ranks.agree(lambda: ([*distinct], own), lambda found: found)[1]
+    every = [[[Run(*run) for run in each] for each in found] for found, _ in told]
+    found, known = {}, {}
+    for number, (name, kind) in enumerate(kinds.items()):
+        key = (kind.units, *(which[number] for _, which in told))
+        if key not in known:
+            chosen = [every[rank][which[number]] for rank, (_, which) in enumerate(told)]
+            known[key] = Dealt(f"{op}: '{name}'", kind.units, chosen)
+        found[name] = known[key]
+    return found
+
+
+def same_everywhere(op: str, ranks: Ranks, found: Mapping[str, Any]) -> None:
+    """Raise unless all ranks have found the same, which JSON can hold."""
+    told = ranks.agree(lambda: found, lambda found: found)[1]
+    for rank, other in enumerate(told):
+        for what in {**told[0], **other}:
+            a, b = told[0].get(what), other.get(what)
+            if a != b and repr(a) != repr(b):  # NaN is the same as NaN
+                got = f"rank 0 has {a!r:.300}, rank {rank} {b!r:.300}"
+                raise ValueError(f"{op}: {what}: expected the same on all ranks, but {got}")
+
+
+def shares(tensors: Iterable[tuple[int, int]], ranks: int) -> list[list[Chunks]]:
+    """The chunks that each rank reads or writes: equal runs of all bytes.
+
+    Args:
+        tensors: the bytes of each, and of its chunks.
+        ranks: how many there are.
+    """
+    known = [*tensors]
+    total, at = sum(size for size, _ in known), 0
+    found: list[list[Chunks]] = [[] for _ in range(ranks)]
+    for number, (size, chunk) in enumerate(known):
+        count = -(-size // chunk)
+        firsts = [-(-(total * rank // ranks - at) // chunk) for rank in range(ranks + 1)]
+        for rank, (first, last) in enumerate(pairwise(firsts)):
+            own = range(min(max(first, 0), count), min(max(last, 0), count))
+            if own:
+                found[rank].append((number, own))
+        at += size
+    return found
+
+
+def in_rounds(shares: Sequence[Iterable[Chunks]]) -> list[list[tuple[int, int] | None]]:
+    """Chunks that ranks deal with at once: a list for each round, of one for each rank, if any."""
+    flat = [[(tensor, chunk) for tensor, chunks in own for chunk in chunks] for own in shares]
+    count = max(map(len, flat))
+    return [[own[n] if n < len(own) else None for own in flat] for n in range(count)]
