@@ -71,6 +71,11 @@ class Parts:
     def chunk(self) -> int:
         return _checksums.chunk_of_units(self.unit)
 
+    @property
+    def told(self) -> Any:
+        """The kind of it, as JSON can hold it."""
+        return [str(self.dtype), [*self.shape], self.buckets]
+
 
 @dataclass(frozen=True)
 class Index:

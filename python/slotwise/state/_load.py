@@ -30,7 +30,7 @@ from slotwise.state._memory import IntoArray, IntoRows, IntoStored, Sink
 from slotwise.state._ranks import Exchange, Ranks
 from slotwise.state._reader import Part, Reader
 from slotwise.state._snapshot import Touched, count_from, excluding_steps, grouped, parts_known
-from slotwise.state._spread import Dealt, deal, kind_of, parted_of, ranks_of, same_everywhere
+from slotwise.state._spread import Dealt, Own, deal, kind_of, parted_of, ranks_of, same_everywhere
 
 Verify = Literal["before", "during"] | Literal[False]
 _IN_PART = "arrays were overwritten in part"
@@ -124,13 +124,14 @@ def load(
         )
     if isinstance(optimizer, str) and optimizer != "saved":
         raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
-    is_saved = isinstance(optimizer, str)
-    known = parts_known("load", None if is_saved else optimizer, variables)
+    names = None if variables is None else _names.named("load", variables)
+    known = parts_known("load", optimizer, names)
     ranks = ranks_of("load", known)
     with ExitStack() as stack:
 
         def begin() -> tuple[_Content, Any]:
             layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
+            is_saved = isinstance(optimizer, str)
             made = _made(layers[-1], custom_objects) if is_saved else optimizer
             return _Content(layers, rename), made
 
@@ -144,7 +145,6 @@ def load(
             content.fill(arrays, verify and "during", progress)
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
         group = grouped("load", optimizer)
-        names = None if variables is None else _names.named("load", variables)
 
         def prepare() -> tuple[Touched, _Targets]:
             tracked = stack.enter_context(excluding_steps(group, names or {}))
@@ -161,14 +161,10 @@ def load(
         try:
             if parted:
                 told = {"id": last["id"], "report": str(report), "strict": strict, "verify": verify}
-                told |= {f"'{n}'": [str(kinds[n].dtype), list(kinds[n].shape)] for n in fitting}
+                told |= {f"'{name}'": kind.told for name, kind in kinds.items()}
                 same_everywhere("load", ranks, told)
-                dealt = deal(
-                    "load",
-                    ranks,
-                    {n: kinds[n] for n in parted},
-                    {n: p.runs for n, p in parted.items()},
-                )
+                own = {n: Own(kinds[n], part.runs) for n, part in parted.items()}
+                dealt = deal("load", ranks, own)
                 content.fill_ranks(ranks, fitting, kinds, dealt, verify, progress)
             else:
                 content.fill(fitting, verify, progress)
@@ -464,8 +460,12 @@ def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
 def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
     """The rows of a tensor of a shape and dtype that a delta holds."""
     shape, dtype = kind
-    is_ascending = ids.ndim == 1 and ids.dtype == np.int64 and bool((ids[1:] > ids[:-1]).all())
-    if not (shape and is_ascending) or (ids.size and not 0 <= ids[0] <= ids[-1] < shape[0]):
+    are_rows = bool(shape) and ids.ndim == 1 and ids.dtype == np.int64
+    are_rows = are_rows and bool(((ids >= 0) & (ids < shape[0])).all())
+    places = ids
+    if are_rows and layer.metadata["rows"][name] in layer.metadata["parts"]:
+        places = Placement.even(shape[0], 1).places(ids)
+    if not are_rows or not (places[1:] > places[:-1]).all():
         raise StateError(f"{layer.path}: '{name}': expected ascending rows within {shape}")
     tensor = layer.tensor(name)
     if (tensor.shape, tensor.dtype) != ((ids.size, *shape[1:]), dtype):

@@ -19,21 +19,30 @@ import numpy as np
 
 from slotwise import _names, _tracking
 from slotwise._arguments import flag_of, shown
-from slotwise._names import Array, Given
+from slotwise._names import Given
 from slotwise._tracking import TouchedRows
-from slotwise.distributed._parts import Parted
+from slotwise.distributed._placement import Placement
 from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._serialization import plain
 from slotwise.state import _format, _writer
 from slotwise.state._checksums import CHUNK, Running
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
-from slotwise.state._index import SUFFIX, Parts
+from slotwise.state._index import SUFFIX
 from slotwise.state._memory import SomeRows, Source, WholeArray
 from slotwise.state._ranks import Ranks
 from slotwise.state._reader import Part, Reader
 from slotwise.state._snapshot import Snapshot, moment, parts_known
-from slotwise.state._spread import deal, kind_of, parted_of, ranks_of, same_everywhere, shares
+from slotwise.state._spread import (
+    Own,
+    deal,
+    kind_of,
+    parted_of,
+    ranks_of,
+    same_everywhere,
+    shares,
+    some_of,
+)
 from slotwise.state._writer import Spread, changed, size_of
 
 SHARD = 4 << 30
@@ -165,6 +174,8 @@ class _Saving:
 
     def __post_init__(self) -> None:
         self.path = PATH(self.op, "path", self.path)
+        if self.variables is not None:  # which may be an iterator
+            self.variables = _names.named(self.op, self.variables)
         self.max_shard_size = COUNT(self.op, "max_shard_size", self.max_shard_size)
         self.verify = flag_of(self.op, "verify", self.verify)
         if self.progress is not None:
@@ -172,25 +183,24 @@ class _Saving:
 
     def whole(self, sequence: int | None = None) -> str:
         """Write all of it. Returns the checkpoint's id."""
-        with self._moment() as now:
+        ranks = self._ranks()
+        with self._moment(ranks) as now:
             numbered = {} if sequence is None else {"sequence": sequence}
-            return self._write(now, _whole(now.found), {}, numbered)
+            sources, _ = ranks.agree(lambda: _whole(now.found))
+            return self._write(now, sources, numbered)
 
     def delta(self, since: AnyPath) -> str:
         """Write what changed since a checkpoint. Returns the delta's id."""
-        parent = _identity(since)
-        with self._moment() as now:
-            found = now.found
-            sources = _whole(found)
+        ranks = self._ranks()
+        parent, _ = ranks.agree(lambda: _identity(since))
+        with self._moment(ranks) as now:
+            sources, _ = ranks.agree(lambda: _whole(now.found))
+            by_rows, _ = ranks.agree(lambda: _tracked(now, parent))
+            same_everywhere(self.op, ranks, {"since": parent, "tracked": [*by_rows]})
+            _names.refuse_repeated("save_delta", {n + ROWS for n in by_rows} & sources.keys())
             rows: dict[str, str] = {}
-            by_rows: dict[str, TouchedRows] = {}
-            for name, array in found.variables.items():
-                touched = _tracking.find(array)
-                if touched is None or touched not in found.touched:
-                    continue
-                if touched.since is not None:
-                    _use_rows(name, array, touched, parent, found, sources, rows)
-                    by_rows[name] = touched
+            for name, touched in by_rows.items():
+                _use_rows(name, touched, now, sources, rows)
 
             def check() -> None:
                 """The writer does not see whether rows change that it does not write."""
@@ -198,30 +208,33 @@ class _Saving:
                     if touched.rows.size:
                         raise changed(name)
 
-            return self._write(now, sources, rows, {"parent": parent, "rows": rows}, check)
+            return self._write(now, sources, {"parent": parent, "rows": rows}, check)
+
+    def _ranks(self) -> Ranks:
+        """Those that save it together."""
+        return ranks_of(self.op, parts_known(self.op, self.optimizer, self.variables))
 
     @contextmanager
-    def _moment(self) -> Iterator[_Moment]:
-        """What is saved, and the ranks that save it together."""
-        ranks = ranks_of(self.op, parts_known(self.op, self.optimizer, self.variables))
-
-        def begin() -> tuple[Snapshot, dict[str, Parted]]:
+    def _moment(self, ranks: Ranks) -> Iterator[_Moment]:
+        def begin() -> _Moment:
             found = stack.enter_context(moment(self.op, self.optimizer, self.variables))
-            parted = parted_of(found.arrays, found.owners)
-            if parted and Path(self.path).suffix == SUFFIX:
+            arrays = found.arrays
+            parts = {
+                name: Own(kind_of(self.op, name, arrays[name], parted), parted.runs)
+                for name, parted in parted_of(arrays, found.owners).items()
+            }
+            if parts and Path(self.path).suffix == SUFFIX:
                 expected = "a folder for tables that are spread over ranks"
                 raise ValueError(f"{self.op}: path: expected {expected}, got {self.path}")
-            return found, parted
+            return _Moment(ranks, found, parts)
 
         with ExitStack() as stack:
-            (found, parted), _ = ranks.agree(begin)
-            yield _Moment(ranks, found, parted)
+            yield ranks.agree(begin)[0]
 
     def _write(
         self,
         now: _Moment,
         sources: Mapping[str, Source],
-        rows: Mapping[str, str],
         beyond: Mapping[str, Any],
         check: Callable[[], None] = lambda: None,
     ) -> str:
@@ -251,36 +264,38 @@ class _Saving:
         self, now: _Moment, sources: Mapping[str, Source], metadata: Mapping[str, Any]
     ) -> dict[str, Spread]:
         """The tensors in parts; what is whole must be the same on all ranks."""
-        if not now.parted:
+        if not now.parts:
             return {}
-        arrays = now.found.arrays
 
-        def describe() -> tuple[dict[str, Parts], dict[str, Any]]:
-            kinds = {n: kind_of(self.op, n, arrays[n], parted) for n, parted in now.parted.items()}
-            whole = {n: source for n, source in sources.items() if n not in kinds}
-            return kinds, {
+        def describe() -> dict[str, Any]:
+            whole = {name: source for name, source in sources.items() if name not in now.parts}
+            return {
                 "path": os.fspath(self.path),
                 "max_shard_size": self.max_shard_size,
                 "verify": self.verify,
-                **{what: metadata[what] for what in ("config", "extra", "variables", "state")},
-                **{f"'{name}'": _told(kind) for name, kind in kinds.items()},
+                **{what: value for what, value in metadata.items() if what != "version"},
+                **{f"'{name}'": own.kind.told for name, own in now.parts.items()},
                 **{f"'{name}'": _sum_of(source) for name, source in whole.items()},
             }
 
-        (kinds, told), _ = now.ranks.agree(describe)
-        same_everywhere(self.op, now.ranks, told)
-        dealt = deal(self.op, now.ranks, kinds, {n: p.runs for n, p in now.parted.items()})
-        return {name: Spread(kind, sources[name], dealt[name]) for name, kind in kinds.items()}
+        same_everywhere(self.op, now.ranks, now.ranks.agree(describe)[0])
+        dealt = deal(self.op, now.ranks, now.parts)
+        return {
+            name: Spread(own.kind, sources[name], dealt[name]) for name, own in now.parts.items()
+        }
 
 
 class _Moment(NamedTuple):
+    """What is saved.
+
+    Attributes:
+        ranks: that save it together.
+        parts: of which each has a part.
+    """
+
     ranks: Ranks
     found: Snapshot
-    parted: dict[str, Parted]
-
-
-def _told(kind: Parts) -> Any:
-    return [str(kind.dtype), list(kind.shape), kind.buckets]
+    parts: dict[str, Own]
 
 
 def _sum_of(source: Source) -> Any:
@@ -308,27 +323,48 @@ def _whole(found: Snapshot) -> dict[str, Source]:
     return {name: WholeArray(array) for name, array in found.arrays.items()}
 
 
+def _tracked(now: _Moment, parent: str) -> dict[str, TouchedRows]:
+    """The variables whose touched rows are enough, by name."""
+    found = {}
+    for name, array in now.found.variables.items():
+        touched = _tracking.find(array)
+        if touched is None or touched not in now.found.touched or touched.since is None:
+            continue
+        if name in now.parts and not now.parts[name].kind.buckets:  # elements, which are no rows
+            continue
+        if touched.since != parent:
+            raise ValueError(
+                f"save_delta: since: '{name}' is tracked since checkpoint {touched.since}, "
+                f"got {parent}"
+            )
+        found[name] = touched
+    return found
+
+
 def _use_rows(
     name: str,
-    array: Array,
     touched: TouchedRows,
-    parent: str,
-    found: Snapshot,
+    now: _Moment,
     sources: dict[str, Source],
     rows: dict[str, str],
 ) -> None:
     """Put touched rows in the place of whole arrays."""
-    if touched.since != parent:
-        raise ValueError(
-            f"save_delta: since: '{name}' is tracked since checkpoint {touched.since}, got {parent}"
-        )
-    ids = np.flatnonzero(found.touched[touched]).astype(np.int64, copy=False)
-    for part in found.of(array):
-        whole = found.arrays[part]
+    array, mask = now.found.variables[name], now.found.touched[touched]
+    own, dealt = now.parts.get(name), None
+    if own is None:
+        ids = numbers = np.flatnonzero(mask).astype(np.int64, copy=False)
+    else:
+        dealt = some_of(now.ranks, own.runs, mask)
+        ids, numbers = dealt.local, Placement.even(own.kind.units, 1).rows_at(dealt.places)
+    for part in now.found.of(array):
+        whole = now.found.arrays[part]
         if part in touched.names and whole.ndim and whole.shape[0] == array.shape[0]:
             sources[part], rows[part] = SomeRows(whole, ids), name + ROWS
-    _names.refuse_repeated("save_delta", {name + ROWS} & sources.keys())
-    sources[name + ROWS] = WholeArray(ids)
+            if dealt is not None:
+                now.parts[part] = dealt.part(whole.dtype, whole.shape[1:])
+    sources[name + ROWS] = WholeArray(numbers)
+    if dealt is not None:
+        now.parts[name + ROWS] = dealt.part(numbers.dtype, ())
 
 
 def _identity(since: AnyPath) -> str:

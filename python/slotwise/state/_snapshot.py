@@ -116,8 +116,9 @@ def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
 
 
 def parts_known(op: str, optimizer: Any, variables: Given) -> list[Parted]:
-    """The parts among variables and what optimizers keep."""
-    group, names = grouped(op, optimizer), _names.named(op, variables)
+    """The parts among variables and what optimizers keep that are there."""
+    names = _names.named(op, variables)
+    group = {} if isinstance(optimizer, str) else grouped(op, optimizer)
     with held(locks_of(group.values())):
         entries = [entry for each in group.values() for entry in _stateful.met(each)]
     values = [*names.values(), *(slot for entry in entries for slot in entry.slots.values())]

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,13 @@ def kind_of(op: str, name: str, array: Array, parted: Parted) -> Parts:
     return kind
 
 
+class Own(NamedTuple):
+    """What is here of a tensor: a kind of whole, and the runs of its units."""
+
+    kind: Parts
+    runs: Sequence[Run]
+
+
 class Dealt:
     """Whose units of a tensor are whose.
 
@@ -118,27 +126,58 @@ class Dealt:
         return ranks[which], places[which] + units - begins[which]
 
 
-def deal(
-    op: str, ranks: Ranks, kinds: Mapping[str, Parts], runs: Mapping[str, Sequence[Run]]
-) -> dict[str, Dealt]:
-    """Have all ranks know whose units are whose.
-
-    Args:
-        kinds: of all tensors in parts, the same on each rank.
-        runs: of this rank.
-    """
+def deal(op: str, ranks: Ranks, parts: Mapping[str, Own]) -> dict[str, Dealt]:
+    """Have all ranks know whose units are whose, of tensors that are the same on each rank."""
     distinct: dict[tuple[Run, ...], int] = {}
-    own = [distinct.setdefault(tuple(runs[name]), len(distinct)) for name in kinds]
+    own = [distinct.setdefault(tuple(each.runs), len(distinct)) for each in parts.values()]
     told = ranks.agree(lambda: ([*distinct], own), lambda found: found)[1]
     every = [[[Run(*run) for run in each] for each in found] for found, _ in told]
     found, known = {}, {}
-    for number, (name, kind) in enumerate(kinds.items()):
-        key = (kind.units, *(which[number] for _, which in told))
+    for number, (name, each) in enumerate(parts.items()):
+        key = (each.kind.units, *(which[number] for _, which in told))
         if key not in known:
             chosen = [every[rank][which[number]] for rank, (_, which) in enumerate(told)]
-            known[key] = Dealt(f"{op}: '{name}'", kind.units, chosen)
+            known[key] = Dealt(f"{op}: '{name}'", each.kind.units, chosen)
         found[name] = known[key]
     return found
+
+
+class Some(NamedTuple):
+    """Some rows of a table that is spread over ranks, in its stored order.
+
+    Attributes:
+        total: how many there are on all ranks.
+        runs: which of them this rank has.
+        local: their rows in the part that is here.
+        places: their places in the stored order of the table.
+    """
+
+    total: int
+    runs: list[Run]
+    local: NDArray[np.int64]
+    places: NDArray[np.int64]
+
+    def part(self, dtype: np.dtype[Any], row: tuple[int, ...]) -> Own:
+        """An array that has a row of this shape for each."""
+        width = math.prod(row)
+        runs = [Run(*(width * number for number in run)) for run in self.runs]
+        return Own(Parts(dtype, (self.total, *row), False), runs)
+
+
+def some_of(ranks: Ranks, runs: Sequence[Run], mask: NDArray[np.bool_]) -> Some:
+    """The rows of a part that a mask has, and those of the other ranks."""
+    ordered = sorted(run for run in runs if run.count)
+    local = [run.local + np.flatnonzero(mask[run.local :][: run.count]) for run in ordered]
+    counts = [len(own) for own in local]
+    told = ranks.agree(lambda: [[r.begin, n] for r, n in zip(ordered, counts, strict=True)], list)
+    begins, total = {}, 0
+    for begin, count in sorted(each for own in told[1] for each in own):
+        begins[begin], total = total, total + count
+    firsts = np.cumsum([0, *counts]).tolist()
+    found = [Run(begins[r.begin], f, n) for r, f, n in zip(ordered, firsts, counts, strict=False)]
+    places = [own + run.begin - run.local for run, own in zip(ordered, local, strict=True)]
+    none = np.empty(0, np.int64)
+    return Some(total, found, np.concatenate([none, *local]), np.concatenate([none, *places]))
 
 
 def same_everywhere(op: str, ranks: Ranks, found: Mapping[str, Any]) -> None:
