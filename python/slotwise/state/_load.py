@@ -161,6 +161,7 @@ def load(
         try:
             if parted:
                 told = {"id": last["id"], "report": str(report), "strict": strict, "verify": verify}
+                told |= {"names": [*fitting], "parts": [*parted]}
                 told |= {f"'{name}'": kind.told for name, kind in kinds.items()}
                 same_everywhere("load", ranks, told)
                 own = {n: Own(kinds[n], part.runs) for n, part in parted.items()}

@@ -59,7 +59,7 @@ class Ranks:
             told = ["", None, None]
         except BaseException as error:
             failure = error
-            told = [type(error).__name__, str(error)[:_MESSAGE], None]
+            told = [type(error).__name__.strip("_"), str(error)[:_MESSAGE], None]
         found = [json.loads(text) for text in self._gather(json.dumps(told).encode())]
         failed = [(rank, kind, text) for rank, (kind, text, _) in enumerate(found) if kind]
         is_alike = len(failed) == self.size and len({(kind, text) for _, kind, text in failed}) == 1
