@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import slotwise
 from slotwise import distributed, optimizers
 from slotwise.distributed import DistributedError
 from slotwise.state import Reader, StateError, _checksums, _format, _reader, digests
-from support.spread import Table, Wrapped, chunk_of, even, scattered
+from support.spread import Table, Wrapped, chunk_of, chunks_of, even, scattered
 
 SAVERS, LOADERS = (1, 2, 3, 8), (1, 2, 5, 16)
 DTYPES = (np.float32, np.float16, ml_dtypes.bfloat16, np.float64)
@@ -24,15 +23,9 @@ INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tensors in parts have a checksum for each 4 KiB or so: many chunks, and rounds."""
-
-    def chunk_of_units(unit: int) -> int:
-        return max(1, 4096 // max(1, unit)) * max(1, unit)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(_checksums, "chunk_of_units", chunk_of_units)
-        yield
+    monkeypatch.setattr(_checksums, "chunk_of_units", chunks_of(4096))
 
 
 class Job:
@@ -305,7 +298,7 @@ def test_several_files_for_each_rank(tmp_path: Path) -> None:
         slotwise.save(path, variables=Job(comm).variables, max_shard_size=9000, verify=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_checksums, "chunk_of_units", lambda unit: 4096 // unit * unit)
+        patch.setattr(_checksums, "chunk_of_units", chunks_of(4096))
         distributed.in_threads(2, save, tmp_path / "many")
         distributed.in_threads(1, saved, tmp_path / "one")
         assert len(os.listdir(tmp_path / "many")) > 10
@@ -522,3 +515,24 @@ def test_damage_on_one_rank_is_an_error_on_all(tmp_path: Path) -> None:
     distributed.in_threads(3, load, "during")
     with pytest.raises(StateError, match="damaged"):
         slotwise.load(path)
+
+
+def test_a_delta_of_a_whole_variable_whose_slot_is_in_parts(tmp_path: Path) -> None:
+    """On one rank, the slot has as many elements as the variable has rows."""
+
+    def save(comm: Any) -> None:
+        w = slotwise.Variable(np.zeros(600), name="w")
+        opt = optimizers.legacy.Adagrad(0.5)
+        opt.add_slot(w, "accumulator", lambda shape, dtype: chunk_of(comm, np.ones(600)))
+        touched = slotwise.track(w)
+        state: dict[str, Any] = {"optimizer": opt, "variables": [w]}
+        slotwise.save(tmp_path / "base", **state)
+        w.value[3] = 1
+        touched.mark([3])
+        slotwise.save_delta(tmp_path / "delta", since=tmp_path / "base", **state)
+
+    distributed.in_threads(1, save)
+    assert slotwise.load_array(tmp_path / "delta", "w@rows").tolist() == [3]
+    found = slotwise.load(tmp_path / "base", deltas=[tmp_path / "delta"]).arrays
+    assert found["w"].nonzero()[0].tolist() == [3]
+    np.testing.assert_array_equal(found["w/accumulator"], np.ones(600))

@@ -57,3 +57,8 @@ class Wrapped:
             return call(*args)
 
         return wrapped
+
+
+def chunks_of(size: int) -> Any:
+    """What `_checksums.chunk_of_units` would be with chunks of another size."""
+    return lambda unit: max(1, size // max(1, unit)) * max(1, unit)

@@ -73,13 +73,16 @@ def load(
 ) -> Loaded:
     """Read a checkpoint into variables and an optimizer, by name. No code is run.
 
+    Where tables or slots are spread over ranks, all ranks call it, with the same arguments, and
+    read it together; any number of ranks may have saved it, or one process.
+
     Args:
         path: what `slotwise.save` wrote.
         optimizer: an optimizer, new or used; a dict of several, by the names that they were saved
             with; ``"saved"`` for new ones of the classes and configs that were saved; None to leave
             their state out.
-        variables: Variables, a dict from names to Variables, arrays or PyTorch's tensors, or a
-            module of PyTorch; None to leave their values out. With neither, all tensors are
+        variables: Variables (or tables on ranks), a dict from names to these, arrays or PyTorch's
+            tensors, or a module of PyTorch; None to leave their values out. With neither, all tensors are
             returned in ``arrays``. Those that are trained and that the checkpoint has no slots of,
             while it has some of others, begin anew: they are in ``report.fresh``.
         deltas: what `slotwise.save_delta` wrote since, in order.
@@ -91,7 +94,7 @@ def load(
         verify: ``"before"`` reads all once to verify the checksums, then again to load, so that
             nothing is written from a damaged file; ``"during"`` reads once, as is always done for
             ``arrays``; False does not verify.
-        mmap: return views of the file in ``arrays``.
+        mmap: return views of the file in ``arrays``; not of tensors in parts.
         progress: whether to show a bar (with tqdm installed); by default, if it takes long.
 
     Raises:
@@ -100,6 +103,7 @@ def load(
         ValueError: something does not fit, with ``strict``; there is no optimizer for ``"saved"``.
             Nothing was written, and an optimizer that was not built is not.
         TypeError: arguments that do not fit.
+        DistributedError: any of these on one of several ranks; all raise it.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -200,7 +204,7 @@ def load_array(
     Raises:
         KeyError: there is none of this name.
         StateError: no checkpoint, or a damaged one; deltas that do not follow one another.
-        ValueError: rows that are no such slice; views of deltas.
+        ValueError: rows that are no such slice; views of deltas, or of a tensor in parts.
 
     Example:
         >>> import numpy as np, slotwise, tempfile

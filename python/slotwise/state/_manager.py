@@ -37,7 +37,8 @@ class CheckpointManager:
     Each checkpoint is numbered: whichever was written last is the latest, whatever its step. So a
     run that begins below the steps of another, or goes back, keeps its own. One is removed only
     after the new one is on the disk and was read back and verified. What a killed process left is
-    removed by the next `save`. Several managers, threads and processes may use one folder.
+    removed by the next `save`. Several managers, threads and processes may use one folder. Ranks
+    that have parts of what is saved call `save` and `restore` together, each with its own manager.
 
     Args:
         folder: where the checkpoints are: ``step-1000`` and so on.

@@ -77,6 +77,7 @@ class Ranks:
         """What rank 0 has found, on all of them; JSON can hold it."""
         return self.agree(lambda: work() if self.rank == 0 else None, lambda found: found)[1][0]
 
+    @_threads.undisturbed
     def exchange(self, steps: Exchange) -> None:
         """Send what the steps yield, and give them what came from each rank.
 
@@ -102,7 +103,6 @@ class Ranks:
             if is_over:
                 return
 
-    @_threads.undisturbed
     def _swap(self, pieces: Pieces, is_well: bool) -> list[Bytes] | None:
         """Send pieces of bytes to each rank; what came from each. None if not all are well."""
         counts = [sum(piece.size for piece in own) for own in pieces]
@@ -121,6 +121,8 @@ class Ranks:
     @_threads.undisturbed
     def _gather(self, data: bytes) -> list[bytes]:
         """What each rank has."""
+        if self.size == 1:
+            return [data]
         sizes = np.empty((self.size, 1), np.int64)
         self._comm.all_gather(np.array([len(data)]), sizes)
         send = np.zeros(sizes.max(), np.uint8)

@@ -65,15 +65,18 @@ def save(
     is replaced in one step. It is of one moment: steps of other threads that would change any of it
     wait until it is written. What changes it otherwise (raw ops, assignments) is noticed.
 
+    Where tables or slots are spread over ranks, all ranks call it, with the same arguments, and
+    write one folder together.
+
     Args:
         path: a file that ends in ``.safetensors``; or a folder, in which large state is spread over
             several files.
         optimizer: an optimizer, of `slotwise.torch`, too: its count of iterations, hyperparameters,
             slots and config. Or a dict of several by name: their state is called
             ``gen/iterations`` and so on.
-        variables: Variables with names that differ; a dict from names to Variables, arrays or
-            PyTorch's tensors; or a module of PyTorch: all that the optimizers train, and others.
-            None saves the optimizers' state alone.
+        variables: Variables (or tables on ranks) with names that differ; a dict from names to these,
+            arrays or PyTorch's tensors; or a module of PyTorch: all that the optimizers train, and
+            others. None saves the optimizers' state alone.
         extra: anything of yours that JSON can hold.
         max_shard_size: bytes of a file in a folder from which on another one is begun; a larger
             tensor has a file of its own.
@@ -89,6 +92,7 @@ def save(
             What was at the path is still there.
         FileExistsError, IsADirectoryError: the path is something else.
         OSError: the disk is full, say. What was at the path is still there.
+        DistributedError: any of these on one of several ranks; all raise it.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -136,7 +140,7 @@ def save_delta(
 
     Raises:
         ValueError: rows are tracked since another checkpoint.
-        TypeError, OSError: see `slotwise.save`.
+        TypeError, OSError, DistributedError: see `slotwise.save`.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -357,8 +361,10 @@ def _use_rows(
         dealt = some_of(now.ranks, own.runs, mask)
         ids, numbers = dealt.local, Placement.even(own.kind.units, 1).rows_at(dealt.places)
     for part in now.found.of(array):
-        whole = now.found.arrays[part]
-        if part in touched.names and whole.ndim and whole.shape[0] == array.shape[0]:
+        whole, beside = now.found.arrays[part], now.parts.get(part)
+        is_alike = beside is None if own is None else beside is not None and beside.kind.buckets
+        has_rows = whole.ndim > 0 and whole.shape[0] == array.shape[0]
+        if part in touched.names and has_rows and is_alike:
             sources[part], rows[part] = SomeRows(whole, ids), name + ROWS
             if dealt is not None:
                 now.parts[part] = dealt.part(whole.dtype, whole.shape[1:])

@@ -205,6 +205,7 @@ class _PartsOfRanks:
         ]
         self._files: dict[str, list[tuple[range, _File]]] = {}
         self._sums: dict[tuple[int, int], str] = {}  # of what this rank has of chunks
+        self._buffers: dict[int, NDArray[np.uint8]] = {}
 
     def _contents(self, rank: int, most: int) -> Iterator[dict[int, range]]:
         """The chunks of tensors in each of a rank's files."""
@@ -271,7 +272,7 @@ class _PartsOfRanks:
         rounds, me = in_rounds(self._shares), self._ranks.rank
         for begin in range(0, len(rounds), _threads.THREADS):
             filled = []
-            for chosen in rounds[begin : begin + _threads.THREADS]:
+            for number, chosen in enumerate(rounds[begin : begin + _threads.THREADS]):
                 pieces = [self._own(each) for each in chosen]
                 for rank, own in enumerate(pieces):
                     if own and rank != me:  # a copy, of which the sum is
@@ -279,7 +280,9 @@ class _PartsOfRanks:
                         self._note(chosen[rank], pieces[rank])
                 received = yield [() if rank == me else own for rank, own in enumerate(pieces)]
                 if (mine := chosen[me]) is not None:
-                    filled.append((mine, self._joined(mine, pieces[me], received)))
+                    data = self._buffer(number, mine)
+                    self._join(mine, pieces[me], received, data)
+                    filled.append((mine, data))
             _threads.run(filled, lambda task: self._put(*task), lambda task: advance(task[1].size))
 
     def _own(self, chunk: tuple[int, int] | None) -> list[Any]:
@@ -293,14 +296,26 @@ class _PartsOfRanks:
         if chunk is not None:
             self._sums[chunk] = _sum_of(pieces)
 
-    def _joined(
-        self, chunk: tuple[int, int], mine: list[Any], received: Sequence[NDArray[np.uint8]]
-    ) -> NDArray[np.uint8]:
-        """A chunk, from what each rank has of it."""
+    def _buffer(self, number: int, chunk: tuple[int, int]) -> NDArray[np.uint8]:
+        """Memory for a chunk, one of several at a time."""
+        each = self._spread[chunk[0]]
+        first, last = each.units(chunk[1])
+        size = (last - first) * each.kind.unit
+        if number not in self._buffers or self._buffers[number].size < size:
+            self._buffers[number] = np.empty(each.kind.chunk, np.uint8)
+        return self._buffers[number][:size]
+
+    def _join(
+        self,
+        chunk: tuple[int, int],
+        mine: list[Any],
+        received: Sequence[NDArray[np.uint8]],
+        data: NDArray[np.uint8],
+    ) -> None:
+        """Put together a chunk, from what each rank has of it."""
         each = self._spread[chunk[0]]
         first, last = each.units(chunk[1])
         unit, own = each.kind.unit, []
-        data = np.empty((last - first) * unit, np.uint8)
         for rank, others in enumerate(received):
             at = 0
             for n, run in enumerate(each.dealt.of(rank, first, last)):
@@ -313,7 +328,6 @@ class _PartsOfRanks:
                     at += place.size
         if own:
             self._note(chunk, own)
-        return data
 
     def _put(self, chunk: tuple[int, int], data: NDArray[np.uint8]) -> None:
         number, which = chunk
