@@ -230,8 +230,8 @@ PYTHON = (
     ),
     Mutation(
         "a load takes what does not fit",
-        "        if strict and report:\n",
-        "        if False:\n",
+        "            if strict and found.report:\n",
+        "            if False:\n",
         STATE,
     ),
     Mutation(

@@ -82,9 +82,9 @@ def load(
             with; ``"saved"`` for new ones of the classes and configs that were saved; None to leave
             their state out.
         variables: Variables (or tables on ranks), a dict from names to these, arrays or PyTorch's
-            tensors, or a module of PyTorch; None to leave their values out. With neither, all tensors are
-            returned in ``arrays``. Those that are trained and that the checkpoint has no slots of,
-            while it has some of others, begin anew: they are in ``report.fresh``.
+            tensors, or a module of PyTorch; None to leave their values out. With neither, all
+            tensors are returned in ``arrays``. Those that are trained and that the checkpoint has
+            no slots of, while it has some of others, begin anew: they are in ``report.fresh``.
         deltas: what `slotwise.save_delta` wrote since, in order.
         strict: whether a name, shape, dtype or setting that does not fit is an error; else it is
             left out and reported.

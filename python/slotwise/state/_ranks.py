@@ -114,7 +114,7 @@ class Ranks:
         expected = receive[:, 1].tolist()
         joined = [piece for own in pieces for piece in own]
         data = np.empty(sum(expected), np.uint8)
-        given = np.concatenate(joined) if joined else np.empty(0, np.uint8)
+        given = joined[0] if len(joined) == 1 else np.concatenate([*joined, np.empty(0, np.uint8)])
         self._comm.all_to_all_v(given, counts, data, expected)
         return np.split(data, np.cumsum(expected)[:-1])
 

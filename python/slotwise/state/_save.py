@@ -74,9 +74,9 @@ def save(
         optimizer: an optimizer, of `slotwise.torch`, too: its count of iterations, hyperparameters,
             slots and config. Or a dict of several by name: their state is called
             ``gen/iterations`` and so on.
-        variables: Variables (or tables on ranks) with names that differ; a dict from names to these,
-            arrays or PyTorch's tensors; or a module of PyTorch: all that the optimizers train, and
-            others. None saves the optimizers' state alone.
+        variables: Variables (or tables on ranks) with names that differ; a dict from names to
+            these, arrays or PyTorch's tensors; or a module of PyTorch: all that the optimizers
+            train, and others. None saves the optimizers' state alone.
         extra: anything of yours that JSON can hold.
         max_shard_size: bytes of a file in a folder from which on another one is begun; a larger
             tensor has a file of its own.
