@@ -16,6 +16,7 @@ import slotwise
 from slotwise import distributed, optimizers
 from slotwise.distributed import DistributedError
 from slotwise.state import _atomic, _checksums, _index, _reader, _writer
+from support.process import program
 from support.spread import Wrapped, chunk_of, chunks_of, even
 
 RANKS = 3
@@ -129,6 +130,12 @@ def test_a_rank_that_is_gone_at_any_call(
     assert last > 20
     assert factor_of(path) == 2
     assert os.listdir(tmp_path) == ["ckpt"]
+
+
+def test_a_process_that_is_killed_at_any_call_of_the_system(tmp_path: Path) -> None:
+    every = 1 if "SLOTWISE_CRASH_KILLS" in os.environ else 8
+    done = program("ranks_crash", tmp_path, every)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_errors_before_anything_is_written(tmp_path: Path) -> None:
