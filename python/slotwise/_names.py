@@ -40,7 +40,7 @@ def named(op: str, variables: Given) -> dict[str, Any]:
     if hasattr(variables, "named_parameters"):
         variables = _of_module(op, variables)
     if isinstance(variables, Mapping):
-        found = {name: _here(value) for name, value in variables.items()}
+        found = {name: here(value) for name, value in variables.items()}
         for name, value in found.items():
             _arguments.text_of(op, "keys of variables", name)
             if is_tensor(value):
@@ -53,7 +53,7 @@ def named(op: str, variables: Given) -> dict[str, Any]:
                 raise TypeError(f"{what}: expected a Variable or an array, got {got}")
     else:
         found, repeated = {}, set()
-        for variable in map(_here, _arguments.items_of(op, "variables", "Variables", variables)):
+        for variable in map(here, _arguments.items_of(op, "variables", "Variables", variables)):
             if not isinstance(variable, Variable):
                 got = type(variable).__name__
                 what = f"{op}: variables"
@@ -67,7 +67,7 @@ def named(op: str, variables: Given) -> dict[str, Any]:
     return found
 
 
-def _here(value: Any) -> Any:
+def here(value: Any) -> Any:
     """The Variable that is on this rank, of a table that is spread over ranks."""
     own = getattr(value, "local", None)
     return own if isinstance(own, Variable) else value

@@ -323,7 +323,7 @@ class Training:
         self.emb: Table = table(comm, whole * scale)
         self.w = slotwise.Variable(np.arange(4.0) * scale, name="w")
         self.optimizer = optimizers.Adagrad(0.5, sparse="lazy")
-        slotwise.track(self.emb.local)
+        slotwise.track(self.emb)
 
     @property
     def state(self) -> dict[str, Any]:
