@@ -48,19 +48,19 @@ class Ranks:
         Raises:
             DistributedError: it failed on some rank. If it failed alike on all of them: that error.
         """
-        told: Any = None
         failure: BaseException | None = None
         try:
             result = work()
-            told = [None, None, tell(result)]
+            told = json.dumps([None, None, tell(result)])
         except DistributedError:
             raise  # all have it
         except _Halted:
-            told = ["", None, None]
+            told = json.dumps([None, None, None])
         except BaseException as error:
             failure = error
-            told = [type(error).__name__.strip("_"), str(error)[:_MESSAGE], None]
-        found = [json.loads(text) for text in self._gather(json.dumps(told).encode())]
+            kind = type(error).__name__.strip("_")
+            told = json.dumps([kind, str(error)[:_MESSAGE], None])
+        found = [json.loads(text) for text in self._gather(told.encode())]
         failed = [(rank, kind, text) for rank, (kind, text, _) in enumerate(found) if kind]
         is_alike = len(failed) == self.size and len({(kind, text) for _, kind, text in failed}) == 1
         try:

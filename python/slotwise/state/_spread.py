@@ -129,7 +129,10 @@ class Dealt:
 def deal(op: str, ranks: Ranks, parts: Mapping[str, Own]) -> dict[str, Dealt]:
     """Have all ranks know whose units are whose, of tensors that are the same on each rank."""
     distinct: dict[tuple[Run, ...], int] = {}
-    own = [distinct.setdefault(tuple(each.runs), len(distinct)) for each in parts.values()]
+    own = [
+        distinct.setdefault(tuple(Run(*map(int, run)) for run in each.runs), len(distinct))
+        for each in parts.values()
+    ]
     told = ranks.agree(lambda: ([*distinct], own), lambda found: found)[1]
     every = [[[Run(*run) for run in each] for each in found] for found, _ in told]
     found, known = {}, {}
@@ -166,7 +169,7 @@ class Some(NamedTuple):
 
 def some_of(ranks: Ranks, runs: Sequence[Run], mask: NDArray[np.bool_]) -> Some:
     """The rows of a part that a mask has, and those of the other ranks."""
-    ordered = sorted(run for run in runs if run.count)
+    ordered = sorted(Run(*map(int, run)) for run in runs if run.count)
     local = [run.local + np.flatnonzero(mask[run.local :][: run.count]) for run in ordered]
     counts = [len(own) for own in local]
     told = ranks.agree(lambda: [[r.begin, n] for r, n in zip(ordered, counts, strict=True)], list)
