@@ -378,7 +378,7 @@ def test_training_goes_on_with_any_number_of_ranks(tmp_path: Path, paths: Any) -
         folder = tmp_path / str(savers)
         folder.mkdir()
         distributed.in_threads(savers, trained, folder, table)
-        for loaders in (1, 2, 5):
+        for loaders in (1, 2) if savers == 1 else (2, 5):
             distributed.in_threads(loaders, continued, folder, table, paths)
     for name in ("base", "delta-2", "delta-3", "next", "later-2"):
         assert digests(tmp_path / "1" / name) == digests(tmp_path / "3" / name)

@@ -133,7 +133,7 @@ def test_a_rank_that_is_gone_at_any_call(
 
 
 def test_a_process_that_is_killed_at_any_call_of_the_system(tmp_path: Path) -> None:
-    every = 1 if "SLOTWISE_CRASH_KILLS" in os.environ else 8
+    every = 1 if "SLOTWISE_CRASH_KILLS" in os.environ else 12
     done = program("ranks_crash", tmp_path, every)
     assert done.returncode == 0, done.stdout + done.stderr
 
