@@ -267,8 +267,8 @@ PYTHON = (
     ),
     Mutation(
         "a rank does not say that it has failed",
-        "                self._swap(self._nothing, is_well=False)\n",
-        "                self._swap(self._nothing, is_well=True)\n",
+        "                self._swap(None, _FAILED)\n",
+        "                self._swap(None, _IS_DONE)\n",
         f"{RANKS}/test_checkpoints_faults.py",
     ),
     Mutation(

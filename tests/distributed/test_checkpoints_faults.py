@@ -6,6 +6,8 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -181,15 +183,36 @@ def test_a_change_meanwhile_is_noticed_by_whose_it_is(
         with pytest.raises(DistributedError, match=r"^rank 1: .* 'emb' was changed"):
             slotwise.save(path, variables=given)
 
-    def comparing(self: Any) -> None:
+    def comparing(self: Any) -> Any:
         if self._ranks.rank == 1:
             mine[0][-1] += 1
-        compare(self)
+        return compare(self)
 
     mine: list[np.ndarray] = []
     monkeypatch.setattr(_writer._PartsOfRanks, "compare", comparing)
     distributed.in_threads(RANKS, work)
     assert factor_of(path) == 1
+
+
+def test_a_slow_rank_is_at_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for it longer than they would for one that stands still."""
+    finish = _writer._File.finish
+
+    def slow(self: Any) -> None:
+        number, count = map(int, re.findall(r"\d+", self._path.name))
+        if number > 1 + count // 2:  # those of rank 1
+            slept.append(number)
+            time.sleep(0.5)
+        finish(self)
+
+    def work(comm: Any) -> None:
+        slotwise.save(tmp_path / "ckpt", variables=state(comm, 1), max_shard_size=4000)
+
+    slept: list[int] = []
+    monkeypatch.setattr(_writer._File, "finish", slow)
+    distributed.in_threads(2, work, timeout=1.2)
+    assert len(slept) > 3
+    assert factor_of(tmp_path / "ckpt") == 1
 
 
 @pytest.fixture

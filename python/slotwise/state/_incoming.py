@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -147,21 +147,15 @@ class Shares:
         self._shares = shares(sizes, ranks.size)
         self._buffers: dict[int, Bytes] = {}
 
+        self._own = [(tensors[n].tensor, chunks) for n, chunks in self._shares[ranks.rank]]
+
     @property
     def size(self) -> int:
         """The bytes that this rank reads."""
-        return sum(part.end - part.begin for part in self._parts())
+        return sum(t.bounds(own[-1])[1] - t.bounds(own[0])[0] for t, own in self._own)
 
-    def _parts(self) -> list[Part]:
-        found = []
-        for number, chunks in self._shares[self._ranks.rank]:
-            tensor = self._tensors[number].tensor
-            begin, end = tensor.bounds(chunks[0])[0], tensor.bounds(chunks[-1])[1]
-            found.append(Part(tensor, begin, end, None))
-        return found
-
-    def verify(self, advance: Callable[[int], Any]) -> None:
-        self._reader.fill(self._parts(), True, advance)
+    def verify(self, advance: Callable[[int], Any]) -> Iterator[None]:
+        return self._reader.verify(self._own, advance)
 
     def load(self, verify: bool, advance: Callable[[int], Any]) -> Exchange:
         """Read, and send each rank what is its own."""

@@ -255,7 +255,7 @@ class _Content:
     """The tensors of a base and its deltas, by the names that they have here."""
 
     def __init__(self, layers: Sequence[Reader], rename: Mapping[str, str]) -> None:
-        self.layers = self._layers = layers
+        self.layers = layers
         parent = None
         for layer in layers:
             _check_chain(layer, parent, layers[0])
@@ -280,28 +280,28 @@ class _Content:
     def _base(self, name: str) -> int:
         """The latest layer that has the whole tensor."""
         own = self._in_file[name]
-        for number in reversed(range(len(self._layers))):
-            layer = self._layers[number]
+        for number in reversed(range(len(self.layers))):
+            layer = self.layers[number]
             if own not in layer:
                 break
             if own not in layer.metadata["rows"]:
                 return number
-        raise StateError(f"{self._layers[0].path}: '{own}' is missing, which deltas change")
+        raise StateError(f"{self.layers[0].path}: '{own}' is missing, which deltas change")
 
     def kind(self, name: str) -> Kind:
         """Shape and dtype."""
-        tensor = self._layers[self._bases[name]].tensor(self._in_file[name])
+        tensor = self.layers[self._bases[name]].tensor(self._in_file[name])
         return tensor.shape, tensor.dtype
 
     def read(self, name: str, rows: slice | None, verify: bool) -> Array:
         """One tensor, or rows of it."""
         if name not in self._in_file:
-            raise KeyError(f"{self._layers[-1].path}: no tensor '{name}'")
+            raise KeyError(f"{self.layers[-1].path}: no tensor '{name}'")
         kind = self.kind(name)
         own, base = self._in_file[name], self._bases[name]
-        array = self._layers[base].read(own, rows, verify=verify)
+        array = self.layers[base].read(own, rows, verify=verify)
         begin = rows.indices(kind[0][0])[0] if rows is not None else 0
-        for layer in self._layers[base + 1 :]:
+        for layer in self.layers[base + 1 :]:
             which = layer.metadata["rows"][own]
             found = self._row_ids(layer, {which}, verify)[which]
             ids = _checked(found, kind, layer, own) - begin
@@ -316,7 +316,7 @@ class _Content:
         if names is not None:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
-        differing = _configs.compare_config("load", group, self._layers[-1].metadata["config"])
+        differing = _configs.compare_config("load", group, self.layers[-1].metadata["config"])
         prepared = Prepared({}, {}, {})
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
@@ -339,7 +339,7 @@ class _Content:
     ) -> Iterator[tuple[Reader, list[tuple[str, Tensor, Array | None]]]]:
         """What is read of each layer; of rows, which they are."""
         wanted = [*names]
-        for number, layer in enumerate(self._layers):
+        for number, layer in enumerate(self.layers):
             rows = self._row_ids(layer, {*layer.metadata["rows"].values()}, verify)
             found = []
             for name in wanted:
@@ -377,13 +377,13 @@ class _Content:
             ]
 
         plan, _ = ranks.agree(begin)
-        path, size = self._layers[0].path, sum(own.size for own in plan)
+        path, size = self.layers[0].path, sum(own.size for own in plan)
         wanted = progress if ranks.rank == 0 else False
 
-        def check() -> None:
+        def check() -> Exchange:
             with _threads.progress_bar(f"verify {path}", size, wanted) as advance:
                 for own in plan:
-                    own.verify(advance)
+                    yield from own.verify(advance)
 
         def load() -> Exchange:
             with _threads.progress_bar(f"load {path}", size, wanted) as advance:
@@ -391,9 +391,9 @@ class _Content:
                     yield from own.load(verify == "during", advance)
 
         if verify == "before":
-            ranks.agree(check)
+            ranks.do(check())
         try:
-            ranks.agree(lambda: ranks.exchange(load()))
+            ranks.do(load())
         except (OSError, StateError) as error:
             raise StateError(f"{error}; {_IN_PART}") from error
         except DistributedError as error:
@@ -408,7 +408,7 @@ class _Content:
                 parts.append(Part(tensor, 0, tensor.size, sink))
             plan.append((layer, parts))
         size = sum(part.tensor.size for _, parts in plan for part in parts)
-        path = self._layers[0].path
+        path = self.layers[0].path
         if verify == "before":
             with _threads.progress_bar(f"verify {path}", size, progress) as advance:
                 for layer, parts in plan:

@@ -16,9 +16,11 @@ from slotwise.state import _threads
 Result = TypeVar("Result")
 Bytes = NDArray[np.uint8]
 Pieces = Sequence[Sequence[Bytes]]  # for each rank, what it gets
-Exchange = Generator[Pieces, list[Bytes], None]  # yields what to send, and is given what came
+# Yields what to send, or None for nothing, and is given what came.
+Exchange = Generator[Pieces | None, list[Bytes], None]
 
 _MESSAGE = 2000  # characters of an error that others are told
+_FAILED, _GOES_ON, _IS_DONE = range(3)  # how a rank is
 
 
 class _Halted(Exception):
@@ -35,7 +37,6 @@ class Ranks:
 
     def __init__(self, comm: Communicator) -> None:
         self._comm, self.rank, self.size = comm, comm.rank, comm.size
-        self._nothing: Pieces = [()] * self.size
 
     def agree(
         self, work: Callable[[], Result], tell: Callable[[Result], Any] = lambda result: None
@@ -73,6 +74,10 @@ class Ranks:
             del failure  # whose traceback knows this frame
         return result, [own for _, _, own in found]
 
+    def do(self, steps: Exchange) -> None:
+        """Do work in steps on each rank; all have the error of one that fails."""
+        self.agree(lambda: self.exchange(steps))
+
     def first(self, work: Callable[[], Any]) -> Any:
         """What rank 0 has found, on all of them; JSON can hold it."""
         return self.agree(lambda: work() if self.rank == 0 else None, lambda found: found)[1][0]
@@ -81,42 +86,44 @@ class Ranks:
     def exchange(self, steps: Exchange) -> None:
         """Send what the steps yield, and give them what came from each rank.
 
-        All ranks have as many steps. If one fails, the steps of all end. Call it in `agree`, which
-        tells them why.
+        Ranks that send have as many steps; others may have more or fewer, with which they let the
+        others know that they are at work. If one fails, the steps of all end. Call it in `agree`,
+        which tells them why.
         """
         received: Any = None
-        while True:
-            is_over, pieces = False, self._nothing
+        state, states = _GOES_ON, {_GOES_ON}
+        while states != {_IS_DONE}:
+            pieces: Pieces | None = None
             try:
-                pieces = steps.send(received)
+                if state != _IS_DONE:
+                    pieces = steps.send(received)
             except StopIteration:
-                is_over = True
+                state = _IS_DONE
             except DistributedError:
                 raise
             except BaseException:
-                self._swap(self._nothing, is_well=False)
+                self._swap(None, _FAILED)
                 raise
-            received = self._swap(pieces, is_well=True)
-            if received is None:
+            states, received = self._swap(pieces, state)
+            if _FAILED in states:
                 steps.close()
                 raise _Halted
-            if is_over:
-                return
 
-    def _swap(self, pieces: Pieces, is_well: bool) -> list[Bytes] | None:
-        """Send pieces of bytes to each rank; what came from each. None if not all are well."""
-        counts = [sum(piece.size for piece in own) for own in pieces]
-        send = np.array([[is_well, count] for count in counts], np.int64)
+    def _swap(self, pieces: Pieces | None, state: int) -> tuple[set[int], list[Bytes]]:
+        """Send pieces of bytes to each rank; how all are, and what came from each."""
+        sent = [()] * self.size if pieces is None else pieces
+        counts = [sum(piece.size for piece in own) for own in sent]
+        send = np.array([[state, count] for count in counts], np.int64)
         receive = np.empty_like(send)
         self._comm.all_to_all(send, receive)
-        if not receive[:, 0].all():
-            return None
-        expected = receive[:, 1].tolist()
-        joined = [piece for own in pieces for piece in own]
+        states, expected = {*receive[:, 0].tolist()}, receive[:, 1].tolist()
+        if _FAILED in states:
+            return states, []
+        joined = [piece for own in sent for piece in own]
         data = np.empty(sum(expected), np.uint8)
         given = joined[0] if len(joined) == 1 else np.concatenate([*joined, np.empty(0, np.uint8)])
         self._comm.all_to_all_v(given, counts, data, expected)
-        return np.split(data, np.cumsum(expected)[:-1])
+        return states, np.split(data, np.cumsum(expected)[:-1])
 
     @_threads.undisturbed
     def _gather(self, data: bytes) -> list[bytes]:

@@ -363,6 +363,23 @@ class Reader:
 
         _threads.run(tasks, work, count)
 
+    def verify(
+        self,
+        chunks: Iterable[tuple[Tensor, range]],
+        advance: Callable[[int], Any] = lambda count: None,
+    ) -> Iterator[None]:
+        """Read chunks of tensors and verify them, bit by bit: it yields after some."""
+
+        def work(task: tuple[Tensor, int]) -> None:
+            self._read_chunk(Part(task[0], *task[0].bounds(task[1]), None), task[1], True)
+
+        def count(task: tuple[Tensor, int]) -> None:
+            begin, end = task[0].bounds(task[1])
+            advance(end - begin)
+
+        tasks = ((tensor, number) for tensor, numbers in chunks for number in numbers)
+        return _threads.in_batches(tasks, work, count)
+
     def _read_chunk(self, part: Part, number: int, verify: bool) -> None:
         before, file, tensor = self._of[part.tensor.name].at(number)
         if part.sink is None:

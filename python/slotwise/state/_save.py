@@ -30,8 +30,8 @@ from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
 from slotwise.state._index import SUFFIX
 from slotwise.state._memory import SomeRows, Source, WholeArray
-from slotwise.state._ranks import Ranks
-from slotwise.state._reader import Part, Reader
+from slotwise.state._ranks import Exchange, Ranks
+from slotwise.state._reader import Reader
 from slotwise.state._snapshot import Snapshot, moment, parts_known
 from slotwise.state._spread import (
     Own,
@@ -257,7 +257,7 @@ class _Saving:
         if spread:
             metadata |= {"version": _format.PARTS_VERSION, "parts": [*spread]}
         whole = {name: source for name, source in sources.items() if name not in spread}
-        prove = partial(_prove, ranks) if self.verify else lambda place: None
+        prove = partial(_prove, ranks, self.verify)
         size, progress = self.max_shard_size, self.progress
         path = Path(self.path)
         _writer.write(ranks, path, whole, spread, metadata, size, progress, check, prove)
@@ -310,15 +310,13 @@ def _sum_of(source: Source) -> Any:
     return [str(source.dtype), list(source.shape), f"content {found.value}"]
 
 
-def _prove(ranks: Ranks, place: Path) -> None:
+def _prove(ranks: Ranks, verify: bool, place: Path) -> Exchange:
     """Read back what was written, and verify it: each rank a share."""
-    with Reader(place) as reader:
-        tensors = [reader.tensor(name) for name in reader.names]
-        own = shares([(each.size, each.chunk) for each in tensors], ranks.size)[ranks.rank]
-        reader.fill(
-            Part(tensor, tensor.bounds(chunks[0])[0], tensor.bounds(chunks[-1])[1], None)
-            for tensor, chunks in ((tensors[number], chunks) for number, chunks in own)
-        )
+    if verify:
+        with Reader(place) as reader:
+            tensors = [reader.tensor(name) for name in reader.names]
+            own = shares([(each.size, each.chunk) for each in tensors], ranks.size)[ranks.rank]
+            yield from reader.verify((tensors[number], chunks) for number, chunks in own)
 
 
 def _whole(found: Snapshot) -> dict[str, Source]:

@@ -335,14 +335,14 @@ class _PartsOfRanks:
         chunks, file = next(found for found in self._files[name] if which in found[0])
         file.put(name, which - chunks[0], data)
 
-    def compare(self) -> None:
+    def compare(self) -> Exchange:
         """Whether the memory is still what was written."""
 
         def work(chunk: tuple[int, int]) -> None:
             if _sum_of(self._own(chunk)) != self._sums[chunk]:
                 raise changed(self._names[chunk[0]])
 
-        _threads.run(self._sums, work, lambda chunk: None)
+        yield from _threads.in_batches(self._sums, work, lambda chunk: None)
 
 
 def _sum_of(pieces: Iterable[Any]) -> str:
@@ -362,7 +362,7 @@ def write(
     max_shard_size: int,
     progress: bool | None,
     check: Callable[[], None],
-    prove: Callable[[Path], None],
+    prove: Callable[[Path], Exchange],
 ) -> None:
     """Write a file, or a folder of them if the path has no suffix, in place of what is there.
 
@@ -403,20 +403,23 @@ def write(
             total = sum(task.size for task in tasks) + parts.own_total
             wanted = progress if is_first else False
             with _threads.progress_bar(f"save {path}", total, wanted) as advance:
-                _threads.run(
+                yield from parts.write(advance)
+                yield from _threads.in_batches(
                     tasks,
                     lambda task: task.file.write(task.chunks),
                     lambda task: advance(task.size),
                 )
-                yield from parts.write(advance)
 
-        def finish() -> None:
-            _threads.run(tasks, lambda task: task.file.compare(task.chunks), lambda task: None)
-            parts.compare()
+        def finish() -> Exchange:
+            yield from _threads.in_batches(
+                tasks, lambda task: task.file.compare(task.chunks), lambda task: None
+            )
+            yield from parts.compare()
             check()
             for file in files:
                 _threads.check()
                 file.finish()
+                yield None
 
         def close() -> None:
             if is_folder:
@@ -428,10 +431,10 @@ def write(
                 _atomic.sync(place / INDEX)
 
         (files, tasks), _ = ranks.agree(plan)
-        ranks.agree(lambda: ranks.exchange(fill()))
-        ranks.agree(finish)
+        ranks.do(fill())
+        ranks.do(finish())
         ranks.first(close)
-        ranks.agree(lambda: prove(place))
+        ranks.do(prove(place))
         ranks.agree(stack.close)
 
 
