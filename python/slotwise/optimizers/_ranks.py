@@ -102,6 +102,12 @@ class Ranks:
         agree(self.comm, ", ".join([op, *(described(chunk.whole) for chunk in chunks)]))
         _dense.refresh(self.comm, chunks)
 
+    def share_of(self, variable: Any) -> Any:
+        """The share that this rank has of a variable, if it has met that; else the variable."""
+        array = variable.value if isinstance(variable, Variable) else variable
+        chunk = self._chunks.get(memory_of(array))
+        return variable if chunk is None else chunk.local
+
     def _takes_whole(self, optimizer: Any, variable: Any) -> bool:
         """Whether a dense variable is updated as a whole, everywhere."""
         if self._is_whole is None:

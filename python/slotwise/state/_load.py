@@ -29,7 +29,7 @@ from slotwise.state._index import Parts
 from slotwise.state._memory import IntoArray, IntoRows, IntoStored, Sink
 from slotwise.state._ranks import Exchange, Ranks
 from slotwise.state._reader import Part, Reader
-from slotwise.state._snapshot import Touched, count_from, excluding_steps, grouped, parts_known
+from slotwise.state._snapshot import Touched, communicators, count_from, excluding_steps, grouped
 from slotwise.state._spread import Dealt, Own, deal, kind_of, parted_of, ranks_of, same_everywhere
 
 Verify = Literal["before", "during"] | Literal[False]
@@ -129,8 +129,8 @@ def load(
     if isinstance(optimizer, str) and optimizer != "saved":
         raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
     names = None if variables is None else _names.named("load", variables)
-    known = parts_known("load", optimizer, names)
-    ranks = ranks_of("load", known)
+    comms = communicators("load", optimizer, names)
+    ranks = ranks_of("load", comms)
     with ExitStack() as stack:
 
         def begin() -> tuple[_Content, Any]:
@@ -161,9 +161,10 @@ def load(
         (tracked, (targets, kinds, parted, prepared, report)), _ = ranks.agree(prepare)
         fitting = {n: x for n, x in targets.items() if content.has(n)}
         fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
-        ranks = ranks_of("load", [*known, *parted.values()])  # slots that were made just now, too
+        comms += [part.comm for part in parted.values()]  # of slots that were made just now, too
+        ranks = ranks_of("load", comms)
         try:
-            if parted:
+            if parted or ranks.size > 1:
                 told = {"id": last["id"], "report": str(report), "strict": strict, "verify": verify}
                 told |= {"names": [*fitting], "parts": [*parted]}
                 told |= {f"'{name}'": kind.told for name, kind in kinds.items()}

@@ -23,7 +23,7 @@ from slotwise.state._load import Loaded, load
 from slotwise.state._ranks import Ranks
 from slotwise.state._reader import Reader
 from slotwise.state._save import save, save_numbered
-from slotwise.state._snapshot import parts_known
+from slotwise.state._snapshot import communicators
 from slotwise.state._spread import ranks_of
 
 _NAME = re.compile(r"step-(0|[1-9]\d*)|\.step-(0|[1-9]\d*)\.[0-9a-f]{8}\.old", re.ASCII)
@@ -199,8 +199,8 @@ def _together(op: str, arguments: dict[str, Any]) -> tuple[Ranks, dict[str, Any]
     found = dict(arguments)
     if found.get("variables") is not None:  # which may be an iterator
         found["variables"] = _names.named(op, found["variables"])
-    parts = parts_known(op, found.get("optimizer"), found.get("variables"))
-    return ranks_of(op, parts), found
+    comms = communicators(op, found.get("optimizer"), found.get("variables"))
+    return ranks_of(op, comms), found
 
 
 def _number(place: Path) -> int:

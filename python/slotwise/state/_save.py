@@ -32,7 +32,7 @@ from slotwise.state._index import SUFFIX
 from slotwise.state._memory import SomeRows, Source, WholeArray
 from slotwise.state._ranks import Exchange, Ranks
 from slotwise.state._reader import Reader
-from slotwise.state._snapshot import Snapshot, moment, parts_known
+from slotwise.state._snapshot import Snapshot, communicators, moment
 from slotwise.state._spread import (
     Own,
     deal,
@@ -216,7 +216,7 @@ class _Saving:
 
     def _ranks(self) -> Ranks:
         """Those that save it together."""
-        return ranks_of(self.op, parts_known(self.op, self.optimizer, self.variables))
+        return ranks_of(self.op, communicators(self.op, self.optimizer, self.variables))
 
     @contextmanager
     def _moment(self, ranks: Ranks) -> Iterator[_Moment]:
@@ -268,7 +268,7 @@ class _Saving:
         self, now: _Moment, sources: Mapping[str, Source], metadata: Mapping[str, Any]
     ) -> dict[str, Spread]:
         """The tensors in parts; what is whole must be the same on all ranks."""
-        if not now.parts:
+        if not now.parts and now.ranks.size == 1:
             return {}
 
         def describe() -> dict[str, Any]:

@@ -50,19 +50,18 @@ def _beside(array: Array, owner: Array) -> Parted | None:
     return replace(parted, shape=parted.shape[:1] + array.shape[1:])
 
 
-def ranks_of(op: str, parted: Iterable[Parted]) -> Ranks:
-    """The ranks that have the parts; without any, this process alone.
+def ranks_of(op: str, comms: Iterable[Communicator]) -> Ranks:
+    """The ranks of a communicator, which may be named several times; without any, this process.
 
     Raises:
-        ValueError: they are of several communicators.
+        ValueError: there are several.
     """
-    comms: list[Communicator] = []
-    for each in parted:
-        if all(each.comm is not comm for comm in comms):
-            comms.append(each.comm)
-    if len(comms) > 1:
-        raise ValueError(f"{op}: variables: expected parts of one communicator, got {len(comms)}")
-    return Ranks(comms[0] if comms else local())
+    found = {id(comm): comm for comm in comms}
+    if len(found) > 1 and any(comm.size > 1 for comm in found.values()):
+        raise ValueError(
+            f"{op}: expected tables and optimizers of one communicator, got {len(found)}"
+        )
+    return Ranks(next(iter(found.values()), None) or local())
 
 
 def kind_of(op: str, name: str, array: Array, parted: Parted) -> Parts:
