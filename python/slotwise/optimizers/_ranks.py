@@ -74,7 +74,7 @@ class Ranks:
     def __reduce__(self) -> Any:
         raise TypeError(
             "expected an optimizer of one process, got one with comm: what it shares cannot be "
-            "copied or pickled; slotwise.save and slotwise.load carry its state over"
+            "copied; slotwise.save and slotwise.load carry its state over"
         )
 
     def here(self, optimizer: Any, variable: Any) -> Any:
