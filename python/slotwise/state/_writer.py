@@ -103,10 +103,11 @@ class _File:
                 data = self._sources[chunk.name].piece(chunk.begin, chunk.end)
                 self._put(handle, chunk.name, chunk.number, data)
 
-    def put(self, name: str, number: int, data: NDArray[np.uint8]) -> None:
-        """Write one chunk."""
+    def put(self, name: str, number: int, data: NDArray[np.uint8]) -> str:
+        """Write one chunk as `write` does; returns its checksum."""
         with self._opened() as handle:
             self._put(handle, name, number, data)
+        return self._sums[name][number]
 
     def _put(self, handle: int, name: str, number: int, data: Any) -> None:
         found, at = _checksums.Running(), self._places[name] + number * self._tensors[name].chunk
@@ -281,8 +282,12 @@ class _PartsOfRanks:
                 received = yield [() if rank == me else own for rank, own in enumerate(pieces)]
                 if (mine := chosen[me]) is not None:
                     data = self._buffer(number, mine)
-                    self._join(mine, pieces[me], received, data)
-                    filled.append((mine, data))
+                    is_here = len(pieces[me]) == 1 and pieces[me][0].size == data.size
+                    if is_here:  # all of it, as it is
+                        data = pieces[me][0]
+                    else:
+                        self._join(mine, pieces[me], received, data)
+                    filled.append((mine, data, is_here))
             _threads.run(filled, lambda task: self._put(*task), lambda task: advance(task[1].size))
 
     def _own(self, chunk: tuple[int, int] | None) -> list[Any]:
@@ -329,11 +334,13 @@ class _PartsOfRanks:
         if own:
             self._note(chunk, own)
 
-    def _put(self, chunk: tuple[int, int], data: NDArray[np.uint8]) -> None:
+    def _put(self, chunk: tuple[int, int], data: NDArray[np.uint8], is_here: bool) -> None:
         number, which = chunk
         name = self._names[number]
         chunks, file = next(found for found in self._files[name] if which in found[0])
-        file.put(name, which - chunks[0], data)
+        found = file.put(name, which - chunks[0], data)
+        if is_here:
+            self._sums[chunk] = found
 
     def compare(self) -> Exchange:
         """Whether the memory is still what was written."""
