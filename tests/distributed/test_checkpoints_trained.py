@@ -17,19 +17,22 @@ APIS = pytest.mark.parametrize("api", [optimizers, optimizers.legacy], ids=["cur
 
 
 class Job:
-    """A table, a variable that has a name, and an array that is called something in a dict."""
+    """A table, a variable that has a name, and arrays that are called something in a dict.
+
+    Of one of them, one rank has all elements, and the others none.
+    """
 
     def __init__(self, comm: Any, api: Any, is_fresh: bool = False, kind: str = "Adam") -> None:
         start = 0.0 if is_fresh else slotwise.initializers.Uniform(-1, 1, seed=1)
         self.comm = comm
         self.emb = slotwise.ShardedTable((ROWS, 4), name="emb", comm=comm, initializer=start)
         self.w = slotwise.Variable(np.full((5, 7), start == 0, np.float32), name="w")
-        self.b = np.zeros(6, np.float32)
+        self.b, self.one = np.zeros(6, np.float32), np.zeros(1, np.float32)
         self.optimizer = getattr(api, kind)(0.1, sparse="lazy", comm=comm)
 
     @property
     def state(self) -> dict[str, Any]:
-        variables = {"emb": self.emb, "weights": self.w, "b": self.b}
+        variables = {"emb": self.emb, "weights": self.w, "b": self.b, "one": self.one}
         return {"optimizer": self.optimizer, "variables": variables}
 
     def step(self, number: int) -> None:
@@ -42,6 +45,7 @@ class Job:
                 (rows, self.emb),
                 (np.full_like(self.w.value, dense), self.w),
                 (np.full_like(self.b, dense), self.b),
+                (np.full_like(self.one, dense), self.one),
             ]
         )
 
@@ -88,7 +92,8 @@ def test_an_optimizer_of_one_process(tmp_path: Path, api: Any) -> None:
     """It takes over from ranks, and they from it."""
     distributed.in_threads(2, train, api, tmp_path, "Adam")
     emb, w = np.zeros((ROWS, 4), np.float32), np.zeros((5, 7), np.float32)
-    variables = {"emb": emb, "weights": w, "b": np.zeros(6, np.float32)}
+    variables = {"emb": emb, "weights": w}
+    variables |= {"b": np.zeros(6, np.float32), "one": np.zeros(1, np.float32)}
     plain = api.Adam(0.1, sparse="lazy")
     assert not slotwise.load(tmp_path / "saved", optimizer=plain, variables=variables).report
     slotwise.save(tmp_path / "plain", optimizer=plain, variables=variables)
@@ -121,7 +126,7 @@ def test_variables_without_state_begin_anew(tmp_path: Path, api: Any) -> None:
         return sorted(state.report.fresh)
 
     distributed.in_threads(2, save)
-    assert distributed.in_threads(3, load) == [["b", "weights"]] * 3
+    assert distributed.in_threads(3, load) == [["b", "one", "weights"]] * 3
 
 
 def test_ranks_that_have_wholes_alone(tmp_path: Path) -> None:
