@@ -58,7 +58,8 @@ test: $(VENV)/.project $(VENV)/.tools-test
 	OMP_WAIT_POLICY=passive $(VENV)/bin/python -m pytest -n auto --dist worksteal $(ARGS)
 
 crash: $(VENV)/.project $(VENV)/.tools-test
-	SLOTWISE_CRASH_KILLS=400 $(VENV)/bin/python -m pytest tests/state/test_crash.py $(ARGS)
+	SLOTWISE_CRASH_KILLS=400 $(VENV)/bin/python -m pytest tests/state/test_crash.py \
+		tests/distributed/test_checkpoints_faults.py $(ARGS)
 
 # Another seed: SLOTWISE_FUZZ_SEED=1 make fuzz
 fuzz: $(VENV)/.project $(VENV)/.tools-test

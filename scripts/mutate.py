@@ -33,6 +33,7 @@ SOURCES = ("python/slotwise", "csrc")
 SECONDS = 900  # for one suite; one that takes longer hangs
 
 OPS, ROWS, OPTIMIZERS, STATE = "tests/ops", "tests/rows", "tests/optimizers", "tests/state"
+RANKS = "tests/distributed"
 
 
 @dataclass(frozen=True)
@@ -229,8 +230,8 @@ PYTHON = (
     ),
     Mutation(
         "a load takes what does not fit",
-        "        if strict and report:\n",
-        "        if False:\n",
+        "            if strict and found.report:\n",
+        "            if False:\n",
         STATE,
     ),
     Mutation(
@@ -241,9 +242,40 @@ PYTHON = (
     ),
     Mutation(
         "checkpoints of a manager are not numbered on",
-        "int(max(numbers, default=0)) + 1, **",
-        "1, **",
+        "int(max(numbers, default=0)) + 1\n",
+        "1\n",
         f"{STATE}/test_manager.py",
+    ),
+    # checkpoints of ranks
+    Mutation(
+        "parts of a tensor may overlap, or leave a gap",
+        "or first != at or count <= 0:",
+        "or count <= 0:",
+        f"{RANKS}/test_checkpoints_forged.py",
+    ),
+    Mutation(
+        "parts need not be those that files have",
+        "if (tensor.dtype, tensor.shape) != (parts.dtype, (count, *parts.unit_shape)):",
+        "if False:",
+        f"{RANKS}/test_checkpoints_forged.py",
+    ),
+    Mutation(
+        "what is whole may differ between ranks",
+        "if a != b and repr(a) != repr(b):",
+        "if False:",
+        f"{RANKS}/test_checkpoints.py",
+    ),
+    Mutation(
+        "a rank does not say that it has failed",
+        "                self._swap(None, _FAILED)\n",
+        "                self._swap(None, _IS_DONE)\n",
+        f"{RANKS}/test_checkpoints_faults.py",
+    ),
+    Mutation(
+        "what a rank sent is not compared with its memory",
+        "            if _sum_of(self._own(chunk)) != self._sums[chunk]:",
+        "            if False:",
+        f"{RANKS}/test_checkpoints_faults.py",
     ),
 )
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-
-from slotwise._names import Array
 
 Kind = tuple[tuple[int, ...], np.dtype[Any]]
 
@@ -49,7 +47,17 @@ class Report:
         return "; ".join([*parts, f"fresh: {', '.join(self.fresh)}"] if self.fresh else parts)
 
 
-def match(given: Mapping[str, Kind], targets: Mapping[str, Array]) -> Report:
+class Shaped(Protocol):
+    """An array, or what stands for one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+
+def match(given: Mapping[str, Kind], targets: Mapping[str, Shaped]) -> Report:
     """Compare the shapes and dtypes that a state has with those of arrays."""
     report = Report(
         missing=[name for name in targets if name not in given],

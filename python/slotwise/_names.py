@@ -28,7 +28,8 @@ Given = Names | Iterable[Any] | Module | None  # what callers give as variables
 def named(op: str, variables: Given) -> dict[str, Any]:
     """Variables by name: a dict, those of a list by the names that they have, or of a module.
 
-    A tensor of PyTorch, as a value of a dict, is a Variable of the same memory here.
+    A tensor of PyTorch, as a value of a dict, is a Variable of the same memory here. A table that
+    is spread over ranks, which has a Variable as its ``local``, is that.
 
     Raises:
         TypeError: bare arrays in a list; masked arrays, of which a part has no value.
@@ -39,7 +40,7 @@ def named(op: str, variables: Given) -> dict[str, Any]:
     if hasattr(variables, "named_parameters"):
         variables = _of_module(op, variables)
     if isinstance(variables, Mapping):
-        found = dict(variables)
+        found = {name: here(value) for name, value in variables.items()}
         for name, value in found.items():
             _arguments.text_of(op, "keys of variables", name)
             if is_tensor(value):
@@ -52,7 +53,7 @@ def named(op: str, variables: Given) -> dict[str, Any]:
                 raise TypeError(f"{what}: expected a Variable or an array, got {got}")
     else:
         found, repeated = {}, set()
-        for variable in _arguments.items_of(op, "variables", "Variables", variables):
+        for variable in map(here, _arguments.items_of(op, "variables", "Variables", variables)):
             if not isinstance(variable, Variable):
                 got = type(variable).__name__
                 what = f"{op}: variables"
@@ -64,6 +65,12 @@ def named(op: str, variables: Given) -> dict[str, Any]:
     for name, value in found.items():
         refuse_masked(f"{op}: variables: '{name}'", array_of(value))
     return found
+
+
+def here(value: Any) -> Any:
+    """The Variable that is on this rank, of a table that is spread over ranks."""
+    own = getattr(value, "local", None)
+    return own if isinstance(own, Variable) else value
 
 
 def is_tensor(value: Any) -> bool:

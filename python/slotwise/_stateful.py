@@ -60,6 +60,14 @@ class Stateful(Locked):
         """Hook: the variables that it has met, each with its slots by name."""
         raise NotImplementedError
 
+    def _communicator(self) -> Any:
+        """Hook: the ranks that make its steps together; None if there are no others."""
+        return None
+
+    def _share_of(self, variable: Any) -> Any:
+        """Hook: what this rank has of a variable that it updates with others, as it was met."""
+        return variable
+
     def _wanted_entries(self) -> Iterator[Met]:
         """Hook: of these, those that anybody else knows."""
         raise NotImplementedError
@@ -109,6 +117,12 @@ Group = Mapping[str, Any]
 def met(optimizer: Stateful) -> Iterator[Met]:
     """The variables that it has met."""
     return optimizer._entries()
+
+
+def communicators_of(optimizers: Iterable[Stateful]) -> list[Any]:
+    """The ranks that make steps of optimizers together."""
+    found = [each._communicator() for each in optimizers]
+    return [comm for comm in found if comm is not None]
 
 
 def numbers_of(optimizer: Stateful) -> dict[str, Any]:
@@ -186,9 +200,10 @@ def entries(op: str, group: Group, names: Names) -> Entries:
     found = Entries({}, {}, {})
     if not group:
         return found
-    known = {memory_of(array_of(v)): (name, array_of(v)) for name, v in names.items()}
     repeated, nameless = set(), []
     for prefix, optimizer in group.items():
+        met = ((n, array_of(x)) for n, v in names.items() for x in (v, optimizer._share_of(v)))
+        known = {memory_of(array): (name, array) for name, array in met}
         found.arrays.update((prefix + n, array_of(v)) for n, v in optimizer._own_state().items())
         for entry in optimizer._entries():
             if not entry.slots:
@@ -234,6 +249,7 @@ class Prepared(NamedTuple):
     """What a state is loaded into."""
 
     arrays: dict[str, Array]
+    owners: dict[str, Array]  # of slots, the arrays beside which they are
     fresh: dict[str, list[tuple[Array, Any]]]  # variables without state; slots, and their values
 
     def begin_anew(self) -> None:
@@ -277,7 +293,7 @@ def prepare(op: str, group: Group, given: Collection[str], names: Names) -> Prep
     if somewhere:
         known = {name for prefix in group for name in others if prefix + name in found.met}
         fresh |= {name: [] for name in others if name not in known}
-    return Prepared(found.arrays, fresh)
+    return Prepared(found.arrays, found.owners, fresh)
 
 
 def _having(prefix: str, optimizer: Any, given: Iterable[str], names: Names) -> dict[str, Any]:

@@ -175,7 +175,7 @@ def test_a_huge_header_is_refused_at_once(tmp_path: Path) -> None:
 
 
 def test_files_of_newer_versions_are_refused(tmp_path: Path) -> None:
-    metadata = {"xxh3_64": "0" * 16, "slotwise": json.dumps({"version": 2, "id": "x"})}
+    metadata = {"xxh3_64": "0" * 16, "slotwise": json.dumps({"version": 3, "id": "x"})}
     header = json.dumps({"__metadata__": metadata}, separators=(",", ":")).encode()
     with pytest.raises(StateError, match="a newer slotwise wrote it"):
         slotwise.load(crafted(tmp_path / "x.safetensors", header, sealed=True))

@@ -119,7 +119,7 @@ def test_depth(tmp_path: Path) -> None:
     [
         ({"version": 0}, "version: expected a number from 1 on"),
         ({"version": True}, "version: expected a number from 1 on"),
-        ({"version": 2}, "a newer slotwise wrote it"),
+        ({"version": 3}, "a newer slotwise wrote it"),
         ({"id": "a"}, "an id of 32 hexadecimal digits"),
         ({"id": None}, "id: expected another kind of value"),
         ({"parent": 3}, "parent: expected another kind of value"),

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 import slotwise
+from slotwise import distributed
 from slotwise.state import _threads
 from slotwise.state._reader import Reader
+from support.spread import even
 
 TRIES = max(12, int(os.environ.get("SLOTWISE_FUZZ", "0")) // 4)
 SEED = os.environ.get("SLOTWISE_FUZZ_SEED", "0")
@@ -117,6 +119,15 @@ def check_nothing_goes_on(
 def test_saves(tmp_path: Path, interrupts: Interrupts, shard: Any) -> None:
     def save() -> None:
         slotwise.save(tmp_path / "state", variables=STATE, max_shard_size=shard)
+
+    check_nothing_goes_on(tmp_path, save, interrupts)
+
+
+def test_saves_of_what_is_spread(tmp_path: Path, interrupts: Interrupts) -> None:
+    state = {**STATE, "emb": even(distributed.local(), np.full((300_000, 4), 7.0))}
+
+    def save() -> None:
+        slotwise.save(tmp_path / "state", variables=state)
 
     check_nothing_goes_on(tmp_path, save, interrupts)
 

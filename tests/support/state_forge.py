@@ -23,9 +23,13 @@ from typing import Any
 
 import numpy as np
 import slotwise
+from slotwise import distributed
+from slotwise.distributed._placement import Placement
 from slotwise.state import Reader, StateError, _checksums, _format, _index
+from support.spread import chunk_of, even
 
 SECONDS = 10  # for an opening; they take milliseconds
+NAMES = ("one.safetensors", "several", "several", "delta.safetensors", "parts", "parts-delta")
 INDEX = _index.INDEX
 Edit = Callable[[random.Random, Path], None]
 
@@ -270,15 +274,36 @@ EDITS: list[Edit] = [
 
 def said(path: Path, name: str) -> tuple[str, list[int], bytes]:
     """A tensor, as plainly as it can be read."""
+    if path.is_dir():
+        parts = json.loads((path / INDEX).read_bytes()).get("parts", {}).get(name)
+        if parts is not None:
+            return parts["dtype"], parts["shape"], put_together(path, name, parts)
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors"))
-    for file in files:
-        data = file.read_bytes()
-        start = 8 + int.from_bytes(data[:8], "little")
-        header = json.loads(data[8:start])
-        if name in header:
-            begin, end = header[name]["data_offsets"]
-            return header[name]["dtype"], header[name]["shape"], data[start + begin : start + end]
-    raise AssertionError(f"{path}: no {name}")
+    found = [own for file in files if (own := said_by(file, name)) is not None]
+    assert found, f"{path}: no {name}"
+    return found[0]
+
+
+def said_by(file: Path, name: str) -> tuple[str, list[int], bytes] | None:
+    data = file.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    if name not in header:
+        return None
+    begin, end = header[name]["data_offsets"]
+    return header[name]["dtype"], header[name]["shape"], data[start + begin : start + end]
+
+
+def put_together(path: Path, name: str, parts: dict[str, Any]) -> bytes:
+    """The bytes of a tensor in parts, rows in order."""
+    pieces = [said_by(path / file, name) for file, _, _ in parts["pieces"]]
+    data = b"".join(piece[2] for piece in pieces if piece is not None)
+    if parts["buckets"] is None:
+        return data
+    stored = np.frombuffer(data, _format.DTYPES[parts["dtype"]]).reshape(parts["shape"])
+    found, count = np.empty_like(stored), len(stored)
+    found[Placement.even(count, 1).rows_at(np.arange(count))] = stored
+    return found.tobytes()
 
 
 def check(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -312,18 +337,61 @@ def save(folder: Path) -> None:
     slotwise.save(folder / "several", **what, max_shard_size=300)
     opt.apply_gradients(zip(grads, given, strict=True))
     slotwise.save_delta(folder / "delta.safetensors", since=folder / "several", **what)
+    distributed.in_threads(2, save_parts, folder)
+
+
+class Spread:
+    """A table, a dense variable, and their optimizer, on ranks."""
+
+    def __init__(self, comm: Any) -> None:
+        self.emb, self.b = even(comm, np.ones((20, 3), np.float32)), variables()[1]
+        self.optimizer = adam()
+        self.what: dict[str, Any] = {
+            "optimizer": self.optimizer,
+            "variables": {"emb": self.emb, "b": self.b, "chunk": chunk_of(comm, np.ones((5, 5)))},
+        }
+
+    def step(self) -> None:
+        own = np.flatnonzero(np.isin(self.emb.rows, [3, 7]))
+        shape = self.emb.local.shape
+        grad = slotwise.IndexedSlices(np.ones((len(own), 3), np.float32), own, shape)
+        self.optimizer.apply_gradients([(grad, self.emb.local), (np.ones(4), self.b)])
+
+
+def save_parts(comm: Any, folder: Path) -> None:
+    """A folder of two ranks, and a delta of it."""
+    job = Spread(comm)
+    slotwise.track(job.emb.local)
+    job.step()
+    slotwise.save(folder / "parts", **job.what)
+    job.step()
+    slotwise.save_delta(folder / "parts-delta", since=folder / "parts", **job.what)
+
+
+def load_parts(base: Path, deltas: list[Path]) -> None:
+    """On ranks, of which some may be told of an error by others."""
+
+    def load(comm: Any) -> None:
+        slotwise.load(base, deltas=deltas, strict=False, **Spread(comm).what)
+
+    try:
+        distributed.in_threads(3, load)
+    except distributed.DistributedError as error:
+        assert "StateError" in str(error), error
+        raise StateError(str(error)) from error
 
 
 def open_all(folder: Path, path: Path) -> Counter[str]:
     """Every way to open it; returns how often each ended how."""
-    is_delta = path.name.startswith("delta")
-    deltas = [path] if is_delta else [folder / "delta.safetensors"]
-    base = folder / "several" if is_delta else path
+    is_delta, in_parts = "delta" in path.name, path.name.startswith("parts")
+    deltas = [path] if is_delta else [folder / ("parts-delta" if in_parts else "delta.safetensors")]
+    base = folder / ("parts" if in_parts else "several") if is_delta else path
     opt = adam()
     ways: dict[str, Callable[[], Any]] = {
         "reader": lambda: read_all(path),
         "load": lambda: check(path, slotwise.load(path).arrays) if not is_delta else None,
-        "views": lambda: check(path, slotwise.load(path, mmap=True).arrays),
+        "views": lambda: None if in_parts else check(path, slotwise.load(path, mmap=True).arrays),
+        "ranks": lambda: load_parts(base, deltas) if in_parts else None,
         "unverified": lambda: slotwise.load(path, verify=False),
         "array": lambda: check(path, {"emb": slotwise.load_array(path, "emb")}),
         "rows": lambda: slotwise.load_array(path, "emb", rows=slice(1, 2)),
@@ -375,7 +443,7 @@ def main(folder: str, count: str, seed: str) -> None:
     for number in range(int(count)):
         rng = random.Random(f"{seed} {number}")
         shutil.copytree(good, forged)
-        name = rng.choice(("one.safetensors", "several", "several", "delta.safetensors"))
+        name = rng.choice(NAMES)
         edit = rng.choice(EDITS)
         edit(rng, forged / name)
         try:

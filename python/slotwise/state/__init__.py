@@ -3,6 +3,7 @@
 
 from slotwise._match import Report
 from slotwise._tracking import TouchedRows
+from slotwise.state._digests import digests
 from slotwise.state._errors import StateError
 from slotwise.state._load import Loaded, load, load_array
 from slotwise.state._manager import CheckpointManager
@@ -21,6 +22,7 @@ __all__ = [
     "State",
     "StateError",
     "TouchedRows",
+    "digests",
     "load",
     "load_array",
     "open_table",

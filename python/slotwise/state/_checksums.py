@@ -30,9 +30,14 @@ class Running:
         return self._state.hexdigest()
 
 
-def chunks(size: int) -> int:
+def chunks(size: int, chunk: int = CHUNK) -> int:
     """How many checksums a tensor of so many bytes has."""
-    return -(-size // CHUNK)
+    return -(-size // chunk)
+
+
+def chunk_of_units(unit: int) -> int:
+    """Bytes of a tensor in parts under one checksum: as many whole units as fit, at least one."""
+    return max(1, CHUNK // max(1, unit)) * max(1, unit)
 
 
 def seal(text: bytes, before: bytes) -> bytes:

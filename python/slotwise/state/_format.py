@@ -18,7 +18,8 @@ import numpy as np
 from slotwise.state import _checksums
 from slotwise.state._errors import StateError
 
-VERSION = 1
+VERSION = 1  # of a checkpoint without tensors in parts
+PARTS_VERSION = 2  # of one with such tensors, see `_index`
 KEY = "slotwise"  # of our metadata, JSON in a string
 LIMIT = 100_000_000  # bytes of a header, as the safetensors library has it
 ALIGNMENT = 4096  # of the data, and of each tensor whose size is a multiple of it
@@ -44,13 +45,22 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lies in a file; ``begin`` counts from the start of the file."""
+    """Where a tensor, or a part of one, lies in a file.
+
+    Attributes:
+        begin: from the start of the file; of a tensor in parts, 0.
+        checksums: of each chunk, if there are any.
+        chunk: bytes under one checksum.
+        buckets: whether its rows lie in the order of their buckets.
+    """
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
     begin: int
     checksums: tuple[str, ...] = ()
+    chunk: int = _checksums.CHUNK
+    buckets: bool = False
 
     @property
     def size(self) -> int:
@@ -59,6 +69,15 @@ class Tensor:
     @property
     def end(self) -> int:
         return self.begin + self.size
+
+    @property
+    def chunks(self) -> int:
+        return _checksums.chunks(self.size, self.chunk)
+
+    def bounds(self, chunk: int) -> tuple[int, int]:
+        """Where a chunk begins and ends within the tensor."""
+        begin = chunk * self.chunk
+        return begin, min(begin + self.chunk, self.size)
 
 
 def check_dtype(name: str, dtype: np.dtype[Any]) -> None:
@@ -211,6 +230,8 @@ def decode(path: str, text: bytes, file_size: int) -> tuple[dict[str, Any], dict
             raise StateError(f"{path}: {_shown(name)}: expected a tensor and its checksums")
         for name in tensors.keys() - named(metadata):
             raise StateError(f"{path}: '{name}': it is neither of variables nor of state")
+        parts = {*metadata["parts"]}
+        tensors = {n: _as_part(path, t) if n in parts else t for n, t in tensors.items()}
         tensors = {name: _with_checksums(path, t, sums[name]) for name, t in tensors.items()}
     return metadata, tensors
 
@@ -224,6 +245,7 @@ _MEMBERS: dict[str, type | tuple[type, ...]] = {
     "state": list,
     "checksums": dict,
     "rows": dict,
+    "parts": list,
 }
 
 
@@ -233,12 +255,14 @@ def _metadata(path: str, where: str, text: str) -> dict[str, Any]:
     version = metadata.get("version")
     if type(version) is not int or version < 1:
         raise StateError(f"{where}: version: expected a number from 1 on, got {_shown(version)}")
-    if version > VERSION:
+    if version > PARTS_VERSION:
         raise StateError(
-            f"{path}: expected a version of at most {VERSION}, got {_shown(version)}: "
+            f"{path}: expected a version of at most {PARTS_VERSION}, got {_shown(version)}: "
             "a newer slotwise wrote it"
         )
     metadata.setdefault("rows", {})
+    if version < PARTS_VERSION:
+        metadata["parts"] = []
     for member, kind in _MEMBERS.items():
         if member not in metadata or not isinstance(metadata[member], kind):
             found = _shown(metadata.get(member))
@@ -252,6 +276,11 @@ def _metadata(path: str, where: str, text: str) -> dict[str, Any]:
         raise StateError(f"{where}: variables, state, rows: expected names that differ")
     for name in rows.keys() - set(names):
         raise StateError(f"{where}: rows: {_shown(name)} is neither of variables nor of state")
+    parts = metadata["parts"]
+    if not all(type(name) is str for name in parts) or not named(metadata).issuperset(parts):
+        raise StateError(f"{where}: parts: expected names of variables, state and rows")
+    if len({*parts}) < len(parts) or (version == PARTS_VERSION and not parts):
+        raise StateError(f"{where}: parts: expected names that differ, at least one")
     return metadata
 
 
@@ -275,24 +304,38 @@ def _tensor(path: str, name: str, found: Any, start: int) -> Tensor:
     if not is_whole:
         expected = "dtype, shape and two data_offsets"
         raise StateError(f"{path}: '{name}': expected {expected}, got {_shown(found)}")
-    if len(shape) > RANK:
-        raise StateError(f"{path}: '{name}': expected a rank of at most {RANK}, got {len(shape)}")
-    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (*shape, begin, end)):
-        raise StateError(f"{path}: '{name}': expected sizes from 0 to 2^63, got {_shown(found)}")
-    if kind not in DTYPES:
-        expected = ", ".join(DTYPES)
-        raise StateError(f"{path}: '{name}': expected one of {expected}, got {_shown(kind)}")
-    dtype = DTYPES[kind]
-    if math.prod(n or 1 for n in shape) * dtype.itemsize > _LARGEST:  # NumPy refuses it, empty too
-        raise StateError(f"{path}: '{name}': expected sizes from 0 to 2^63, got {_shown(found)}")
+    dtype = check_kind(f"{path}: '{name}'", kind, shape, begin, end)
     tensor = Tensor(name, dtype, tuple(shape), start + begin)
     if end - begin != tensor.size:
         raise StateError(f"{path}: '{name}': expected {tensor.size} bytes, got {end - begin}")
     return tensor
 
 
+def check_kind(what: str, kind: str, shape: list[Any], *places: Any) -> np.dtype[Any]:
+    """The dtype, if arrays can be of this kind, and these are places in a file."""
+    if len(shape) > RANK:
+        raise StateError(f"{what}: expected a rank of at most {RANK}, got {len(shape)}")
+    found = _shown({"dtype": kind, "shape": shape, "data_offsets": places})
+    if not all(type(n) is int and 0 <= n <= _LARGEST for n in (*shape, *places)):
+        raise StateError(f"{what}: expected sizes from 0 to 2^63, got {found}")
+    if kind not in DTYPES:
+        raise StateError(f"{what}: expected one of {', '.join(DTYPES)}, got {_shown(kind)}")
+    dtype = DTYPES[kind]
+    if math.prod(n or 1 for n in shape) * dtype.itemsize > _LARGEST:  # NumPy refuses it, empty too
+        raise StateError(f"{what}: expected sizes from 0 to 2^63, got {found}")
+    return dtype
+
+
+def _as_part(path: str, tensor: Tensor) -> Tensor:
+    """A part of a tensor has whole units (rows, or elements) under each checksum."""
+    if not tensor.shape or not tensor.size:
+        raise StateError(f"{path}: '{tensor.name}': expected a part of one unit or more")
+    unit = tensor.size // tensor.shape[0]
+    return replace(tensor, chunk=_checksums.chunk_of_units(unit))
+
+
 def _with_checksums(path: str, tensor: Tensor, digits: Any) -> Tensor:
-    size, length = _checksums.DIGITS, _checksums.chunks(tensor.size) * _checksums.DIGITS
+    size, length = _checksums.DIGITS, tensor.chunks * _checksums.DIGITS
     if type(digits) is not str or len(digits) != length or not re.fullmatch("[0-9a-f]*", digits):
         raise StateError(f"{path}: '{tensor.name}': expected a checksum of each chunk")
     return replace(tensor, checksums=tuple(digits[i : i + size] for i in range(0, length, size)))

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,16 +15,25 @@ from slotwise._arguments import converted, flag_of, items_of, named_of, shown, t
 from slotwise._match import Kind, Report
 from slotwise._names import Array, Given, Names, array_of
 from slotwise._stateful import Group, Prepared
+from slotwise.distributed import DistributedError
+from slotwise.distributed._parts import Parted
+from slotwise.distributed._placement import Placement
 from slotwise.optimizers import _configs
 from slotwise.optimizers._kinds import PATH
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
-from slotwise.state._memory import IntoArray, IntoRows
+from slotwise.state._format import Tensor
+from slotwise.state._incoming import Incoming, Shares
+from slotwise.state._index import Parts
+from slotwise.state._memory import IntoArray, IntoRows, IntoStored, Sink
+from slotwise.state._ranks import Exchange, Ranks
 from slotwise.state._reader import Part, Reader
-from slotwise.state._snapshot import count_from, excluding_steps, grouped
+from slotwise.state._snapshot import Touched, communicators, count_from, excluding_steps, grouped
+from slotwise.state._spread import Dealt, Own, deal, kind_of, parted_of, ranks_of, same_everywhere
 
 Verify = Literal["before", "during"] | Literal[False]
+_IN_PART = "arrays were overwritten in part"
 
 
 @dataclass
@@ -64,15 +73,18 @@ def load(
 ) -> Loaded:
     """Read a checkpoint into variables and an optimizer, by name. No code is run.
 
+    Where tables or slots are spread over ranks, all ranks call it, with the same arguments, and
+    read it together; any number of ranks may have saved it, or one process.
+
     Args:
         path: what `slotwise.save` wrote.
         optimizer: an optimizer, new or used; a dict of several, by the names that they were saved
             with; ``"saved"`` for new ones of the classes and configs that were saved; None to leave
             their state out.
-        variables: Variables, a dict from names to Variables, arrays or PyTorch's tensors, or a
-            module of PyTorch; None to leave their values out. With neither, all tensors are
-            returned in ``arrays``. Those that are trained and that the checkpoint has no slots of,
-            while it has some of others, begin anew: they are in ``report.fresh``.
+        variables: Variables (or tables on ranks), a dict from names to these, arrays or PyTorch's
+            tensors, or a module of PyTorch; None to leave their values out. With neither, all
+            tensors are returned in ``arrays``. Those that are trained and that the checkpoint has
+            no slots of, while it has some of others, begin anew: they are in ``report.fresh``.
         deltas: what `slotwise.save_delta` wrote since, in order.
         strict: whether a name, shape, dtype or setting that does not fit is an error; else it is
             left out and reported.
@@ -82,7 +94,7 @@ def load(
         verify: ``"before"`` reads all once to verify the checksums, then again to load, so that
             nothing is written from a damaged file; ``"during"`` reads once, as is always done for
             ``arrays``; False does not verify.
-        mmap: return views of the file in ``arrays``.
+        mmap: return views of the file in ``arrays``; not of tensors in parts.
         progress: whether to show a bar (with tqdm installed); by default, if it takes long.
 
     Raises:
@@ -91,6 +103,7 @@ def load(
         ValueError: something does not fit, with ``strict``; there is no optimizer for ``"saved"``.
             Nothing was written, and an optimizer that was not built is not.
         TypeError: arguments that do not fit.
+        DistributedError: any of these on one of several ranks; all raise it.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -113,14 +126,21 @@ def load(
         raise ValueError(
             "load: mmap: expected False with variables, an optimizer or deltas, got True"
         )
+    if isinstance(optimizer, str) and optimizer != "saved":
+        raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
+    names = None if variables is None else _names.named("load", variables)
+    comms = communicators("load", optimizer, names)
+    ranks = ranks_of("load", comms)
     with ExitStack() as stack:
-        layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
-        last = layers[-1].metadata
-        content = _Content(layers, rename)
-        if isinstance(optimizer, str):
-            if optimizer != "saved":
-                raise ValueError(f"load: optimizer: expected 'saved', got {optimizer!r}")
-            optimizer = _made(layers[-1], custom_objects)
+
+        def begin() -> tuple[_Content, Any]:
+            layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
+            is_saved = isinstance(optimizer, str)
+            made = _made(layers[-1], custom_objects) if is_saved else optimizer
+            return _Content(layers, rename), made
+
+        (content, optimizer), _ = ranks.agree(begin)
+        layers, last = content.layers, content.layers[-1].metadata
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
@@ -129,16 +149,31 @@ def load(
             content.fill(arrays, verify and "during", progress)
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
         group = grouped("load", optimizer)
-        names = None if variables is None else _names.named("load", variables)
-        tracked = stack.enter_context(excluding_steps(group, names or {}))
-        stack.enter_context(_stateful.written(group.values()))
-        targets, prepared, report = content.targets(group, names)
-        if strict and report:
-            raise ValueError(f"load: {path}: {report}")
+
+        def prepare() -> tuple[Touched, _Targets]:
+            tracked = stack.enter_context(excluding_steps(group, names or {}))
+            stack.enter_context(_stateful.written(group.values()))
+            found = content.targets(group, names)
+            if strict and found.report:
+                raise ValueError(f"load: {path}: {found.report}")
+            return tracked, found
+
+        (tracked, (targets, kinds, parted, prepared, report)), _ = ranks.agree(prepare)
         fitting = {n: x for n, x in targets.items() if content.has(n)}
         fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
+        comms += [part.comm for part in parted.values()]  # of slots that were made just now, too
+        ranks = ranks_of("load", comms)
         try:
-            content.fill(fitting, verify, progress)
+            if parted or ranks.size > 1:
+                told = {"id": last["id"], "report": str(report), "strict": strict, "verify": verify}
+                told |= {"names": [*fitting], "parts": [*parted]}
+                told |= {f"'{name}'": kind.told for name, kind in kinds.items()}
+                same_everywhere("load", ranks, told)
+                own = {n: Own(kinds[n], part.runs) for n, part in parted.items()}
+                dealt = deal("load", ranks, own)
+                content.fill_ranks(ranks, fitting, kinds, dealt, verify, progress)
+            else:
+                content.fill(fitting, verify, progress)
         except BaseException:
             for touched in tracked:
                 touched.mark()
@@ -170,7 +205,7 @@ def load_array(
     Raises:
         KeyError: there is none of this name.
         StateError: no checkpoint, or a damaged one; deltas that do not follow one another.
-        ValueError: rows that are no such slice; views of deltas.
+        ValueError: rows that are no such slice; views of deltas, or of a tensor in parts.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -199,11 +234,29 @@ def _paths(op: str, path: Any, deltas: Any) -> tuple[str, list[str]]:
     return PATH(op, "path", path), [PATH(op, f"deltas[{n}]", each) for n, each in found]
 
 
+class _Targets(NamedTuple):
+    """What is to be filled.
+
+    Attributes:
+        arrays: by name.
+        kinds: of the wholes that these are, or are parts of.
+        parted: those that are parts.
+        prepared: what begins anew.
+        report: what does not fit.
+    """
+
+    arrays: dict[str, Array]
+    kinds: dict[str, Parts]
+    parted: dict[str, Parted]
+    prepared: Prepared
+    report: Report
+
+
 class _Content:
     """The tensors of a base and its deltas, by the names that they have here."""
 
     def __init__(self, layers: Sequence[Reader], rename: Mapping[str, str]) -> None:
-        self._layers = layers
+        self.layers = layers
         parent = None
         for layer in layers:
             _check_chain(layer, parent, layers[0])
@@ -228,28 +281,28 @@ class _Content:
     def _base(self, name: str) -> int:
         """The latest layer that has the whole tensor."""
         own = self._in_file[name]
-        for number in reversed(range(len(self._layers))):
-            layer = self._layers[number]
+        for number in reversed(range(len(self.layers))):
+            layer = self.layers[number]
             if own not in layer:
                 break
             if own not in layer.metadata["rows"]:
                 return number
-        raise StateError(f"{self._layers[0].path}: '{own}' is missing, which deltas change")
+        raise StateError(f"{self.layers[0].path}: '{own}' is missing, which deltas change")
 
     def kind(self, name: str) -> Kind:
         """Shape and dtype."""
-        tensor = self._layers[self._bases[name]].tensor(self._in_file[name])
+        tensor = self.layers[self._bases[name]].tensor(self._in_file[name])
         return tensor.shape, tensor.dtype
 
     def read(self, name: str, rows: slice | None, verify: bool) -> Array:
         """One tensor, or rows of it."""
         if name not in self._in_file:
-            raise KeyError(f"{self._layers[-1].path}: no tensor '{name}'")
+            raise KeyError(f"{self.layers[-1].path}: no tensor '{name}'")
         kind = self.kind(name)
         own, base = self._in_file[name], self._bases[name]
-        array = self._layers[base].read(own, rows, verify=verify)
+        array = self.layers[base].read(own, rows, verify=verify)
         begin = rows.indices(kind[0][0])[0] if rows is not None else 0
-        for layer in self._layers[base + 1 :]:
+        for layer in self.layers[base + 1 :]:
             which = layer.metadata["rows"][own]
             found = self._row_ids(layer, {which}, verify)[which]
             ids = _checked(found, kind, layer, own) - begin
@@ -257,54 +310,106 @@ class _Content:
             array[ids[inside]] = layer.read(own, verify=verify)[inside]
         return array
 
-    def targets(
-        self, group: Group, names: Names | None
-    ) -> tuple[dict[str, Array], Prepared, Report]:
+    def targets(self, group: Group, names: Names | None) -> _Targets:
         """The arrays to fill, and what does not fit them."""
         given: dict[str, Kind] = {}
         targets: dict[str, Array] = {}
         if names is not None:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
-        differing = _configs.compare_config("load", group, self._layers[-1].metadata["config"])
-        prepared = Prepared({}, {})
+        differing = _configs.compare_config("load", group, self.layers[-1].metadata["config"])
+        prepared = Prepared({}, {}, {})
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
             prepared = _stateful.prepare("load", group, own, names or {})
             _names.refuse_repeated("load", targets.keys() & prepared.arrays.keys())
             targets |= prepared.arrays
-        report = _match.match(given, targets)
+        parted = parted_of(targets, prepared.owners)
+        kinds = {n: Parts(x.dtype, x.shape, False) for n, x in targets.items()}
+        kinds |= {n: kind_of("load", n, targets[n], part) for n, part in parted.items()}
+        report = _match.match(given, kinds)
         report.config, report.fresh = differing, [*prepared.fresh]
         for name, array in targets.items():
             if not array.flags.writeable:
                 raise ValueError(f"load: '{name}': expected a writable array, got a read-only one")
-        return targets, prepared, report
+        return _Targets(targets, kinds, parted, prepared, report)
 
-    def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
-        rows = {
-            id(layer): self._row_ids(layer, set(layer.metadata["rows"].values()), bool(verify))
-            for layer in self._layers
-        }
-        plan: list[tuple[Reader, list[Part]]] = []
-        size = 0
-        for number, layer in enumerate(self._layers):
-            parts = []
-            for name, array in targets.items():
+    def _plan(
+        self, names: Iterable[str], verify: bool
+    ) -> Iterator[tuple[Reader, list[tuple[str, Tensor, Array | None]]]]:
+        """What is read of each layer; of rows, which they are."""
+        wanted = [*names]
+        for number, layer in enumerate(self.layers):
+            rows = self._row_ids(layer, {*layer.metadata["rows"].values()}, verify)
+            found = []
+            for name in wanted:
                 own = self._in_file[name]
                 if number < self._bases[name]:
                     continue
                 ids = layer.metadata["rows"].get(own)
-                tensor = layer.tensor(own)
-                if ids is None:
-                    sink: Any = IntoArray(array)
-                else:
-                    kind = array.shape, array.dtype
-                    sink = IntoRows(array, _checked(rows[id(layer)][ids], kind, layer, own))
-                size += tensor.size
+                if ids is not None:
+                    ids = _checked(rows[ids], self.kind(name), layer, own)
+                found.append((name, layer.tensor(own), ids))
+            yield layer, found
+
+    def fill_ranks(
+        self,
+        ranks: Ranks,
+        targets: Mapping[str, Array],
+        kinds: Mapping[str, Parts],
+        dealt: Mapping[str, Dealt],
+        verify: Verify,
+        progress: bool | None,
+    ) -> None:
+        """Read a share of all tensors on each rank, and send each what is its own."""
+
+        def begin() -> list[Shares]:
+            return [
+                Shares(
+                    ranks,
+                    layer,
+                    [
+                        Incoming(tensor, targets[n], kinds[n], dealt.get(n), ids)
+                        for n, tensor, ids in found
+                    ],
+                )
+                for layer, found in self._plan(targets, bool(verify))
+            ]
+
+        plan, _ = ranks.agree(begin)
+        path, size = self.layers[0].path, sum(own.size for own in plan)
+        wanted = progress if ranks.rank == 0 else False
+
+        def check() -> Exchange:
+            with _threads.progress_bar(f"verify {path}", size, wanted) as advance:
+                for own in plan:
+                    yield from own.verify(advance)
+
+        def load() -> Exchange:
+            with _threads.progress_bar(f"load {path}", size, wanted) as advance:
+                for own in plan:
+                    yield from own.load(verify == "during", advance)
+
+        if verify == "before":
+            ranks.do(check())
+        try:
+            ranks.do(load())
+        except (OSError, StateError) as error:
+            raise StateError(f"{error}; {_IN_PART}") from error
+        except DistributedError as error:
+            raise DistributedError(f"{error}; {_IN_PART}") from error
+
+    def fill(self, targets: Mapping[str, Array], verify: Verify, progress: bool | None) -> None:
+        plan: list[tuple[Reader, list[Part]]] = []
+        for layer, found in self._plan(targets, bool(verify)):
+            parts = []
+            for name, tensor, ids in found:
+                sink = _sink(targets[name], tensor, ids)
                 parts.append(Part(tensor, 0, tensor.size, sink))
             plan.append((layer, parts))
-        path = self._layers[0].path
+        size = sum(part.tensor.size for _, parts in plan for part in parts)
+        path = self.layers[0].path
         if verify == "before":
             with _threads.progress_bar(f"verify {path}", size, progress) as advance:
                 for layer, parts in plan:
@@ -314,7 +419,7 @@ class _Content:
                 for layer, parts in plan:
                     layer.fill(parts, verify == "during", advance)
             except (OSError, StateError) as error:
-                raise StateError(f"{error}; arrays were overwritten in part") from error
+                raise StateError(f"{error}; {_IN_PART}") from error
 
     @staticmethod
     def _row_ids(layer: Reader, names: set[str], verify: bool) -> dict[str, Array]:
@@ -322,6 +427,15 @@ class _Content:
             if name not in layer:
                 raise StateError(f"{layer.path}: '{name}' is missing")
         return {name: layer.read(name, verify=verify) for name in names}
+
+
+def _sink(array: Array, tensor: Tensor, rows: Array | None) -> Sink:
+    """Where a tensor of a file goes, in an array that is whole."""
+    if rows is not None:
+        return IntoRows(array, rows)
+    if tensor.buckets:
+        return IntoStored(array, Placement.even(len(array), 1))
+    return IntoArray(array)
 
 
 def _made(layer: Reader, custom_objects: dict[str, type[Any]] | None) -> Any:
@@ -352,8 +466,12 @@ def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
 def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
     """The rows of a tensor of a shape and dtype that a delta holds."""
     shape, dtype = kind
-    is_ascending = ids.ndim == 1 and ids.dtype == np.int64 and bool((ids[1:] > ids[:-1]).all())
-    if not (shape and is_ascending) or (ids.size and not 0 <= ids[0] <= ids[-1] < shape[0]):
+    are_rows = bool(shape) and ids.ndim == 1 and ids.dtype == np.int64
+    are_rows = are_rows and bool(((ids >= 0) & (ids < shape[0])).all())
+    places = ids
+    if are_rows and layer.metadata["rows"][name] in layer.metadata["parts"]:
+        places = Placement.even(shape[0], 1).places(ids)
+    if not are_rows or not (places[1:] > places[:-1]).all():
         raise StateError(f"{layer.path}: '{name}': expected ascending rows within {shape}")
     tensor = layer.tensor(name)
     if (tensor.shape, tensor.dtype) != ((ids.size, *shape[1:]), dtype):

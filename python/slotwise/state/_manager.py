@@ -6,11 +6,13 @@ from __future__ import annotations
 import operator
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from slotwise import _names
 from slotwise._arguments import refused, shown, takes
 from slotwise._variable import Variable
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
@@ -18,8 +20,11 @@ from slotwise.state import _atomic
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
 from slotwise.state._load import Loaded, load
+from slotwise.state._ranks import Ranks
 from slotwise.state._reader import Reader
 from slotwise.state._save import save, save_numbered
+from slotwise.state._snapshot import communicators
+from slotwise.state._spread import ranks_of
 
 _NAME = re.compile(r"step-(0|[1-9]\d*)|\.step-(0|[1-9]\d*)\.[0-9a-f]{8}\.old", re.ASCII)
 _UNREADABLE = float("inf")
@@ -32,7 +37,8 @@ class CheckpointManager:
     Each checkpoint is numbered: whichever was written last is the latest, whatever its step. So a
     run that begins below the steps of another, or goes back, keeps its own. One is removed only
     after the new one is on the disk and was read back and verified. What a killed process left is
-    removed by the next `save`. Several managers, threads and processes may use one folder.
+    removed by the next `save`. Several managers, threads and processes may use one folder. Ranks
+    that have parts of what is saved call `save` and `restore` together, each with its own manager.
 
     Args:
         folder: where the checkpoints are: ``step-1000`` and so on.
@@ -73,6 +79,9 @@ class CheckpointManager:
         """The steps of which there are checkpoints, in ascending order."""
         names = os.listdir(self.folder) if self.folder.is_dir() else []
         return sorted({int(m[1] or m[2]) for name in names if (m := _NAME.fullmatch(name))})
+
+    def _has(self, step: int) -> bool:
+        return step in self.steps
 
     @property
     def latest(self) -> int | None:
@@ -140,13 +149,21 @@ class CheckpointManager:
         if not takes(save, path, **arguments):
             expected = "keywords of slotwise.save"
             raise refused("CheckpointManager.save", "arguments", expected, [*arguments])
-        _atomic.clean(self.folder, r"step-\d+")
-        numbers = [each for each, _ in self._keys().values() if each < _UNREADABLE]
-        save_numbered(path, int(max(numbers, default=0)) + 1, **{**arguments, "verify": True})
-        if self.max_to_keep is not None:
-            others = [old for old in self._by_age() if old != number]
-            for old in others[: max(0, len(others) + 1 - self.max_to_keep)]:
-                _atomic.discard(self.path(old))
+        ranks, arguments = _together("save", arguments)
+
+        def begin() -> int:
+            _atomic.clean(self.folder, r"step-\d+")
+            numbers = [each for each, _ in self._keys().values() if each < _UNREADABLE]
+            return int(max(numbers, default=0)) + 1
+
+        def end() -> None:
+            if self.max_to_keep is not None:
+                others = [old for old in self._by_age() if old != number]
+                for old in others[: max(0, len(others) + 1 - self.max_to_keep)]:
+                    _atomic.discard(self.path(old))
+
+        save_numbered(path, ranks.first(begin), **{**arguments, "verify": True})
+        ranks.first(end)
         return path
 
     def restore(self, step: Any, **arguments: Any) -> Loaded:
@@ -166,14 +183,24 @@ class CheckpointManager:
         Args:
             arguments: those of `slotwise.load`.
         """
-        while (step := self.latest) is not None:
+        ranks, arguments = _together("load", arguments)
+        while (step := ranks.first(lambda: self.latest)) is not None:
             try:
                 return self.restore(step, **arguments)
             except (StateError, FileNotFoundError):
-                if step in self.steps:
+                if ranks.first(partial(self._has, step)):
                     raise
                 # Another manager removed it, since it has a later one.
         return None
+
+
+def _together(op: str, arguments: dict[str, Any]) -> tuple[Ranks, dict[str, Any]]:
+    """The ranks that have parts of what is saved or loaded, and the arguments for that."""
+    found = dict(arguments)
+    if found.get("variables") is not None:  # which may be an iterator
+        found["variables"] = _names.named(op, found["variables"])
+    comms = communicators(op, found.get("optimizer"), found.get("variables"))
+    return ranks_of(op, comms), found
 
 
 def _number(place: Path) -> int:

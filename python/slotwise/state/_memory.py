@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise.distributed._placement import Placement
+
 Array = NDArray[Any]
 _WILLNEED = 3
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -137,6 +139,32 @@ class IntoArray:
     def put(self, begin: int, data: Array) -> None:
         first, values = begin // self._array.itemsize, data.view(self._array.dtype)
         self._array.flat[first : first + values.size] = values
+
+
+class IntoStored:
+    """Rows in the order of their buckets, put in order; of an array that has some in a row.
+
+    Args:
+        array: where they go.
+        placement: of the whole table.
+        first: the row that the array begins with.
+        place: what is read begins with this one of the stored order.
+    """
+
+    def __init__(self, array: Array, placement: Placement, first: int = 0, place: int = 0) -> None:
+        self._array, self._placement, self._first, self._place = array, placement, first, place
+
+    def memory(self, begin: int, end: int) -> None:
+        return None
+
+    def put(self, begin: int, data: Array) -> None:
+        """Whole rows."""
+        shape = self._array.shape[1:]
+        values = data.view(self._array.dtype).reshape(-1, *shape)
+        at = self._place + begin * len(values) // data.size
+        rows = self._placement.rows_at(np.arange(at, at + len(values))) - self._first
+        inside = (rows >= 0) & (rows < len(self._array))
+        self._array[rows[inside]] = values[inside]
 
 
 class IntoRows:

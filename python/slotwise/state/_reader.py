@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,11 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise.distributed._placement import Placement
 from slotwise.state import _atomic, _checksums, _format, _index, _threads
 from slotwise.state._errors import StateError
 from slotwise.state._files import may_keep, open_regular, unreadable
 from slotwise.state._format import Tensor
-from slotwise.state._memory import IntoArray, Sink, map_file
+from slotwise.state._memory import IntoArray, IntoStored, Sink, map_file
 
 _buffers = threading.local()
 _BLOCK = 1 << 18
@@ -36,6 +38,25 @@ class Part(NamedTuple):
     begin: int
     end: int
     sink: Sink | None
+
+
+class _Piece(NamedTuple):
+    """A tensor in a file, whole or a part; ``first`` is its first chunk in the whole."""
+
+    first: int
+    file: _File
+    tensor: Tensor
+
+
+class _Stored(NamedTuple):
+    """A tensor, and where it is."""
+
+    tensor: Tensor
+    pieces: list[_Piece]
+
+    def at(self, chunk: int) -> _Piece:
+        """The piece that has a chunk."""
+        return self.pieces[bisect_right(self.pieces, chunk, key=lambda piece: piece.first) - 1]
 
 
 class _File:
@@ -101,7 +122,7 @@ class _File:
 
     def verify(self, tensor: Tensor, chunk: int) -> None:
         """Read a chunk in blocks, which are still in the cache when they are hashed."""
-        begin, end = _bounds(tensor, chunk)
+        begin, end = tensor.bounds(chunk)
         found = _checksums.Running()
         for first in range(begin, end, _BLOCK):
             memory = _buffer(min(_BLOCK, end - first))
@@ -111,7 +132,7 @@ class _File:
 
     def compare(self, found: str, tensor: Tensor, chunk: int) -> None:
         if tensor.checksums and found != tensor.checksums[chunk]:
-            begin, end = (tensor.begin + place for place in _bounds(tensor, chunk))
+            begin, end = (tensor.begin + place for place in tensor.bounds(chunk))
             raise StateError(
                 f"{self.path}: '{tensor.name}' is damaged: the checksum of the file's bytes "
                 f"{begin} to {end} is wrong"
@@ -151,7 +172,7 @@ class Reader:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self._files: list[_File] = []
-        self._of: dict[str, _File] = {}
+        self._of: dict[str, _Stored] = {}
         try:
             self._open()
         except BaseException:
@@ -167,7 +188,10 @@ class Reader:
                 if stat.S_ISDIR(found.st_mode):
                     self._open_folder(place)
                 else:
-                    self._open_file(self.path, str(place))
+                    file = self._open_file(self.path, str(place))
+                    if file.metadata.get("parts"):
+                        expected = "expected its folder: some tensors are in parts"
+                        raise StateError(f"{self.path}: it is one file of a checkpoint: {expected}")
                 return
             except BaseException as error:
                 self.close()
@@ -203,12 +227,15 @@ class Reader:
         finally:
             os.close(folder)
         if index.identity is not None:
+            self._put_together(index)
             self._check_whole(index)
 
     def _open_file(self, path: str, place: str, folder: int | None = None, home: str = "") -> _File:
         file = _File(path, place, folder, home)
         self._files.append(file)
-        self._of |= dict.fromkeys(file.tensors, file)
+        parts = file.metadata.get("parts", ())
+        whole = {name: tensor for name, tensor in file.tensors.items() if name not in parts}
+        self._of |= {name: _Stored(t, [_Piece(0, file, t)]) for name, t in whole.items()}
         return file
 
     def _check_file(self, file: _File, index: _index.Index, expected: set[str]) -> None:
@@ -220,6 +247,24 @@ class Reader:
         if not _agree(file.metadata, first.metadata):
             raise StateError(f"{file.path}: its header says otherwise than that of {first.path}")
         file.metadata = first.metadata  # many files hold it once
+
+    def _put_together(self, index: _index.Index) -> None:
+        """Find the tensors in parts."""
+        metadata = self._files[0].metadata if self._files else {}
+        if wrong := index.parts.keys() ^ {*metadata.get("parts", ())}:
+            path = f"{self.path}/{_index.INDEX}"
+            raise StateError(f"{path}: parts: it does not fit the files, see {_some(wrong)}")
+        files = dict(zip(index.tensors, self._files, strict=True))
+        for name, parts in index.parts.items():
+            block, pieces = parts.chunk // max(1, parts.unit), []
+            for place, first, count in parts.pieces:
+                tensor = files[place].tensors[name]
+                if (tensor.dtype, tensor.shape) != (parts.dtype, (count, *parts.unit_shape)):
+                    raise StateError(f"{files[place].path}: '{name}': the index says otherwise")
+                pieces.append(_Piece(first // block, files[place], tensor))
+            sums = tuple(digits for piece in pieces for digits in piece.tensor.checksums)
+            whole = Tensor(name, parts.dtype, parts.shape, 0, sums, parts.chunk, parts.buckets)
+            self._of[name] = _Stored(whole, pieces)
 
     def _check_whole(self, index: _index.Index) -> None:
         """What the header says is there, and nothing else."""
@@ -247,14 +292,19 @@ class Reader:
         """
         if name not in self._of:
             raise KeyError(f"{self.path}: there is no '{name}', but {_some(self._of)}")
-        return self._of[name].tensors[name]
+        return self._of[name].tensor
 
     def read(
         self, name: str, rows: slice | None = None, mmap: bool = False, verify: bool = True
     ) -> NDArray[Any]:
         """One tensor; see `slotwise.load_array`."""
         tensor = self.tensor(name)
+        if mmap and name in self.metadata.get("parts", ()):
+            raise ValueError(f"{self.path}: mmap: '{name}' is in parts: expected False, got True")
         first, last = _rows_of(tensor, rows)
+        if tensor.buckets:
+            first, last = (first, last) if rows is not None else (0, tensor.shape[0])
+            return self._read_rows(tensor, first, last, verify)
         row = tensor.size // tensor.shape[0] if rows is not None and tensor.shape[0] else 0
         begin, end = (0, tensor.size) if rows is None else (first * row, last * row)
         shape = tensor.shape if rows is None else (last - first, *tensor.shape[1:])
@@ -266,11 +316,27 @@ class Reader:
         self.fill([Part(tensor, begin, end, IntoArray(out))], verify)
         return out
 
+    def _read_rows(self, tensor: Tensor, first: int, last: int, verify: bool) -> NDArray[Any]:
+        """Rows that lie in the order of their buckets; of each chunk that has some, once."""
+        out = np.empty((last - first, *tensor.shape[1:]), tensor.dtype)
+        if not out.size:
+            return out
+        row, placement = out.nbytes // len(out), Placement.even(tensor.shape[0], 1)
+        places = np.sort(placement.places(np.arange(first, last)))
+        begins = np.flatnonzero(np.diff(places // (tensor.chunk // row), prepend=-1))
+        lasts = np.append(begins[1:], len(places)) - 1
+        parts = []
+        for begin, end in zip(places[begins].tolist(), places[lasts].tolist(), strict=True):
+            sink = IntoStored(out, placement, first, begin)
+            parts.append(Part(tensor, begin * row, (end + 1) * row, sink))
+        self.fill(parts, verify)
+        return out
+
     def _view(self, tensor: Tensor, begin: int, shape: tuple[int, ...]) -> NDArray[Any]:
         count = int(np.prod(shape, dtype=np.int64))
         if count == 0:
             return np.empty(shape, tensor.dtype)
-        mapped = self._of[tensor.name].mapped
+        mapped = self._of[tensor.name].pieces[0].file.mapped
         first = tensor.begin + begin
         return (
             mapped[first : first + count * tensor.dtype.itemsize].view(tensor.dtype).reshape(shape)
@@ -283,12 +349,8 @@ class Reader:
         advance: Callable[[int], Any] = lambda count: None,
     ) -> None:
         """Read parts of tensors into their places, in threads."""
-        size = _checksums.CHUNK
         tasks = (
-            (part, number)
-            for part in parts
-            for number in range(part.begin // size, _checksums.chunks(part.end))
-            if part.end > part.begin
+            (part, number) for part in parts for number in _chunks_of(part) if part.end > part.begin
         )
 
         def work(task: tuple[Part, int]) -> None:
@@ -296,16 +358,34 @@ class Reader:
 
         def count(task: tuple[Part, int]) -> None:
             part, number = task
-            advance(min(part.end, (number + 1) * size) - max(part.begin, number * size))
+            begin, end = part.tensor.bounds(number)
+            advance(min(part.end, end) - max(part.begin, begin))
 
         _threads.run(tasks, work, count)
 
+    def verify(
+        self,
+        chunks: Iterable[tuple[Tensor, range]],
+        advance: Callable[[int], Any] = lambda count: None,
+    ) -> Iterator[None]:
+        """Read chunks of tensors and verify them, bit by bit: it yields after some."""
+
+        def work(task: tuple[Tensor, int]) -> None:
+            self._read_chunk(Part(task[0], *task[0].bounds(task[1]), None), task[1], True)
+
+        def count(task: tuple[Tensor, int]) -> None:
+            begin, end = task[0].bounds(task[1])
+            advance(end - begin)
+
+        tasks = ((tensor, number) for tensor, numbers in chunks for number in numbers)
+        return _threads.in_batches(tasks, work, count)
+
     def _read_chunk(self, part: Part, number: int, verify: bool) -> None:
-        tensor, file = part.tensor, self._of[part.tensor.name]
+        before, file, tensor = self._of[part.tensor.name].at(number)
         if part.sink is None:
-            file.verify(tensor, number)
+            file.verify(tensor, number - before)
             return
-        first, last = _bounds(tensor, number)
+        first, last = part.tensor.bounds(number)
         begin, end = max(part.begin, first), min(part.end, last)
         if not verify:
             first, last = begin, end
@@ -315,9 +395,9 @@ class Reader:
         is_placed = memory is not None
         if memory is None:
             memory = _buffer(last - first)
-        file.read(memory, tensor, first)
+        file.read(memory, tensor, first - before * tensor.chunk)
         if verify:
-            file.compare(_checksums.checksum(memory), tensor, number)
+            file.compare(_checksums.checksum(memory), tensor, number - before)
         if not is_placed:
             part.sink.put(begin - part.begin, memory[begin - first : end - first])
 
@@ -349,18 +429,18 @@ def _agree(a: dict[str, Any], b: dict[str, Any]) -> bool:
     return a == b or json.dumps(a) == json.dumps(b)
 
 
+def _chunks_of(part: Part) -> range:
+    """The numbers of the chunks that have its bytes."""
+    size = part.tensor.chunk
+    return range(part.begin // size, _checksums.chunks(part.end, size))
+
+
 def _buffer(size: int) -> NDArray[np.uint8]:
     """The buffer of this thread."""
-    if not hasattr(_buffers, "memory"):
-        _buffers.memory = np.empty(_checksums.CHUNK, np.uint8)
+    if not hasattr(_buffers, "memory") or _buffers.memory.size < size:  # of rows that are larger
+        _buffers.memory = np.empty(max(size, _checksums.CHUNK), np.uint8)
     memory: NDArray[np.uint8] = _buffers.memory[:size]
     return memory
-
-
-def _bounds(tensor: Tensor, chunk: int) -> tuple[int, int]:
-    """Where a chunk begins and ends within the tensor."""
-    begin = chunk * _checksums.CHUNK
-    return begin, min(begin + _checksums.CHUNK, tensor.size)
 
 
 def _rows_of(tensor: Tensor, rows: slice | None) -> tuple[int, int]:

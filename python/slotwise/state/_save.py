@@ -7,27 +7,43 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from slotwise import _names, _tracking
 from slotwise._arguments import flag_of, shown
-from slotwise._names import Array, Given
+from slotwise._names import Given
 from slotwise._tracking import TouchedRows
+from slotwise.distributed._placement import Placement
 from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._serialization import plain
 from slotwise.state import _format, _writer
+from slotwise.state._checksums import CHUNK, Running
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
+from slotwise.state._index import SUFFIX
 from slotwise.state._memory import SomeRows, Source, WholeArray
-from slotwise.state._reader import Part, Reader
-from slotwise.state._snapshot import Snapshot, moment
-from slotwise.state._writer import changed
+from slotwise.state._ranks import Exchange, Ranks
+from slotwise.state._reader import Reader
+from slotwise.state._snapshot import Snapshot, communicators, moment
+from slotwise.state._spread import (
+    Own,
+    deal,
+    kind_of,
+    parted_of,
+    ranks_of,
+    same_everywhere,
+    shares,
+    some_of,
+)
+from slotwise.state._writer import Spread, changed, size_of
 
 SHARD = 4 << 30
 ROWS = "@rows"  # after a variable's name: which rows of it a delta holds
@@ -49,15 +65,18 @@ def save(
     is replaced in one step. It is of one moment: steps of other threads that would change any of it
     wait until it is written. What changes it otherwise (raw ops, assignments) is noticed.
 
+    Where tables or slots are spread over ranks, all ranks call it, with the same arguments, and
+    write one folder together.
+
     Args:
         path: a file that ends in ``.safetensors``; or a folder, in which large state is spread over
             several files.
         optimizer: an optimizer, of `slotwise.torch`, too: its count of iterations, hyperparameters,
             slots and config. Or a dict of several by name: their state is called
             ``gen/iterations`` and so on.
-        variables: Variables with names that differ; a dict from names to Variables, arrays or
-            PyTorch's tensors; or a module of PyTorch: all that the optimizers train, and others.
-            None saves the optimizers' state alone.
+        variables: Variables (or tables on ranks) with names that differ; a dict from names to
+            these, arrays or PyTorch's tensors; or a module of PyTorch: all that the optimizers
+            train, and others. None saves the optimizers' state alone.
         extra: anything of yours that JSON can hold.
         max_shard_size: bytes of a file in a folder from which on another one is begun; a larger
             tensor has a file of its own.
@@ -73,6 +92,7 @@ def save(
             What was at the path is still there.
         FileExistsError, IsADirectoryError: the path is something else.
         OSError: the disk is full, say. What was at the path is still there.
+        DistributedError: any of these on one of several ranks; all raise it.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -120,7 +140,7 @@ def save_delta(
 
     Raises:
         ValueError: rows are tracked since another checkpoint.
-        TypeError, OSError: see `slotwise.save`.
+        TypeError, OSError, DistributedError: see `slotwise.save`.
 
     Example:
         >>> import numpy as np, slotwise, tempfile
@@ -158,6 +178,8 @@ class _Saving:
 
     def __post_init__(self) -> None:
         self.path = PATH(self.op, "path", self.path)
+        if self.variables is not None:  # which may be an iterator
+            self.variables = _names.named(self.op, self.variables)
         self.max_shard_size = COUNT(self.op, "max_shard_size", self.max_shard_size)
         self.verify = flag_of(self.op, "verify", self.verify)
         if self.progress is not None:
@@ -165,24 +187,24 @@ class _Saving:
 
     def whole(self, sequence: int | None = None) -> str:
         """Write all of it. Returns the checkpoint's id."""
-        with moment(self.op, self.optimizer, self.variables) as found:
+        ranks = self._ranks()
+        with self._moment(ranks) as now:
             numbered = {} if sequence is None else {"sequence": sequence}
-            return self._write(found, _whole(found), numbered)
+            sources, _ = ranks.agree(lambda: _whole(now.found))
+            return self._write(now, sources, numbered)
 
     def delta(self, since: AnyPath) -> str:
         """Write what changed since a checkpoint. Returns the delta's id."""
-        parent = _identity(since)
-        with moment(self.op, self.optimizer, self.variables) as found:
-            sources = _whole(found)
+        ranks = self._ranks()
+        parent, _ = ranks.agree(lambda: _identity(since))
+        with self._moment(ranks) as now:
+            sources, _ = ranks.agree(lambda: _whole(now.found))
+            by_rows, _ = ranks.agree(lambda: _tracked(now, parent))
+            same_everywhere(self.op, ranks, {"since": parent, "tracked": [*by_rows]})
+            _names.refuse_repeated("save_delta", {n + ROWS for n in by_rows} & sources.keys())
             rows: dict[str, str] = {}
-            by_rows: dict[str, TouchedRows] = {}
-            for name, array in found.variables.items():
-                touched = _tracking.find(array)
-                if touched is None or touched not in found.touched:
-                    continue
-                if touched.since is not None:
-                    _use_rows(name, array, touched, parent, found, sources, rows)
-                    by_rows[name] = touched
+            for name, touched in by_rows.items():
+                _use_rows(name, touched, now, sources, rows)
 
             def check() -> None:
                 """The writer does not see whether rows change that it does not write."""
@@ -190,31 +212,111 @@ class _Saving:
                     if touched.rows.size:
                         raise changed(name)
 
-            return self._write(found, sources, {"parent": parent, "rows": rows}, check)
+            return self._write(now, sources, {"parent": parent, "rows": rows}, check)
+
+    def _ranks(self) -> Ranks:
+        """Those that save it together."""
+        return ranks_of(self.op, communicators(self.op, self.optimizer, self.variables))
+
+    @contextmanager
+    def _moment(self, ranks: Ranks) -> Iterator[_Moment]:
+        def begin() -> _Moment:
+            found = stack.enter_context(moment(self.op, self.optimizer, self.variables))
+            arrays = found.arrays
+            parts = {
+                name: Own(kind_of(self.op, name, arrays[name], parted), parted.runs)
+                for name, parted in parted_of(arrays, found.owners).items()
+            }
+            if parts and Path(self.path).suffix == SUFFIX:
+                expected = "a folder for tables that are spread over ranks"
+                raise ValueError(f"{self.op}: path: expected {expected}, got {self.path}")
+            return _Moment(ranks, found, parts)
+
+        with ExitStack() as stack:
+            yield ranks.agree(begin)[0]
 
     def _write(
         self,
-        found: Snapshot,
+        now: _Moment,
         sources: Mapping[str, Source],
         beyond: Mapping[str, Any],
         check: Callable[[], None] = lambda: None,
     ) -> str:
         """Write a snapshot; ``beyond`` goes into the metadata. Tracked rows count from it on."""
-        identity = secrets.token_hex(16)
-        metadata = {**_metadata(self.op, identity, found, self.extra), **beyond}
-        if "__metadata__" in sources:
-            raise ValueError(f"{self.op}: variables: expected other names than '__metadata__'")
-        size, prove = self.max_shard_size, _prove if self.verify else lambda place: None
-        _writer.write(Path(self.path), sources, metadata, size, self.progress, check, prove)
+        ranks, found = now.ranks, now.found
+        identity = ranks.first(lambda: secrets.token_hex(16))
+
+        def begin() -> dict[str, Any]:
+            if "__metadata__" in sources:
+                expected = "other names than '__metadata__'"
+                raise ValueError(f"{self.op}: variables: expected {expected}")
+            return {**_metadata(self.op, identity, found, self.extra), **beyond}
+
+        metadata, _ = ranks.agree(begin)
+        spread = self._spread(now, sources, metadata)
+        if spread:
+            metadata |= {"version": _format.PARTS_VERSION, "parts": [*spread]}
+        whole = {name: source for name, source in sources.items() if name not in spread}
+        prove = partial(_prove, ranks, self.verify)
+        size, progress = self.max_shard_size, self.progress
+        path = Path(self.path)
+        _writer.write(ranks, path, whole, spread, metadata, size, progress, check, prove)
         found.count_from(identity)
-        return identity
+        return str(identity)
+
+    def _spread(
+        self, now: _Moment, sources: Mapping[str, Source], metadata: Mapping[str, Any]
+    ) -> dict[str, Spread]:
+        """The tensors in parts; what is whole must be the same on all ranks."""
+        if not now.parts and now.ranks.size == 1:
+            return {}
+
+        def describe() -> dict[str, Any]:
+            whole = {name: source for name, source in sources.items() if name not in now.parts}
+            return {
+                "path": os.fspath(self.path),
+                "max_shard_size": self.max_shard_size,
+                "verify": self.verify,
+                **{what: value for what, value in metadata.items() if what != "version"},
+                **{f"'{name}'": own.kind.told for name, own in now.parts.items()},
+                **{f"'{name}'": _sum_of(source) for name, source in whole.items()},
+            }
+
+        same_everywhere(self.op, now.ranks, now.ranks.agree(describe)[0])
+        dealt = deal(self.op, now.ranks, now.parts)
+        return {
+            name: Spread(own.kind, sources[name], dealt[name]) for name, own in now.parts.items()
+        }
 
 
-def _prove(place: Path) -> None:
-    """Read back what was written, and verify it."""
-    with Reader(place) as reader:
-        parts = [Part(reader.tensor(n), 0, reader.tensor(n).size, None) for n in reader.names]
-        reader.fill(parts)
+class _Moment(NamedTuple):
+    """What is saved.
+
+    Attributes:
+        ranks: that save it together.
+        parts: of which each has a part.
+    """
+
+    ranks: Ranks
+    found: Snapshot
+    parts: dict[str, Own]
+
+
+def _sum_of(source: Source) -> Any:
+    """What tells a whole array from another."""
+    found, size = Running(), size_of(source)
+    for begin in range(0, size, CHUNK):
+        found.add(source.piece(begin, min(begin + CHUNK, size)))
+    return [str(source.dtype), list(source.shape), f"content {found.value}"]
+
+
+def _prove(ranks: Ranks, verify: bool, place: Path) -> Exchange:
+    """Read back what was written, and verify it: each rank a share."""
+    if verify:
+        with Reader(place) as reader:
+            tensors = [reader.tensor(name) for name in reader.names]
+            own = shares([(each.size, each.chunk) for each in tensors], ranks.size)[ranks.rank]
+            yield from reader.verify((tensors[number], chunks) for number, chunks in own)
 
 
 def _whole(found: Snapshot) -> dict[str, Source]:
@@ -223,27 +325,50 @@ def _whole(found: Snapshot) -> dict[str, Source]:
     return {name: WholeArray(array) for name, array in found.arrays.items()}
 
 
+def _tracked(now: _Moment, parent: str) -> dict[str, TouchedRows]:
+    """The variables whose touched rows are enough, by name."""
+    found = {}
+    for name, array in now.found.variables.items():
+        touched = _tracking.find(array)
+        if touched is None or touched not in now.found.touched or touched.since is None:
+            continue
+        if name in now.parts and not now.parts[name].kind.buckets:  # elements, which are no rows
+            continue
+        if touched.since != parent:
+            raise ValueError(
+                f"save_delta: since: '{name}' is tracked since checkpoint {touched.since}, "
+                f"got {parent}"
+            )
+        found[name] = touched
+    return found
+
+
 def _use_rows(
     name: str,
-    array: Array,
     touched: TouchedRows,
-    parent: str,
-    found: Snapshot,
+    now: _Moment,
     sources: dict[str, Source],
     rows: dict[str, str],
 ) -> None:
     """Put touched rows in the place of whole arrays."""
-    if touched.since != parent:
-        raise ValueError(
-            f"save_delta: since: '{name}' is tracked since checkpoint {touched.since}, got {parent}"
-        )
-    ids = np.flatnonzero(found.touched[touched]).astype(np.int64, copy=False)
-    for part in found.of(array):
-        whole = found.arrays[part]
-        if part in touched.names and whole.ndim and whole.shape[0] == array.shape[0]:
+    array, mask = now.found.variables[name], now.found.touched[touched]
+    own, dealt = now.parts.get(name), None
+    if own is None:
+        ids = numbers = np.flatnonzero(mask).astype(np.int64, copy=False)
+    else:
+        dealt = some_of(now.ranks, own.runs, mask)
+        ids, numbers = dealt.local, Placement.even(own.kind.units, 1).rows_at(dealt.places)
+    for part in now.found.of(array):
+        whole, beside = now.found.arrays[part], now.parts.get(part)
+        is_alike = beside is None if own is None else beside is not None and beside.kind.buckets
+        has_rows = whole.ndim > 0 and whole.shape[0] == array.shape[0]
+        if part in touched.names and has_rows and is_alike:
             sources[part], rows[part] = SomeRows(whole, ids), name + ROWS
-    _names.refuse_repeated("save_delta", {name + ROWS} & sources.keys())
-    sources[name + ROWS] = WholeArray(ids)
+            if dealt is not None:
+                now.parts[part] = dealt.part(whole.dtype, whole.shape[1:])
+    sources[name + ROWS] = WholeArray(numbers)
+    if dealt is not None:
+        now.parts[name + ROWS] = dealt.part(numbers.dtype, ())
 
 
 def _identity(since: AnyPath) -> str:

@@ -18,6 +18,8 @@ from slotwise._names import Array, Given, Names, array_of
 from slotwise._overlap import Spans
 from slotwise._stateful import Group, Stateful
 from slotwise._tracking import TouchedRows
+from slotwise.distributed import Communicator
+from slotwise.distributed._parts import part_of
 from slotwise.optimizers import _configs
 
 Touched = dict[TouchedRows, NDArray[np.bool_]]
@@ -112,6 +114,19 @@ def excluding_steps(group: Group, names: Names) -> Iterator[Touched]:
                 if not is_done:
                     for each, rows in touched.items():
                         each.put_back(rows)
+
+
+def communicators(op: str, optimizer: Any, variables: Given) -> list[Communicator]:
+    """The ranks of optimizers, and of parts among variables and slots that are there."""
+    names = _names.named(op, variables)
+    group = {} if isinstance(optimizer, str) else grouped(op, optimizer)
+    with held(locks_of(group.values())):
+        entries = [entry for each in group.values() for entry in _stateful.met(each)]
+    values = [*names.values(), *(slot for entry in entries for slot in entry.slots.values())]
+    values += [entry.variable for entry in entries]
+    parts = (part_of(array_of(value)) for value in values)
+    own = _stateful.communicators_of(group.values())
+    return [*own, *(parted.comm for parted in parts if parted is not None)]
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from _thread import start_new_thread
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
+from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 Task = TypeVar("Task")
@@ -19,6 +20,7 @@ Result = TypeVar("Result")
 
 THREADS = min(4, os.cpu_count() or 1)  # each has a buffer of a chunk, at most
 _LONG = 1 << 30  # bytes from which on there is a progress bar on a terminal
+_BATCH = 64  # tasks, of a chunk each, say
 
 _python = ctypes.CDLL(None)  # lets other threads run during a call, as ctypes.pythonapi does not
 _python.PyThread_allocate_lock.restype = ctypes.c_void_p
@@ -185,6 +187,16 @@ def run(tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[T
         end.acquire()
     _raise_one(errors)
     check()
+
+
+def in_batches(
+    tasks: Iterable[Task], work: Callable[[Task], Any], advance: Callable[[Task], Any]
+) -> Iterator[None]:
+    """The same bit by bit: it yields after some tasks."""
+    waiting = iter(tasks)
+    while batch := [*islice(waiting, _BATCH)]:
+        run(batch, work, advance)
+        yield None
 
 
 @contextmanager

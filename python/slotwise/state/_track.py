@@ -21,8 +21,8 @@ def track(variable: Any) -> TouchedRows:
     seen: report them by ``mark``. It takes a byte for each row.
 
     Args:
-        variable: a Variable, an array or a parameter of PyTorch, of rank 1 or more; tracked
-            already, it stays so.
+        variable: a Variable, an array or a parameter of PyTorch, of rank 1 or more; or a table that
+            is spread over ranks, of which the rows that are here. Tracked already, it stays so.
 
     Returns:
         What records the rows: ``rows`` are those touched so far, ``mark(ids)`` adds some and
@@ -50,7 +50,7 @@ def untrack(variable: Any) -> None:
     """Record no longer which rows change.
 
     Args:
-        variable: a Variable, an array or a parameter of PyTorch.
+        variable: as of `track`.
 
     Example:
         >>> import slotwise
@@ -64,4 +64,4 @@ def untrack(variable: Any) -> None:
 def _array_of(op: str, variable: Any) -> NDArray[Any]:
     if _names.is_tensor(variable):
         return _names.array_of_tensor(op, "variable", variable)
-    return array_of(op, variable)
+    return array_of(op, _names.here(variable))

@@ -6,8 +6,9 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 
 from slotwise.state import _atomic, _checksums, _format, _index, _threads
 from slotwise.state._errors import StateError
-from slotwise.state._index import INDEX, SUFFIX
+from slotwise.state._index import INDEX, SUFFIX, Parts, Piece
 from slotwise.state._memory import Source
+from slotwise.state._ranks import Exchange, Ranks
+from slotwise.state._spread import Dealt, in_rounds, shares
 
 
 class _Chunk(NamedTuple):
@@ -35,25 +38,42 @@ class _Task(NamedTuple):
     size: int
 
 
+class _Tensor(NamedTuple):
+    """What a file is to hold; ``chunk`` is how many bytes have one checksum."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    chunk: int
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
 class _File:
     """A file to write. It is open only while it is written to: there may be many."""
 
-    def __init__(self, path: Path, sources: Mapping[str, Source], metadata: Mapping[str, Any]):
-        self._path, self._metadata = path, metadata
-        sizes = {name: size_of(source) for name, source in sources.items()}
-        self.sources = {name: sources[name] for name in _format.in_order(sizes)}
+    def __init__(
+        self,
+        path: Path,
+        tensors: Mapping[str, _Tensor],
+        metadata: Mapping[str, Any],
+        sources: Mapping[str, Source],
+    ) -> None:
+        self._path, self._metadata, self._sources = path, metadata, sources
+        names = _format.in_order({name: tensor.size for name, tensor in tensors.items()})
+        self._tensors = {name: tensors[name] for name in names}
         self._sums = {
-            name: ["0" * _checksums.DIGITS] * _checksums.chunks(sizes[name])
-            for name in self.sources
+            name: ["0" * _checksums.DIGITS] * _checksums.chunks(tensor.size, tensor.chunk)
+            for name, tensor in self._tensors.items()
         }
         self._entries: dict[str, Any] = {}
         offset = 0
-        for name, source in self.sources.items():
-            self._entries[name] = _format.entry(source.dtype, source.shape, offset)
-            offset += sizes[name]
+        for name, tensor in self._tensors.items():
+            self._entries[name] = _format.entry(tensor.dtype, tensor.shape, offset)
+            offset += tensor.size
         self._start = _format.header_size(self._header())
         self._places = {n: self._start + e["data_offsets"][0] for n, e in self._entries.items()}
-        self._sizes = sizes
 
     def _header(self) -> dict[str, Any]:
         sums = {name: "".join(found) for name, found in self._sums.items()}
@@ -71,29 +91,38 @@ class _File:
         yield _Task(self, chunks, size)
 
     def _chunks(self) -> Iterator[_Chunk]:
-        for name, size in self._sizes.items():
-            for number in range(_checksums.chunks(size)):
-                begin = number * _checksums.CHUNK
-                yield _Chunk(name, number, begin, min(begin + _checksums.CHUNK, size))
+        for name, tensor in self._tensors.items():
+            for number in range(len(self._sums[name])):
+                begin = number * tensor.chunk
+                yield _Chunk(name, number, begin, min(begin + tensor.chunk, tensor.size))
 
     def write(self, chunks: Iterable[_Chunk]) -> None:
         """Copy chunks block by block, and write and sum up what was copied."""
         with self._opened() as handle:
             for chunk in chunks:
-                data = self.sources[chunk.name].piece(chunk.begin, chunk.end)
-                found, at = _checksums.Running(), self._places[chunk.name] + chunk.begin
-                for begin in range(0, len(data), _BLOCK):
-                    block = data[begin : begin + _BLOCK]
-                    copy = _buffer()[: len(block)]
-                    copy[:] = block
-                    found.add(copy.data)
-                    _write_at(handle, copy.data, at + begin)
-                self._sums[chunk.name][chunk.number] = found.value
+                data = self._sources[chunk.name].piece(chunk.begin, chunk.end)
+                self._put(handle, chunk.name, chunk.number, data)
+
+    def put(self, name: str, number: int, data: NDArray[np.uint8]) -> str:
+        """Write one chunk as `write` does; returns its checksum."""
+        with self._opened() as handle:
+            self._put(handle, name, number, data)
+        return self._sums[name][number]
+
+    def _put(self, handle: int, name: str, number: int, data: Any) -> None:
+        found, at = _checksums.Running(), self._places[name] + number * self._tensors[name].chunk
+        for begin in range(0, len(data), _BLOCK):
+            block = data[begin : begin + _BLOCK]
+            copy = _buffer()[: len(block)]
+            copy[:] = block
+            found.add(copy.data)
+            _write_at(handle, copy.data, at + begin)
+        self._sums[name][number] = found.value
 
     def compare(self, chunks: Iterable[_Chunk]) -> None:
         """Whether the memory is still what was written."""
         for chunk in chunks:
-            data = self.sources[chunk.name].piece(chunk.begin, chunk.end)
+            data = self._sources[chunk.name].piece(chunk.begin, chunk.end)
             if _checksums.checksum(data) != self._sums[chunk.name][chunk.number]:
                 raise changed(chunk.name)
 
@@ -137,48 +166,287 @@ def size_of(source: Source) -> int:
     return math.prod(source.shape) * source.dtype.itemsize
 
 
+class Spread(NamedTuple):
+    """A tensor in parts, and the one that is here.
+
+    Attributes:
+        kind: of the whole.
+        source: the units that are here.
+        dealt: whose units are whose.
+    """
+
+    kind: Parts
+    source: Source
+    dealt: Dealt
+
+    def own(self, rank: int, begin: int, end: int) -> list[Any]:
+        """The bytes of this rank's units in a range, as they follow one another."""
+        runs, unit = self.dealt.of(rank, begin, end), self.kind.unit
+        return [self.source.piece(r.local * unit, (r.local + r.count) * unit) for r in runs]
+
+    def units(self, chunk: int) -> tuple[int, int]:
+        """The units of a chunk."""
+        count = self.kind.chunk // self.kind.unit
+        return chunk * count, min((chunk + 1) * count, self.kind.units)
+
+
+class _PartsOfRanks:
+    """Tensors in parts: the files that each rank writes, and what it gets for them from others.
+
+    Each writes an equal run of the bytes of them all, in whole chunks. So their checksums are the
+    same for every number of ranks.
+    """
+
+    def __init__(self, ranks: Ranks, spread: Mapping[str, Spread], most: int) -> None:
+        self._ranks, self._names, self._spread = ranks, [*spread], [*spread.values()]
+        sizes = [(each.kind.size, each.kind.chunk) for each in self._spread]
+        self._shares = shares(sizes, ranks.size)
+        self.contents = [
+            (rank, content) for rank in range(ranks.size) for content in self._contents(rank, most)
+        ]
+        self._files: dict[str, list[tuple[range, _File]]] = {}
+        self._sums: dict[tuple[int, int], str] = {}  # of what this rank has of chunks
+        self._buffers: dict[int, NDArray[np.uint8]] = {}
+
+    def _contents(self, rank: int, most: int) -> Iterator[dict[int, range]]:
+        """The chunks of tensors in each of a rank's files."""
+        content: dict[int, range] = {}
+        filled = 0
+        for number, chunks in self._shares[rank]:
+            chunk, left = self._spread[number].kind.chunk, chunks
+            while left:
+                count = (most - filled) // chunk
+                if content and count < 1:
+                    yield content
+                    content, filled = {}, 0
+                    continue
+                content[number], left = left[: max(1, count)], left[max(1, count) :]
+                filled += len(content[number]) * chunk
+        if content:
+            yield content
+
+    def open(self, place: Path, names: Sequence[str], metadata: Mapping[str, Any]) -> list[_File]:
+        """The files of this rank; ``names`` are those of all `contents`."""
+        files = []
+        for name, (rank, content) in zip(names, self.contents, strict=True):
+            if rank == self._ranks.rank:
+                tensors = {self._names[n]: self._tensor(n, own) for n, own in content.items()}
+                files.append(_File(place / name, tensors, metadata, {}))
+                for number, chunks in content.items():
+                    own = self._files.setdefault(self._names[number], [])
+                    own.append((chunks, files[-1]))
+        return files
+
+    def _tensor(self, number: int, chunks: range) -> _Tensor:
+        kind, count = self._spread[number].kind, self._count(number, chunks)
+        return _Tensor(kind.dtype, (count, *kind.unit_shape), kind.chunk)
+
+    def _count(self, number: int, chunks: range) -> int:
+        """The units of some chunks."""
+        each = self._spread[number]
+        return each.units(chunks[-1])[1] - each.units(chunks[0])[0]
+
+    def index(self, names: Sequence[str]) -> dict[str, Parts]:
+        """What the index says of them; ``names`` are those of all `contents`."""
+        found = {}
+        for number, (name, each) in enumerate(zip(self._names, self._spread, strict=True)):
+            pieces = [
+                Piece(file, each.units(content[number][0])[0], self._count(number, content[number]))
+                for file, (_, content) in zip(names, self.contents, strict=True)
+                if number in content
+            ]
+            found[name] = replace(each.kind, pieces=tuple(pieces))
+        return found
+
+    @property
+    def total(self) -> int:
+        return sum(each.kind.size for each in self._spread)
+
+    @property
+    def own_total(self) -> int:
+        """The bytes that this rank writes."""
+        own = self._shares[self._ranks.rank]
+        return sum(self._count(n, chunks) * self._spread[n].kind.unit for n, chunks in own)
+
+    def write(self, advance: Callable[[int], Any]) -> Exchange:
+        """Send what this rank has of each chunk, and write what it gets."""
+        rounds, me = in_rounds(self._shares), self._ranks.rank
+        for begin in range(0, len(rounds), _threads.THREADS):
+            filled = []
+            for number, chosen in enumerate(rounds[begin : begin + _threads.THREADS]):
+                pieces = [self._own(each) for each in chosen]
+                for rank, own in enumerate(pieces):
+                    if own and rank != me:  # a copy, of which the sum is
+                        pieces[rank] = [np.concatenate(own)]
+                        self._note(chosen[rank], pieces[rank])
+                received = yield [() if rank == me else own for rank, own in enumerate(pieces)]
+                if (mine := chosen[me]) is not None:
+                    data = self._buffer(number, mine)
+                    is_here = len(pieces[me]) == 1 and pieces[me][0].size == data.size
+                    if is_here:  # all of it, as it is
+                        data = pieces[me][0]
+                    else:
+                        self._join(mine, pieces[me], received, data)
+                    filled.append((mine, data, is_here))
+            _threads.run(filled, lambda task: self._put(*task), lambda task: advance(task[1].size))
+
+    def _own(self, chunk: tuple[int, int] | None) -> list[Any]:
+        """What this rank has of a chunk of a tensor."""
+        if chunk is None:
+            return []
+        each = self._spread[chunk[0]]
+        return each.own(self._ranks.rank, *each.units(chunk[1]))
+
+    def _note(self, chunk: tuple[int, int] | None, pieces: Iterable[Any]) -> None:
+        if chunk is not None:
+            self._sums[chunk] = _sum_of(pieces)
+
+    def _buffer(self, number: int, chunk: tuple[int, int]) -> NDArray[np.uint8]:
+        """Memory for a chunk, one of several at a time."""
+        each = self._spread[chunk[0]]
+        first, last = each.units(chunk[1])
+        size = (last - first) * each.kind.unit
+        if number not in self._buffers or self._buffers[number].size < size:
+            self._buffers[number] = np.empty(each.kind.chunk, np.uint8)
+        return self._buffers[number][:size]
+
+    def _join(
+        self,
+        chunk: tuple[int, int],
+        mine: list[Any],
+        received: Sequence[NDArray[np.uint8]],
+        data: NDArray[np.uint8],
+    ) -> None:
+        """Put together a chunk, from what each rank has of it."""
+        each = self._spread[chunk[0]]
+        first, last = each.units(chunk[1])
+        unit, own = each.kind.unit, []
+        for rank, others in enumerate(received):
+            at = 0
+            for n, run in enumerate(each.dealt.of(rank, first, last)):
+                place = data[(run.begin - first) * unit :][: run.count * unit]
+                if rank == self._ranks.rank:
+                    place[:] = mine[n]
+                    own.append(place)
+                else:
+                    place[:] = others[at : at + place.size]
+                    at += place.size
+        if own:
+            self._note(chunk, own)
+
+    def _put(self, chunk: tuple[int, int], data: NDArray[np.uint8], is_here: bool) -> None:
+        number, which = chunk
+        name = self._names[number]
+        chunks, file = next(found for found in self._files[name] if which in found[0])
+        found = file.put(name, which - chunks[0], data)
+        if is_here:
+            self._sums[chunk] = found
+
+    def compare(self) -> Exchange:
+        """Whether the memory is still what was written."""
+
+        def work(chunk: tuple[int, int]) -> None:
+            if _sum_of(self._own(chunk)) != self._sums[chunk]:
+                raise changed(self._names[chunk[0]])
+
+        yield from _threads.in_batches(self._sums, work, lambda chunk: None)
+
+
+def _sum_of(pieces: Iterable[Any]) -> str:
+    found = _checksums.Running()
+    for piece in pieces:
+        found.add(piece)
+    return found.value
+
+
 @_threads.undisturbed
 def write(
+    ranks: Ranks,
     path: Path,
     sources: Mapping[str, Source],
+    spread: Mapping[str, Spread],
     metadata: Mapping[str, Any],
     max_shard_size: int,
     progress: bool | None,
     check: Callable[[], None],
-    prove: Callable[[Path], None],
+    prove: Callable[[Path], Exchange],
 ) -> None:
     """Write a file, or a folder of them if the path has no suffix, in place of what is there.
 
     All is written before any is compared with the memory: if nothing has changed by then, the whole
     is of the moment in between. ``check`` is called after that; ``prove`` with the place of what
     was written, before it takes the path's place.
+
+    Rank 0 makes the folder, writes ``sources`` and the index, and renames; all write the tensors
+    that are spread. Whatever fails on one rank before that leaves what was at the path.
     """
     path = Path(os.path.realpath(path))  # what a link leads to is replaced, not the link
     is_folder = path.suffix != SUFFIX
-    _refuse_others(path, is_folder)
-    with _atomic.replacing(path, is_folder) as place:
+    is_first = ranks.rank == 0
+    with ExitStack() as stack:
+
+        def begin() -> str:
+            _refuse_others(path, is_folder)
+            return stack.enter_context(_atomic.replacing(path, is_folder)).name
+
+        place = path.with_name(ranks.first(begin))
+        parts = _PartsOfRanks(ranks, spread, max_shard_size)
         shards = _shards(sources, max_shard_size) if is_folder else [dict(sources)]
-        names = [_index.shard(number, len(shards)) for number in range(1, len(shards) + 1)]
-        files = [
-            _File(place / name if is_folder else place, shard, metadata)
-            for name, shard in zip(names, shards, strict=True)
-        ]
-        tasks = [task for file in files for task in file.tasks()]
-        total = sum(map(size_of, sources.values()))
-        with _threads.progress_bar(f"save {path}", total, progress) as advance:
-            _threads.run(
-                tasks, lambda task: task.file.write(task.chunks), lambda task: advance(task.size)
+        shards = [shard for shard in shards if shard or not parts.contents]
+        count = len(shards) + len(parts.contents)
+        names = [_index.shard(number, count) for number in range(1, count + 1)]
+
+        def plan() -> tuple[list[_File], list[_Task]]:
+            if not place.exists():
+                raise FileNotFoundError(f"save: {path}: expected a file system that ranks share")
+            whole = [
+                _File(place / name if is_folder else place, _tensors(shard), metadata, shard)
+                for name, shard in zip(names, shards if is_first else (), strict=False)
+            ]
+            files = [*whole, *parts.open(place, names[len(shards) :], metadata)]
+            return files, [task for file in whole for task in file.tasks()]
+
+        def fill() -> Exchange:
+            total = sum(task.size for task in tasks) + parts.own_total
+            wanted = progress if is_first else False
+            with _threads.progress_bar(f"save {path}", total, wanted) as advance:
+                yield from parts.write(advance)
+                yield from _threads.in_batches(
+                    tasks,
+                    lambda task: task.file.write(task.chunks),
+                    lambda task: advance(task.size),
+                )
+
+        def finish() -> Exchange:
+            yield from _threads.in_batches(
+                tasks, lambda task: task.file.compare(task.chunks), lambda task: None
             )
-        _threads.run(tasks, lambda task: task.file.compare(task.chunks), lambda task: None)
-        check()
-        for file in files:
-            _threads.check()
-            file.finish()
-        if is_folder:
-            tensors = {name: [*shard] for name, shard in zip(names, shards, strict=True)}
-            (place / INDEX).write_bytes(_index.encode(metadata["id"], total, tensors))
-            _atomic.sync(place / INDEX)
-        prove(place)
+            yield from parts.compare()
+            check()
+            for file in files:
+                _threads.check()
+                file.finish()
+                yield None
+
+        def close() -> None:
+            if is_folder:
+                tensors = {name: [*shard] for name, shard in zip(names, shards, strict=False)}
+                tensors |= {name: [] for name in names[len(shards) :]}
+                total = sum(map(size_of, sources.values())) + parts.total
+                index = parts.index(names[len(shards) :])
+                (place / INDEX).write_bytes(_index.encode(metadata["id"], total, tensors, index))
+                _atomic.sync(place / INDEX)
+
+        (files, tasks), _ = ranks.agree(plan)
+        ranks.do(fill())
+        ranks.do(finish())
+        ranks.first(close)
+        ranks.do(prove(place))
+        ranks.agree(stack.close)
+
+
+def _tensors(sources: Mapping[str, Source]) -> dict[str, _Tensor]:
+    return {name: _Tensor(s.dtype, s.shape, _checksums.CHUNK) for name, s in sources.items()}
 
 
 def _shards(sources: Mapping[str, Source], most: int) -> list[dict[str, Source]]:

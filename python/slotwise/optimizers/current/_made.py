@@ -96,6 +96,18 @@ class Made(Optimizer):
             self._prepared_steps.forget()  # there may be averages now that they do not have
             self._built = True
 
+    def _communicator(self) -> Any:
+        return None if self._ranks is None else self._ranks.comm
+
+    def _share_of(self, variable: Any) -> Any:
+        return variable if self._ranks is None else self._ranks.share_of(variable)
+
+    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
+        if self._ranks is not None:
+            variables = [self._ranks.here(self, variable) for variable in variables]
+            others = [self._ranks.here(self, variable) for variable in others]
+        super()._make_slots(variables, others)
+
     def _make_state(self, entries: list[Entry]) -> None:
         """Make the slots of variables that have none yet."""
         self._slots.update((entry, {}) for entry in entries)

@@ -36,6 +36,18 @@ class Made(Optimizer):
             cls._kinds = {**Optimizer._kinds, **kinds_of(cls.description)}
             _docs.fill(cls, "legacy", cls.description)
 
+    def _communicator(self) -> Any:
+        return None if self._ranks is None else self._ranks.comm
+
+    def _share_of(self, variable: Any) -> Any:
+        return variable if self._ranks is None else self._ranks.share_of(variable)
+
+    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
+        if self._ranks is not None:
+            variables = [self._ranks.here(self, variable) for variable in variables]
+            others = [self._ranks.here(self, variable) for variable in others]
+        super()._make_slots(variables, others)
+
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         super().__init__(arguments.pop("name"), **kwargs)
         self.sparse = arguments.pop("sparse")

@@ -326,6 +326,12 @@ class LossScale(Copied, StateDict):
     def _entries(self) -> Iterator[Met]:
         return self._stateful._entries()
 
+    def _communicator(self) -> Any:
+        return self._stateful._communicator()
+
+    def _share_of(self, variable: Any) -> Any:
+        return self._stateful._share_of(variable)
+
     def _wanted_entries(self) -> Iterator[Met]:
         return self._stateful._wanted_entries()
 
