@@ -86,7 +86,7 @@ class Ranks:
                     "got a table of another"
                 )
             return variable.local
-        if self._takes_whole(optimizer, variable) or self._is_part(variable):
+        if self._takes_whole(optimizer, variable) or _is_part(variable):
             return variable
         return self._chunk(variable).local
 
@@ -106,10 +106,6 @@ class Ranks:
         """The share that this rank has of a variable, if it has met that; else the variable."""
         chunk = self._chunks.get(_memory(variable))
         return variable if chunk is None else chunk.local
-
-    def _is_part(self, variable: Any) -> bool:
-        """Whether it is a part of another; not if its share here is all of it."""
-        return _is_part(variable) and _memory(variable) not in self._chunks
 
     def _takes_whole(self, optimizer: Any, variable: Any) -> bool:
         """Whether a dense variable is updated as a whole, everywhere."""
@@ -193,7 +189,7 @@ class Ranks:
             has_shares = isinstance(grad, Shares)
             at = table_here(variable)
             own.append((grad.values if has_shares else grad, at))
-            if self._is_part(variable):
+            if _is_part(variable):
                 raise ValueError(
                     f"{op}: {described(variable, place)}: expected a ShardedTable, or a variable "
                     "that all ranks have, got a rank's part of one"

@@ -33,10 +33,8 @@ def parted_of(arrays: Mapping[str, Array], owners: Mapping[str, Array]) -> dict[
     found = {}
     for name, array in arrays.items():
         parted = part_of(array)
-        if name in owners:
-            parted = parted or _beside(array, owners[name])
-        elif parted is not None and parted.placement is None and array.shape == parted.shape:
-            parted = None  # a whole, of which the share of this rank is all: it is that of no other
+        if parted is None and name in owners:
+            parted = _beside(array, owners[name])
         if parted is not None:
             found[name] = parted
     return found
