@@ -92,7 +92,7 @@ def test_an_optimizer_of_one_process(tmp_path: Path, api: Any) -> None:
     """It takes over from ranks, and they from it."""
     distributed.in_threads(2, train, api, tmp_path, "Adam")
     emb, w = np.zeros((ROWS, 4), np.float32), np.zeros((5, 7), np.float32)
-    variables = {"emb": emb, "weights": w}
+    variables: dict[str, Any] = {"emb": emb, "weights": w}
     variables |= {"b": np.zeros(6, np.float32), "one": np.zeros(1, np.float32)}
     plain = api.Adam(0.1, sparse="lazy")
     assert not slotwise.load(tmp_path / "saved", optimizer=plain, variables=variables).report
