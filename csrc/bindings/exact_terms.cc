@@ -46,8 +46,7 @@ py::tuple TermsOfRows(py::handle plan, py::handle grads_object, py::handle order
                             wanted.size()});
   }
   auto count = static_cast<npy_intp>(order.count());
-  const auto counts =
-      py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &count, NPY_INT64));
+  const auto counts = py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &count, NPY_INT64));
   if (!counts) throw py::error_already_set();
   std::copy_n(terms->counts(), order.count(), static_cast<int64_t*>(DataOf(counts)));
   const py::object out = NewLike(grads, grads.ShapeOfRows(terms->rows()));

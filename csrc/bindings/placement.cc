@@ -40,8 +40,8 @@ py::object NewIds(const IntegerArray& like) {
 
 // `owners` and `starts` have a number for each value of the lowest bits of a row's: the rank that
 // has such rows, and where they begin there. Returns the ranks (None without owners) and places.
-py::tuple PlaceRows(const std::string& op, py::handle ids_object, int64_t num_rows, const py::object& owners_object,
-                    py::handle starts_object) {
+py::tuple PlaceRows(const std::string& op, py::handle ids_object, int64_t num_rows,
+                    const py::object& owners_object, py::handle starts_object) {
   const char* const call = op.c_str();
   const IntegerArray ids(call, "ids", ids_object);
   ids.RequireInside(num_rows);

@@ -71,7 +71,7 @@ class UpdateStep {
       kItem      // all of one sparse item, by a gradient that is formed first
     } of;
     DType dtype;
-    size_t first, count;  // of tensors_, of tables_; of sparse_
+    size_t first, count;                       // of tensors_, of tables_; of sparse_
     Duplicates duplicates = Duplicates::kSum;  // of tables
   };
 
@@ -91,8 +91,7 @@ class UpdateStep {
   void ReserveFor(SparseItem& item);
 
   void RunItem(size_t i) const;
-  void RunTables(DType dtype, const SparseTable* tables, size_t count,
-                 Duplicates duplicates) const;
+  void RunTables(DType dtype, const SparseTable* tables, size_t count, Duplicates duplicates) const;
   void Sweep(const SparseItem& item) const;
   void UpdateWhole(DType dtype, const ArrayArgument& var, const SparseTable& table) const;
 

@@ -135,8 +135,7 @@ void ExactTerms::SumRange(const void* context, size_t begin, size_t end) {
   for (size_t place = begin; place < end; ++place) {
     const size_t i = self.summed_[place];
     const size_t count = self.counts_[i];
-    const uint32_t* const positions =
-        call.groups.positions + call.groups.offsets[call.order[i]];
+    const uint32_t* const positions = call.groups.positions + call.groups.offsets[call.order[i]];
     sum({call.gradients, call.width, positions, count, count, nullptr, false, &unrounded});
     const size_t terms = SplitAs(call.dtype, unrounded, call.width, self.SumsOf(place));
     if (terms > 0 && terms < count) {
