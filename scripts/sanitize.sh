@@ -36,6 +36,7 @@ tsan)
     # A forked child has one thread, and slotwise starts no other there.
     # Halting at the first race: a racy loop would take minutes to report each element.
     export TSAN_OPTIONS=ignore_noninstrumented_modules=1:halt_on_error=1:exitcode=66:die_after_fork=0
+    TSAN_OPTIONS+=:allocator_may_return_null=1
 
     # TSan's shadow memory does not fit every layout that address randomisation can give.
     if setarch -R true 2>/dev/null; then run=(setarch -R); fi
