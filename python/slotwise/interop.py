@@ -154,6 +154,11 @@ def _inner(op: str, optimizer: Any) -> Any:
     """The optimizer without loss scaling, whose numbers other libraries do not have there."""
     if not isinstance(optimizer, StateDict):
         raise _arguments.refused(op, "optimizer", "one of slotwise.optimizers", optimizer)
+    if _stateful.communicators_of([optimizer]):
+        raise ValueError(
+            f"{op}: optimizer: expected one that has all of its state, got one with comm, which "
+            "has a rank's part; slotwise.save it, and load it into one without"
+        )
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import slotwise
-from slotwise import distributed, initializers, optimizers
+from slotwise import distributed, initializers, interop, optimizers
 from slotwise.distributed import Communicator, DistributedError, ShardedTable, Shares, in_threads
 from slotwise.distributed._parts import part_of
 from support.cases import every_dtype, in_rows
@@ -422,3 +422,14 @@ def test_parts_are_no_variables() -> None:
         opt.apply_gradients([(np.ones(3, np.float32), w)])
 
     in_threads(2, run)
+
+
+@pytest.mark.parametrize("api", ["current", "legacy"])
+def test_other_libraries_get_no_part(api: str) -> None:
+    opt = maker(api, "Adam")(distributed.local())
+    w = slotwise.Variable(np.zeros(3, np.float32), name="w")
+    opt.apply_gradients([(np.ones(3, np.float32), w)])
+    with pytest.raises(ValueError, match="keras_weights: optimizer: expected one that has all"):
+        interop.keras_weights(opt)
+    with pytest.raises(ValueError, match="torch_state_dict: optimizer: expected one that has all"):
+        interop.torch_state_dict(opt, [w], {})
