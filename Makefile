@@ -75,13 +75,13 @@ parity: $(PARITY)/.project
 
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
-	OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
+	SLOTWISE_TESTS_NEED=torch OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
 		tests/pytorch $(OF_RANKS) tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
 		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
 
 # The tests of ranks that are processes of MPI: one job at a time, as each has several.
 ranks: $(RANKS)/.project
-	OMP_WAIT_POLICY=passive $(RANKS)/bin/python -m pytest $(OF_RANKS) $(ARGS)
+	SLOTWISE_TESTS_NEED=mpi4py OMP_WAIT_POLICY=passive $(RANKS)/bin/python -m pytest $(OF_RANKS) $(ARGS)
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
