@@ -8,6 +8,7 @@ its share only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,12 +51,20 @@ class Chunk:
             )
         self.whole = whole
         self._comm = comm
-        run = self.of(comm.rank)
+
+    @cached_property
+    def local(self) -> Variable:
+        whole, run = self.whole, self.of(self._comm.rank)
         share = whole.value.reshape(-1)[run.begin : run.begin + run.count]
         if whole.value.ndim == 1:  # arrays are known by memory: a share of all is not the whole
             share = share[:, np.newaxis]
-        self.local = Variable(share, trainable=whole.trainable, name=whole.name)
-        _parts.declare(share, _parts.Parted(comm, whole.shape, None, (run,)))
+        _parts.declare(share, _parts.Parted(self._comm, whole.shape, None, (run,)))
+        return Variable(share, trainable=whole.trainable, name=whole.name)
+
+    @property
+    def size(self) -> int:
+        """The elements of this rank's share."""
+        return self.of(self._comm.rank).count
 
     def of(self, rank: int) -> Run:
         return _placement.chunk(self.whole.size, rank, self._comm.size)
@@ -94,7 +103,7 @@ def summed(
         ]
         pieces += own
         counts.append(sum(map(len, own)))
-    each = sum(chunk.local.value.nbytes for chunk in chunks)
+    each = sum(chunk.size * chunk.whole.dtype.itemsize for chunk in chunks)
     received = np.empty(each * sum(shares), np.uint8)
     expected = [each * count for count in shares]
     comm.all_to_all_v(np.concatenate(pieces), counts, received, expected)
@@ -102,14 +111,14 @@ def summed(
     at = 0
     for count in shares:
         for chunk, found in zip(chunks, parts, strict=True):
-            size = chunk.local.value.nbytes * count
-            piece = received[at : at + size].copy().view(chunk.local.dtype)
-            found.append(piece.reshape(count, chunk.local.size))
+            size = chunk.size * chunk.whole.dtype.itemsize * count
+            piece = received[at : at + size].copy().view(chunk.whole.dtype)  # (aligned)
+            found.append(piece.reshape(count, chunk.size))
             at += size
-    return [_sum(np.concatenate(found)) for found in parts]
+    return [sum_of(np.concatenate(found)) for found in parts]
 
 
-def _sum(parts: NDArray[Any]) -> NDArray[Any]:
+def sum_of(parts: NDArray[Any]) -> NDArray[Any]:
     """The sum of rows, rounded once."""
     count, size = parts.shape
     if count == 1 or size == 0:

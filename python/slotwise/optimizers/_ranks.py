@@ -330,23 +330,24 @@ class Ranks:
         if not work.dense:
             return pairs
         comm = self.comm
+        if comm.size == 1:  # nothing to send
+            return [*pairs, *map(self._summed_alone, work.dense)]
         chunks = [item.chunk or Chunk(comm, _variable(item.variable)) for item in work.dense]
         gradients = [item.parts for item in work.dense if item.parts is not None]
         sums = _dense.summed(comm, chunks, gradients, told[:, 0].tolist())
         whole = [place for place, item in enumerate(work.dense) if item.chunk is None]
-        if whole and comm.size > 1:
+        if whole:
             full = _dense.gathered(
                 comm, [chunks[place] for place in whole], [sums[place] for place in whole]
             )
             for place, grad in zip(whole, full, strict=True):
                 sums[place] = grad
-        for item, total in zip(work.dense, sums, strict=True):
-            if item.chunk is not None:
-                local = item.chunk.local
-                pairs.append((item.place, (total.reshape(local.shape), local)))
-            else:
-                pairs.append((item.place, (total.reshape(item.variable.shape), item.variable)))
-        return pairs
+        return [*pairs, *map(_with_sum, work.dense, sums)]
+
+    @staticmethod
+    def _summed_alone(item: _Item) -> tuple[int, Pair]:
+        assert item.parts is not None
+        return _with_sum(item, _dense.sum_of(item.parts.reshape(len(item.parts), -1)))
 
     def _merged(self, item: _Item, counts: NDArray[np.int64]) -> Pair:
         """What this rank is to apply of a sparse gradient."""
@@ -422,6 +423,24 @@ class Ranks:
         return [found[place] for place, _ in pairs]
 
 
+class OnRanks(_stateful.Stateful):
+    """What whoever keeps the state of an optimizer asks, of one that may have ranks."""
+
+    _ranks: Ranks | None
+
+    def _communicator(self) -> Any:
+        return None if self._ranks is None else self._ranks.comm
+
+    def _share_of(self, variable: Any) -> Any:
+        return variable if self._ranks is None else self._ranks.share_of(variable)
+
+    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
+        if self._ranks is not None:
+            variables = [self._ranks.here(self, variable) for variable in variables]
+            others = [self._ranks.here(self, variable) for variable in others]
+        super()._make_slots(variables, others)
+
+
 def _values(grad: Any) -> Any:
     """A gradient without what is said beside its numbers; 0 for none."""
     if grad is None:
@@ -445,6 +464,12 @@ def _is_part(variable: Any) -> bool:
 def table_here(variable: Any) -> Any:
     """The rows of a table that are here; any other variable as it is."""
     return variable.local if isinstance(variable, ShardedTable) else variable
+
+
+def _with_sum(item: _Item, total: NDArray[Any]) -> tuple[int, Pair]:
+    """The gradient of what this rank has of a dense variable."""
+    here = item.variable if item.chunk is None else item.chunk.local
+    return item.place, (total.reshape(here.shape), here)
 
 
 def _summed(pair: Pair) -> Pair:

@@ -14,7 +14,7 @@ from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, OneOf
 from slotwise.optimizers._numbers import rounded
-from slotwise.optimizers._ranks import Ranks
+from slotwise.optimizers._ranks import OnRanks, Ranks
 from slotwise.optimizers._signature import COMM, SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import Steps
@@ -31,7 +31,7 @@ _SPARSE_DECAY = Parameter(
 COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY, COMM)  # parameters of all constructors
 
 
-class Made(Optimizer):
+class Made(OnRanks, Optimizer):
     """An optimizer with a description; `Described` makes its steps."""
 
     _growing = (*Optimizer._growing, "_slots")
@@ -95,18 +95,6 @@ class Made(Optimizer):
             self._make_state([entry for entry in self._index_dict if entry not in self._slots])
             self._prepared_steps.forget()  # there may be averages now that they do not have
             self._built = True
-
-    def _communicator(self) -> Any:
-        return None if self._ranks is None else self._ranks.comm
-
-    def _share_of(self, variable: Any) -> Any:
-        return variable if self._ranks is None else self._ranks.share_of(variable)
-
-    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
-        if self._ranks is not None:
-            variables = [self._ranks.here(self, variable) for variable in variables]
-            others = [self._ranks.here(self, variable) for variable in others]
-        super()._make_slots(variables, others)
 
     def _make_state(self, entries: list[Entry]) -> None:
         """Make the slots of variables that have none yet."""

@@ -12,7 +12,7 @@ from slotwise._variable import Variable
 from slotwise.optimizers import _docs
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, is_function
-from slotwise.optimizers._ranks import Ranks
+from slotwise.optimizers._ranks import OnRanks, Ranks
 from slotwise.optimizers._signature import COMM, SPARSE, SPARSE_MODES, kinds_of
 from slotwise.optimizers._state import Entry
 from slotwise.optimizers._step import Steps
@@ -22,7 +22,7 @@ COMMON = (SPARSE, COMM)  # parameters of all constructors
 _BACKEND_EPSILON = 1e-7
 
 
-class Made(Optimizer):
+class Made(OnRanks, Optimizer):
     """An optimizer with a description; `Described` makes its steps."""
 
     sparse: str
@@ -35,18 +35,6 @@ class Made(Optimizer):
         if "description" in vars(cls):
             cls._kinds = {**Optimizer._kinds, **kinds_of(cls.description)}
             _docs.fill(cls, "legacy", cls.description)
-
-    def _communicator(self) -> Any:
-        return None if self._ranks is None else self._ranks.comm
-
-    def _share_of(self, variable: Any) -> Any:
-        return variable if self._ranks is None else self._ranks.share_of(variable)
-
-    def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
-        if self._ranks is not None:
-            variables = [self._ranks.here(self, variable) for variable in variables]
-            others = [self._ranks.here(self, variable) for variable in others]
-        super()._make_slots(variables, others)
 
     def _set_up(self, arguments: dict[str, Any], kwargs: dict[str, Any]) -> None:
         super().__init__(arguments.pop("name"), **kwargs)
