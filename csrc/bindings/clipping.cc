@@ -9,6 +9,7 @@
 #include <pybind11/stl.h>
 
 #include "bindings/arrays.h"
+#include "bindings/errors.h"
 #include "bindings/module.h"
 #include "bindings/scalars.h"
 
@@ -30,17 +31,31 @@ void SetScale(T norm, T limit, GradTransform& transform) {
   transform.scale = limit * std::min(1 / norm, 1 / limit) + (norm - norm);
 }
 
+std::vector<ArrayArgument> ArraysOf(const char* op, const char* name, const py::list& list) {
+  std::vector<ArrayArgument> arrays;
+  for (const py::handle each : list) arrays.emplace_back(op, name, each);
+  return arrays;
+}
+
+std::vector<Measured> MeasuredOf(const std::vector<ArrayArgument>& arrays) {
+  std::vector<Measured> measured;
+  for (const ArrayArgument& array : arrays) {
+    measured.push_back({array.dtype(), array.count(), array.strided(), nullptr});
+  }
+  return measured;
+}
+
 // Returns new arrays: the gradients, clipped as UpdatePlan.apply does it. `sums` are the sums of
 // their squares, if these are not to be measured here: of one kind of norm.
 py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
                        const py::object& clipnorm, const py::object& global_clipnorm,
                        const std::optional<std::vector<double>>& sums) {
   constexpr const char* kOp = "clip";
-  std::vector<ArrayArgument> arrays;
-  std::vector<Measured> measured;
-  for (const py::handle gradient : gradients) {
-    const ArrayArgument& array = arrays.emplace_back(kOp, "gradient", gradient);
-    measured.push_back({array.dtype(), array.count(), array.strided(), nullptr});
+  const std::vector<ArrayArgument> arrays = ArraysOf(kOp, "gradient", gradients);
+  const std::vector<Measured> measured = MeasuredOf(arrays);
+  if (sums && sums->size() != arrays.size()) {
+    Fail(PyExc_ValueError, kOp, "sums", std::to_string(arrays.size()) + ", one for each gradient",
+         std::to_string(sums->size()));
   }
   const auto transforms =
       Clip(kOp, {clipvalue, clipnorm, global_clipnorm}, measured, sums ? &*sums : nullptr);
@@ -55,12 +70,8 @@ py::list ClipGradients(const py::list& gradients, const py::object& clipvalue,
 }
 
 std::vector<double> SquaresOf(const py::list& list) {
-  std::vector<ArrayArgument> arrays;
-  std::vector<Measured> measured;
-  for (const py::handle each : list) {
-    const ArrayArgument& array = arrays.emplace_back("sums_of_squares", "arrays", each);
-    measured.push_back({array.dtype(), array.count(), array.strided(), nullptr});
-  }
+  const std::vector<ArrayArgument> arrays = ArraysOf("sums_of_squares", "arrays", list);
+  const std::vector<Measured> measured = MeasuredOf(arrays);
   const py::gil_scoped_release release;
   return SumsOfSquares(measured);
 }

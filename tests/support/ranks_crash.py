@@ -18,14 +18,13 @@ from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import slotwise
 from slotwise.distributed import DistributedError
 from slotwise.state import _atomic, _checksums
 from support.spread import chunk_of, chunks_of, even
-from support.state_crash import CALLS
+from support.state_crash import killing
 
 RANKS = 2
 ROWS = np.arange(1000, dtype=np.float32).reshape(500, 2)
@@ -68,23 +67,6 @@ class Piped:
 
     def abort(self, reason: str) -> None:
         os._exit(1)
-
-
-def killing(last: int) -> None:
-    """Have this process killed before its last-th call of the system."""
-    left = itertools.count(last - 1, -1)
-
-    def ending(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(left) == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, ending(getattr(os, name)))
-    _atomic.exchange = ending(_atomic.exchange)
 
 
 def save(path: Path, factor: int, before: Callable[[int], None] = lambda rank: None) -> list[int]:

@@ -69,6 +69,23 @@ CALLS = (
 )
 
 
+def killing(last: int) -> None:
+    """Have this process killed before its last-th call of the system."""
+    left = itertools.count(last - 1, -1)
+
+    def ending(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(left) == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        setattr(os, name, ending(getattr(os, name)))
+    _atomic.exchange = ending(_atomic.exchange)
+
+
 def end_at_call(work: Callable[[], Any], last: int, is_renamed: bool) -> bool:
     """Do it in a process that is killed before its last-th call of the system; whether it was."""
     child = os.fork()
@@ -82,21 +99,7 @@ def end_at_call(work: Callable[[], Any], last: int, is_renamed: bool) -> bool:
     signal.alarm(60)
     if is_renamed:
         _atomic.exchange = lambda a, b: False
-    left = last
-
-    def ending(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in CALLS:
-        setattr(os, name, ending(getattr(os, name)))
-    _atomic.exchange = ending(_atomic.exchange)
+    killing(last)
     work()
     os._exit(0)
 
