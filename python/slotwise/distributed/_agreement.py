@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from slotwise.distributed._communicator import Communicator, DistributedError
 
-_TEXT = 1024  # bytes of an error that travel
 _HEAD, _COUNTS = 3, 5  # numbers of a message: status, call, step; counts that come along
 
 
@@ -73,11 +72,15 @@ def agree(
 
 def _texts(comm: Communicator, own: str) -> Sequence[str]:
     """A text of each rank."""
-    text = own.encode()
-    if len(text) > _TEXT:
-        text = text[: _TEXT - 3] + b"..."
-    send = np.zeros(_TEXT, np.uint8)
-    send[: len(text)] = np.frombuffer(text, np.uint8)
-    received = np.zeros((comm.size, _TEXT), np.uint8)
-    comm.all_gather(send, received)
-    return [bytes(row).rstrip(b"\0").decode(errors="replace") for row in received]
+    return [each.decode() for each in gather_bytes(comm, own.encode())]
+
+
+def gather_bytes(comm: Communicator, own: bytes) -> list[bytes]:
+    """What each rank has, of any length."""
+    sizes = np.empty((comm.size, 1), np.int64)
+    comm.all_gather(np.array([len(own)]), sizes)
+    send = np.zeros(sizes.max(), np.uint8)
+    send[: len(own)] = np.frombuffer(own, np.uint8)
+    found = np.empty((comm.size, send.size), np.uint8)
+    comm.all_gather(send, found)
+    return [row[:size].tobytes() for row, size in zip(found, sizes[:, 0], strict=True)]

@@ -21,6 +21,7 @@ from slotwise._tables import IndexedSlices, RowPlan, coalesce
 from slotwise._variable import Variable, described
 from slotwise.distributed import _dense, _parts
 from slotwise.distributed._agreement import agree
+from slotwise.distributed._any import any as any_rank
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._dense import Chunk, Shares
 from slotwise.distributed._placement import BUCKETS
@@ -128,9 +129,7 @@ class Ranks:
             is_finite = _gradients.all_finite(op, [(_values(grad), var) for grad, var in given])
         except (TypeError, ValueError):
             is_finite = True
-        found = np.empty(self.comm.size, np.bool_)
-        self.comm.all_gather(np.array(is_finite), found)
-        return bool(found.all())
+        return not any_rank(self.comm, not is_finite)
 
     # ----- a step --------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise.distributed import Communicator, DistributedError
+from slotwise.distributed._agreement import gather_bytes
 from slotwise.state import _threads
 
 Result = TypeVar("Result")
@@ -133,10 +134,4 @@ class Ranks:
     @_threads.undisturbed
     def _gather(self, data: bytes) -> list[bytes]:
         """What each rank has."""
-        sizes = np.empty((self.size, 1), np.int64)
-        self._comm.all_gather(np.array([len(data)]), sizes)
-        send = np.zeros(sizes.max(), np.uint8)
-        send[: len(data)] = np.frombuffer(data, np.uint8)
-        found = np.empty((self.size, send.size), np.uint8)
-        self._comm.all_gather(send, found)
-        return [row[:size].tobytes() for row, size in zip(found, sizes[:, 0], strict=True)]
+        return gather_bytes(self._comm, data)
