@@ -9,10 +9,14 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 T = TypeVar("T")
+
+# What updates are computed on.
+FLOATS = tuple(map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)))
 
 # What conversions raise. Other exceptions come from methods of the caller's, and are passed on.
 _FAILURES = (TypeError, ValueError, OverflowError, AttributeError, LookupError, BufferError)

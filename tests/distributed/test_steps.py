@@ -243,6 +243,7 @@ def set_up(comm: Communicator) -> tuple[ShardedTable, slotwise.Variable, Any]:
 
 
 ONES = np.ones((1, 2), np.float32)
+SKIPPED = slotwise.RowPlan(np.array([1, 10]), 10, bounds="skip")
 FAULTS: dict[str, Any] = {
     "id": lambda e, w, o: [(slotwise.IndexedSlices(ONES, np.array([10]), (10, 2)), e)],
     "shape": lambda e, w, o: [
@@ -254,6 +255,7 @@ FAULTS: dict[str, Any] = {
     "dense shape": lambda e, w, o: [(slotwise.IndexedSlices(ONES, np.array([1]), (9, 2)), e)],
     "dense": lambda e, w, o: [(np.zeros((10, 2), np.float32), e)],
     "no gradient": lambda e, w, o: [("nothing", e)],
+    "skipped": lambda e, w, o: [(slotwise.IndexedSlices(np.ones((2, 2), np.float32), SKIPPED), e)],
 }
 WORDS = {
     "id": r"rank 1: SGD.apply_gradients: gradient of 'emb' .*ids\[0\] = 10 is not in \[0, 10\)",
@@ -262,7 +264,17 @@ WORDS = {
     "dense shape": r"rank 1: .*expected dense_shape \(10, 2\), got \(9, 2\)",
     "dense": "rank 1: .*expected IndexedSlices, got an array",
     "no gradient": "rank 1: SGD.apply_gradients: gradient of",
+    "skipped": "rank 1: .*expected a RowPlan of 10 rows, got one of 10 that skipped 1",
 }
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_of_the_only_rank(fault: str) -> None:
+    comm = distributed.local()
+    emb, w, opt = set_up(comm)
+    with pytest.raises(DistributedError, match=WORDS[fault].replace("rank 1", "rank 0", 1)):
+        opt.apply_gradients(FAULTS[fault](emb, w, opt))
+    assert not emb.to_array().any()
 
 
 @pytest.mark.parametrize("fault", FAULTS)

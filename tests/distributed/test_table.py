@@ -201,6 +201,10 @@ def test_distributions() -> None:
         (lambda: ShardedTable((), name="emb"), r"shape: expected \(rows, ...\), got \(\)"),
         (lambda: ShardedTable((-1, 2), name="emb"), "shape"),
         (lambda: ShardedTable((3, 2), name=7), "name"),
+        (
+            lambda: ShardedTable((3, 2), name="emb", dtype=np.int32),
+            "dtype: expected float16, .* int32",
+        ),
         (lambda: ShardedTable((3, 2), name="emb", merge="any"), "merge"),
         (lambda: ShardedTable((3, 2), name="emb", owners=[0, 1]), "owners: expected 4096 ranks"),
         (lambda: ShardedTable((3, 2), name="emb", owners=np.ones(4096, int)), "from 0 to 0"),

@@ -134,6 +134,10 @@ class ShardedTable:
         op = "ShardedTable"
         self.name = _arguments.text_of(op, "name", name)
         kind = _arguments.dtype_of(op, dtype)
+        if kind not in _arguments.FLOATS:
+            raise TypeError(
+                f"{op}: dtype: expected float16, bfloat16, float32 or float64, got {kind}"
+            )
         sizes = _arguments.sizes_of(op, shape)
         if not sizes:
             raise ValueError(f"{op}: shape: expected (rows, ...), got ()")

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +19,6 @@ from slotwise.optimizers._state import array_of, listed
 Pair: TypeAlias = tuple[Any, Any]
 Places: TypeAlias = Sequence[int]  # where pairs are in the list that the user passed
 
-_FLOATS = tuple(map(np.dtype, (np.float16, ml_dtypes.bfloat16, np.float32, np.float64)))
 
 _log = logging.getLogger("slotwise")
 
@@ -228,7 +226,7 @@ def divided(gradient: Any, by: Any) -> Any:
     if isinstance(gradient, PooledSlices):
         return gradient.with_grads(divided(gradient.grads, by))
     values = np.asarray(values_of(gradient))
-    if values.dtype not in _FLOATS:
+    if values.dtype not in _arguments.FLOATS:
         return gradient
     wide = np.float64 if values.dtype.itemsize <= 2 else values.dtype
     with np.errstate(all="ignore"):

@@ -247,6 +247,11 @@ class Ranks:
         if grad.dense_shape is not None and tuple(grad.dense_shape) != shape:
             got = tuple(grad.dense_shape)
             raise ValueError(f"{op}: {what}: expected dense_shape {shape}, got {got}")
+        if isinstance(grad.indices, RowPlan):
+            plan = grad.indices
+            if plan.num_rows != rows or plan.skipped:
+                got = f"one of {plan.num_rows} that skipped {plan.skipped}"
+                raise ValueError(f"{op}: {what}: expected a RowPlan of {rows} rows, got {got}")
         if isinstance(variable, ShardedTable) and self.comm.size == 1:
             item.table = variable
             item.here = self._here_alone(op, what, given, grad, variable)
@@ -257,8 +262,6 @@ class Ranks:
                 plan = RowPlan(plan, rows)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{op}: {what}: {error}") from None
-        elif plan.num_rows != rows:
-            raise ValueError(f"{op}: {what}: expected a RowPlan of {rows}, got {plan.num_rows}")
         _check_values(op, what, values, (len(plan), *shape[1:]), at.dtype)
         if not isinstance(variable, ShardedTable):  # all rows are everywhere
             unique, order = plan.unique, np.arange(len(plan.unique))
@@ -283,11 +286,6 @@ class Ranks:
             places = route.places
         else:
             if isinstance(ids, RowPlan):
-                if ids.num_rows != table.shape[0] or ids.skipped:
-                    got = f"one of {ids.num_rows} that skipped {ids.skipped}"
-                    raise ValueError(
-                        f"{op}: {what}: expected a RowPlan of {table.shape[0]}, got {got}"
-                    )
                 ids = ids.unique[ids.inverse]
             places = table.placement.places_here(ids, f"{op}: {what}")
         if isinstance(grad, PooledSlices) and table.dtype.itemsize >= 4:  # else terms are rounded
