@@ -250,8 +250,10 @@ class Ranks:
         if isinstance(grad.indices, RowPlan):
             plan = grad.indices
             if plan.num_rows != rows or plan.skipped:
-                got = f"one of {plan.num_rows} that skipped {plan.skipped}"
-                raise ValueError(f"{op}: {what}: expected a RowPlan of {rows} rows, got {got}")
+                raise ValueError(
+                    f"{op}: {what}: expected a RowPlan of {rows} rows, got one of "
+                    f"{plan.num_rows} that skipped {plan.skipped}"
+                )
         if isinstance(variable, ShardedTable) and self.comm.size == 1:
             item.table = variable
             item.here = self._here_alone(op, what, given, grad, variable)
