@@ -246,6 +246,31 @@ PYTHON = (
         "1\n",
         f"{STATE}/test_manager.py",
     ),
+    # steps of ranks
+    Mutation(
+        "ranks go on though one has an error",
+        "    if received[:, 0].any():\n",
+        "    if False:\n",
+        f"{RANKS}/test_steps.py",
+    ),
+    Mutation(
+        "ranks go on though they call different things",
+        "    if (received[:, 1:_HEAD] != received[0, 1:_HEAD]).any():\n",
+        "    if False:\n",
+        f"{RANKS}/test_steps.py",
+    ),
+    Mutation(
+        "shares of variables that others have updated do not come back",
+        "            _dense.refresh(comm, [item.chunk",
+        "            _dense.refresh(comm, [] and [item.chunk",
+        f"{RANKS}/test_steps.py",
+    ),
+    Mutation(
+        "what is sent to a rank is said to be for the next",
+        "        return counts, np.repeat(self.places, times), rows\n",
+        "        return np.roll(counts, 1), np.repeat(self.places, times), rows\n",
+        f"{RANKS}/test_steps.py",
+    ),
     # checkpoints of ranks
     Mutation(
         "parts of a tensor may overlap, or leave a gap",
@@ -361,6 +386,18 @@ CXX = (
         "return value > 0 || (value == 0 && is_scaled);",
         "return value >= 0 || (value == 0 && is_scaled);",
         f"{ROWS}/test_sparse_errors.py",
+    ),
+    Mutation(
+        "rows that are sent are the rounded sum alone",
+        "if (rest != 0) most = std::max(most, t + 1);",
+        "",
+        f"{RANKS}/test_exact_terms.py",
+    ),
+    Mutation(
+        "offsets that begin as those of one id each are taken for such",
+        "if (differs) count_up = false;",
+        "",
+        "tests/tables/test_bags.py",
     ),
     Mutation(
         "an assignment after a step is not made",
