@@ -111,12 +111,21 @@ def test_prefetch() -> None:
         assert (rows[0] == WHOLE[2] - comm.size).all()
         assert (rows[1] == WHOLE[second[1]]).all()
         emb.prefetch(first)
-        other = first.copy() if comm.rank == 1 else first
-        with pytest.raises(DistributedError, match=r"rank 1: lookup of 'emb'.*that was prefetched"):
+        other = first.copy()
+        if comm.rank == comm.size - 1:
+            other[0] = 7
+        with pytest.raises(
+            DistributedError, match=r"rank \d: lookup of 'emb'.*those that were prefetched"
+        ):
             emb.lookup(other)
+        emb.prefetch(first)
+        first += 1  # the same array, with others
+        with pytest.raises(DistributedError, match=r"lookup of 'emb'.*those that were prefetched"):
+            emb.lookup(first)
         assert (emb.lookup(first).rows == emb.to_array(first)).all()
 
-    in_threads(3, run)
+    for ranks in (1, 3):
+        in_threads(ranks, run)
 
 
 def test_gradients_are_checked() -> None:

@@ -61,12 +61,8 @@ class Found:
         ids: Any = self._route.plan if isinstance(self._route, Route) else self._ids.reshape(-1)
         found: IndexedSlices
         if self._bags is None:
-            flat = (
-                values.reshape(-1, *table.shape[1:])
-                if values.size
-                else values.reshape(self._ids.size, *table.shape[1:])
-            )
-            found = IndexedSlices(flat, ids, table.shape)
+            rows = values.reshape(self._ids.size, *table.shape[1:])
+            found = IndexedSlices(rows, ids, table.shape)
         else:
             offsets, weights, mode, include_last = self._bags
             found = PooledSlices(values, ids, offsets, weights, mode, table.shape, include_last)
@@ -153,7 +149,7 @@ class ShardedTable:
         _parts.declare(own, _parts.Parted(self.comm, sizes, self.placement, runs))
         self._asked = np.zeros(2, np.int64)  # ids that came to this rank; bytes of rows it sent
         self._calls = 0
-        self._ahead: list[tuple[Any, Any, tuple[Any, Any]]] = []
+        self._ahead: list[tuple[NDArray[Any], Route | HereRoute, tuple[Any, Any]]] = []
 
     def _owners(self, owners: ArrayLike | None) -> NDArray[np.int64]:
         size = self.comm.size
@@ -224,10 +220,10 @@ class ShardedTable:
         op = "lookup"
         try:
             array = _core.as_array(op, "ids", ids)
-            route = self._route(op, array, ids)
+            route = self._route(op, array)
         except (TypeError, ValueError) as error:
             self._refuse(op, error)
-        rows = self._fetched(op, route, ids)
+        rows = self._fetched(op, route)
         if isinstance(route, Route):
             rows = _core.gather(rows, route.numbers, None)
         return Found(self, rows.reshape(*array.shape, *self.shape[1:]), array, route)
@@ -256,15 +252,15 @@ class ShardedTable:
             array = _core.as_array(op, "ids", ids)
             if array.ndim != 1:
                 raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
-            route = self._route(op, array, ids)
+            route = self._route(op, array)
             gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # which checks
         except (TypeError, ValueError) as error:
             self._refuse(op, error)
         if isinstance(route, HereRoute):
-            self._fetched(op, route, ids, are_rows_wanted=False)
+            self._fetched(op, route, are_rows_wanted=False)
             pooled = gather_pooled(self.local.value, route.places, *bags)
         else:
-            pooled = gather_pooled(self._fetched(op, route, ids), route.numbers, *bags)
+            pooled = gather_pooled(self._fetched(op, route), route.numbers, *bags)
         return Found(self, pooled, array, route, bags)
 
     def prefetch(self, ids: Array) -> None:
@@ -273,23 +269,26 @@ class ShardedTable:
         Rows are fetched by the lookup itself, so that they are those of that moment.
 
         Args:
-            ids: the very array that the next `lookup` is given.
+            ids: what the next `lookup` is given.
 
         Raises:
             DistributedError: the ids of a rank do not fit; on all of them.
         """
         op = "prefetch"
         try:
-            route = self._route(op, _core.as_array(op, "ids", ids), None)
+            array = _core.as_array(op, "ids", ids).copy()
+            route = self._new_route(op, array)
         except (TypeError, ValueError) as error:
             self._refuse(op, error)
-        self._ahead.append((ids, route, self._asked_for(op, route)))
+        self._ahead.append((array, route, self._asked_for(op, route)))
 
-    def _route(self, op: str, ids: NDArray[Any], given: Any) -> Route | HereRoute:
-        """The way to rows; that of a prefetch, if it was given the same."""
-        if self._ahead and self._ahead[0][0] is given:
-            known: Route | HereRoute = self._ahead[0][1]
-            return known
+    def _route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
+        """The way to rows; that of a prefetch, if it was of these ids."""
+        if self._ahead and np.array_equal(self._ahead[0][0], ids):
+            return self._ahead[0][1]
+        return self._new_route(op, ids)
+
+    def _new_route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
         if self.comm.size == 1:
             return HereRoute(self.placement.places_here(ids.reshape(-1), op))
         return Route(RowPlan(ids.reshape(-1), self.shape[0]), self.placement)
@@ -312,16 +311,16 @@ class ShardedTable:
         return exchange(self.comm, route.places, route.counts, told[:, 0]), told[:, 0]
 
     def _fetched(
-        self, method: str, route: Route | HereRoute, ids: Any, are_rows_wanted: bool = True
+        self, method: str, route: Route | HereRoute, are_rows_wanted: bool = True
     ) -> NDArray[Any]:
         """The rows of the route, in its order."""
         if self._ahead:
-            known, _, asked = self._ahead.pop(0)
+            _, known, asked = self._ahead.pop(0)
             error = None
-            if known is not ids:
+            if known is not route:
                 error = ValueError(
-                    f"{method} of '{self.name}': ids: expected the array that was prefetched, "
-                    "got another"
+                    f"{method} of '{self.name}': ids: expected those that were prefetched, got "
+                    "others"
                 )
             agree(self.comm, f"prefetched {self._call(method)}", self._calls, error)
         else:
