@@ -128,6 +128,24 @@ def test_prefetch() -> None:
         in_threads(ranks, run)
 
 
+def test_gradients_of_the_rows_of_another_table() -> None:
+    """They go to the rows of the table that they are applied to, wherever it has them."""
+
+    def run(comm: Communicator) -> None:
+        owners = np.arange(4096)[::-1] * comm.size // 4096
+        emb, other = table(comm), table(comm, owners=owners)
+        found = emb.lookup(np.array([3, 8]))
+        opt = optimizers.SGD(1.0, sparse="lazy", comm=comm)
+        opt.apply_gradients([(found.gradient(np.ones((2, 3), np.float32)), other)])
+        expected = WHOLE.copy()
+        expected[[3, 8]] -= comm.size
+        assert (other.to_array() == expected).all()
+        assert (emb.to_array() == WHOLE).all()
+
+    for ranks in (1, 3):
+        in_threads(ranks, run)
+
+
 def test_gradients_are_checked() -> None:
     emb = table(distributed.local())
     found = emb.lookup(np.array([1, 2]))

@@ -31,9 +31,11 @@ class HereRoute:
     """The way to rows that are all here.
 
     Attributes:
+        placement: of the table.
         places: the row of each id, among those of this rank.
     """
 
+    placement: Placement
     places: NDArray[np.int64]
 
 
@@ -45,14 +47,14 @@ class Route:
         placement: of the table.
 
     Attributes:
-        plan: as given.
+        plan, placement: as given.
         order: places of the distinct ids among `plan.unique`, by owner.
         counts: how many each rank gets.
         places: of the distinct ids, in that order: the rows at their owners.
     """
 
     def __init__(self, plan: RowPlan, placement: Placement) -> None:
-        self.plan = plan
+        self.plan, self.placement = plan, placement
         owners, places = placement.owners_and_places(plan.unique)
         self.order = np.argsort(owners, kind="stable")
         self.counts = np.bincount(owners, minlength=placement.ranks)

@@ -70,9 +70,10 @@ class Found:
         return found
 
 
-def route_of(gradient: IndexedSlices) -> Route | HereRoute | None:
-    """The way that the rows of a gradient came, if a lookup found them."""
-    return getattr(gradient, "_route", None)
+def route_of(gradient: Any, table: ShardedTable) -> Route | HereRoute | None:
+    """The way that the rows of a gradient came, if a lookup found them in this table."""
+    route: Route | HereRoute | None = getattr(gradient, "_route", None)
+    return route if route is not None and route.placement is table.placement else None
 
 
 class ShardedTable:
@@ -290,7 +291,8 @@ class ShardedTable:
 
     def _new_route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
         if self.comm.size == 1:
-            return HereRoute(self.placement.places_here(ids.reshape(-1), op))
+            places = self.placement.places_here(ids.reshape(-1), op)
+            return HereRoute(self.placement, places)
         return Route(RowPlan(ids.reshape(-1), self.shape[0]), self.placement)
 
     def _refuse(self, method: str, error: Exception) -> NoReturn:

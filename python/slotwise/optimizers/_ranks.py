@@ -273,7 +273,7 @@ class Ranks:
             item.counts = np.full(self.comm.size, len(item.ids))
             return
         item.table = variable
-        route = route_of(given) if isinstance(given, IndexedSlices) else None
+        route = route_of(given, variable)
         if not isinstance(route, Route) or route.plan is not plan:
             route = Route(plan, variable.placement)
         item.counts, item.ids, item.rows = route.merged(values, variable.merge)
@@ -283,7 +283,7 @@ class Ranks:
     ) -> IndexedSlices:
         """The gradient of a table that this rank has all of."""
         ids, shape, is_exact = grad.indices, table.local.shape, table.merge == "exact"
-        route = route_of(given) if isinstance(given, IndexedSlices) else None
+        route = route_of(given, table)
         if isinstance(route, HereRoute):
             places = route.places
         else:
