@@ -45,11 +45,35 @@ using BF16 = Short<8, -126, 0x7F80, false>;
 
 constexpr size_t kMostTerms = 4;
 
+// What Split returns, if two terms hold all of it, as they nearly always do; else 0. (It has no
+// branches, so that compilers can take several numbers at once.)
+template <class T>
+size_t SplitInTwo(const UnroundedSums& from, size_t width, T* terms) {
+  uint64_t is_two = 0, is_more = 0;
+  for (size_t i = 0; i < width; ++i) {
+    const double sum = from.sums[i], error = from.errors[i];
+    const T first = static_cast<T>(sum);
+    const double kept = sum - static_cast<double>(first);
+    const double rest = kept + error;
+    const T second = static_cast<T>(rest);
+    terms[i] = first;
+    terms[width + i] = second;
+    is_two |= static_cast<uint64_t>(rest != 0);
+    is_more |= static_cast<uint64_t>(rest - static_cast<double>(second) != 0);  // so is NaN
+    is_more |= static_cast<uint64_t>(kept != 0) & static_cast<uint64_t>(error != 0);
+    is_more |= from.inexact[i];
+  }
+  return is_more != 0 ? 0 : is_two + 1;
+}
+
 // Writes sum + error as terms, rows of `width` numbers one after the other. Returns how many have
 // numbers other than 0, at least 1; 0 if they cannot hold it.
 template <class Type>
 size_t Split(const UnroundedSums& from, size_t width, void* to) {
   auto* const terms = static_cast<typename Type::Stored*>(to);
+  if constexpr (sizeof(typename Type::Stored) > sizeof(uint16_t)) {
+    if (const size_t count = SplitInTwo(from, width, terms)) return count;
+  }
   size_t most = 1;
   for (size_t i = 0; i < width; ++i) {
     if (from.inexact[i] != 0) return 0;

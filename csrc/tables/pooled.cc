@@ -1,199 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <algorithm>
-#include <type_traits>
-
-#include "core/bags.h"
 #include "core/group_tasks.h"
-#include "core/scratch.h"
 #include "core/targets.h"
-#include "tables/tables.h"
+#include "tables/pool.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tables/pooled.cc"
 #include "hwy/foreach_target.h"
 #include "simd/dispatch.h"
-#include "simd/ops-inl.h"
-#include "simd/row_sums-inl.h"
-#include "tables/named_rows-inl.h"
+#include "tables/pool-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-// Pools bags of one table.
-template <class Codec>
-class Pool {
- public:
-  Pool(Pooling mode, const PooledTable& table) : mode_(mode), table_(table) {}
-
-  // (What is weighted is compiled for fewer cases, as it takes long enough.)
-  void Bags(size_t begin, size_t end) const {
-    if (table_.weights != nullptr) return BagsOf<NamedRows<Codec, RowIds, true>>(begin, end);
-    return table_.ids.is_int64 ? Unweighted<IdsOf<int64_t>>(begin, end)
-                               : Unweighted<IdsOf<int32_t>>(begin, end);
-  }
-
- private:
-  using Stored = typename Codec::Stored;
-  using Compute = typename Codec::Compute;
-  static constexpr size_t kLanesEach = kLanes<hn::ScalableTag<Compute>>;
-
-  // Rows of float32 that are a few whole vectors, of which most tables are, have loops of their
-  // own.
-  template <class Ids>
-  void Unweighted(size_t begin, size_t end) const {
-    if constexpr (std::is_same_v<Stored, float>) {
-      if (table_.out_dtype == DType::kF32 && table_.width % kLanesEach == 0) {
-        switch (table_.width / kLanesEach) {
-          case 1:
-            return BagsOf<NamedRows<Codec, Ids, false, kLanesEach>>(begin, end);
-          case 2:
-            return BagsOf<NamedRows<Codec, Ids, false, 2 * kLanesEach>>(begin, end);
-          case 4:
-            return BagsOf<NamedRows<Codec, Ids, false, 4 * kLanesEach>>(begin, end);
-          case 8:
-            return BagsOf<NamedRows<Codec, Ids, false, 8 * kLanesEach>>(begin, end);
-          default:
-            break;
-        }
-      }
-    }
-    return BagsOf<NamedRows<Codec, Ids, false>>(begin, end);
-  }
-
-  // Ends what RowSum begins. A sum that begins with 0 is never -0.
-  struct Ending {
-    Compute divisor;
-    Compute* out;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i, hn::VFromD<D> sum) const {
-      auto pooled = hn::Add(sum, hn::Zero(d));
-      if (divisor != 1) pooled = pooled / divisor;
-      hn::StoreU(pooled, d, out + i);
-    }
-  };
-
-  // The body of a walk along the only row of a bag.
-  struct OneRow {
-    const Stored* row;
-    const Ending& sink;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      sink(d, i, Codec::Load(d, row + i));
-    }
-  };
-
-  // The same, past the caches. (Of 16 bytes, as NumPy's memory is aligned to no more.)
-  struct OneRowStreamed {
-    const Compute* row;
-    Compute* out;
-
-    template <class D>
-    HWY_INLINE void operator()(D d, size_t i) const {
-      hn::Stream(hn::Add(hn::LoadU(d, row + i), hn::Zero(d)), d, out + i);
-    }
-  };
-
-  template <class Rows>
-  void BagsOf(size_t begin, size_t end) const {
-    const Rows rows(table_, static_cast<size_t>(table_.offsets[end]));
-    if constexpr (std::is_same_v<Stored, Compute>) {
-      if (table_.out_dtype == table_.dtype) {
-        auto* const out = static_cast<Compute*>(table_.out);
-        if (!Rows::kWeighted && table_.has_one_each) {
-          EachRow(rows, begin, end, out);
-        } else {
-          EachBag(rows, begin, end, [&](size_t bag) { return out + Place(bag); }, [](size_t) {});
-        }
-        return;
-      }
-    }
-    Scratch memory(Scratch::Size<Compute>(table_.width));
-    Compute* const row = memory.Take<Compute>(table_.width);
-    EachBag(
-        rows, begin, end, [&](size_t) { return row; },
-        [&](size_t bag) HWY_ATTR { Put(row, Place(bag)); });
-  }
-
-  // Writes a pooled row from an element of the output on, in the output's type.
-  void Put(const Compute* row, int64_t to) const {
-    if (table_.out_dtype == table_.dtype) {
-      WalkAll<Compute>(RoundTo<Codec>{row, static_cast<Stored*>(table_.out) + to}, table_.width);
-    } else if (table_.out_dtype == DType::kF32) {
-      std::copy_n(row, table_.width, static_cast<float*>(table_.out) + to);
-    } else {
-      std::copy_n(row, table_.width, static_cast<double*>(table_.out) + to);
+struct Pools {
+  static PoolFunction Of(DType dtype) {
+    switch (dtype) {
+      case DType::kF16:
+        return &PoolBags<F16Codec>;
+      case DType::kBF16:
+        return &PoolBags<BF16Codec>;
+      case DType::kF32:
+        return PoolOfFloat32();
+      default:
+        return &PoolBags<F64Codec>;
     }
   }
-
-  int64_t Place(size_t bag) const { return static_cast<int64_t>(bag) * table_.out_stride; }
-
-  // Bags of one id each: the rows.
-  template <class Rows>
-  void EachRow(const Rows& rows, size_t begin, size_t end, Compute* out) const {
-    if (Streams()) {
-      for (size_t k = begin; k < end; ++k) {
-        rows.Fetch(k);
-        Walk(OneRowStreamed{rows.Row(k), out + k * rows.width()}, Quarter(), 0, rows.width());
-      }
-      hwy::FlushStream();
-      return;
-    }
-    for (size_t k = begin; k < end; ++k) {
-      rows.Fetch(k);
-      const Ending sink{1, out + Place(k)};
-      WalkAll<Compute>(OneRow{rows.Row(k), sink}, rows.width());
-    }
-  }
-
-  // Whether the output is written past the caches: if it is more than they hold, whoever reads it
-  // loses nothing, and memory need not be read before it is written.
-  bool Streams() const {
-    constexpr size_t kLarge = size_t{4} << 20, kAligned = 16;
-    const size_t row_bytes = table_.width * sizeof(Compute);
-    const bool is_aligned = (reinterpret_cast<uintptr_t>(table_.out) | row_bytes) % kAligned == 0;
-    return is_aligned && static_cast<size_t>(table_.out_stride) == table_.width &&
-           table_.bags * row_bytes >= kLarge;
-  }
-  using Quarter = hn::CappedTag<Compute, 16 / sizeof(Compute)>;
-
-  // `row_of(bag)` says where the pool of a bag is put; then `done(bag)` is called.
-  template <class Rows, class RowOf, class Done>
-  void EachBag(const Rows& rows, size_t begin, size_t end, const RowOf& row_of,
-               const Done& done) const {
-    for (size_t bag = begin; bag < end; ++bag) {
-      const auto first = static_cast<size_t>(table_.offsets[bag]);
-      const auto last = static_cast<size_t>(table_.offsets[bag + 1]);
-      Compute* const out = row_of(bag);
-      if (first == last) {
-        std::fill_n(out, rows.width(), Compute{0});
-      } else if (!Rows::kWeighted && last - first == 1) {  // its mean is the row
-        rows.Fetch(first);
-        const Ending sink{1, out};
-        WalkAll<Compute>(OneRow{rows.Row(first), sink}, rows.width());
-      } else {
-        const auto weight_of = [rows](size_t k) -> Compute { return WeightOf<Codec>(rows, k); };
-        const Ending sink{PoolDivisor<Compute>(mode_, first, last, weight_of), out};
-        Sum(RowSum<Codec, Rows, Ending>{rows, first, last, sink});
-      }
-      done(bag);
-    }
-  }
-
-  template <class Rows>
-  HWY_INLINE void Sum(const RowSum<Codec, Rows, Ending>& sum) const {
-    if constexpr (Rows::kVectors != 0) {
-      sum.template Walk<Rows::kVectors>(hn::ScalableTag<Compute>(), 0);
-    } else {
-      WalkByMany<Rows::kWeighted ? 4 : 8, Compute>(sum, table_.width);
-    }
-  }
-
-  const Pooling mode_;
-  const PooledTable& table_;
 };
+
+}  // namespace HWY_NAMESPACE
+}  // namespace slotwise
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace slotwise {
+namespace {
+
+PoolFunction PoolOf(DType dtype) {
+  static constexpr PoolFunction (*kTable[])(DType) = SLOTWISE_TABLE(Pools::Of);
+  return kTable[TargetIndex()](dtype);
+}
 
 // All tables of one call.
 struct PooledTables {
@@ -206,26 +52,13 @@ struct PooledTables {
   }
   void operator()(size_t t, size_t begin, size_t end) const {
     const PooledTable& table = call.tables[t];
-    if (table.width == 0) return;
-    WithCodec(table.dtype, [&](auto codec) HWY_ATTR {
-      Pool<decltype(codec)>(call.mode, table).Bags(begin, end);
-    });
+    if (table.width > 0) PoolOf(table.dtype)(call.mode, table, begin, end);
   }
-
-  static void Apply(const PooledCall& call) { RunGroups(PooledTables{call}); }
 };
 
-}  // namespace HWY_NAMESPACE
-}  // namespace slotwise
-HWY_AFTER_NAMESPACE();
+}  // namespace
 
-#if HWY_ONCE
-namespace slotwise {
-
-void GatherPooled(const PooledCall& call) {
-  static constexpr void (*kTable[])(const PooledCall&) = SLOTWISE_TABLE(PooledTables::Apply);
-  kTable[TargetIndex()](call);
-}
+void GatherPooled(const PooledCall& call) { RunGroups(PooledTables{call}); }
 
 }  // namespace slotwise
 #endif
