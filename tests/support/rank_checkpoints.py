@@ -3,8 +3,11 @@
 
     mpiexec -n 2 python -m support.rank_checkpoints mpi save FOLDER
     mpiexec -n 3 python -m support.rank_checkpoints mpi load FOLDER
+    mpiexec -n 2 python -m support.rank_checkpoints mpi kill FOLDER 0 12
 
-What is loaded is saved again, trained, and saved once more; the same was done before.
+What is loaded is saved again, trained, and saved once more; the same was done before. At last the
+state of the first is trained again and saved over another, and one rank is killed before one of its
+calls of the system: both by number.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 import slotwise
 from slotwise import distributed, optimizers
+from support.state_crash import killing
 
 ROWS = 40_000
 
@@ -37,9 +41,16 @@ def step(comm: Any, state: dict[str, Any], number: int) -> None:
     state["optimizer"].apply_gradients([(found.gradient(found.rows), emb), (dense, w)])
 
 
-def main(engine: str, what: str, folder: str) -> None:
+def main(engine: str, what: str, folder: str, victim: str = "", last: str = "") -> None:
     comm, path = getattr(distributed, engine)(), Path(folder)
     state = job(comm)
+    if what == "kill":
+        slotwise.load(path / "save-2", **state)
+        step(comm, state, 3)
+        if comm.rank == int(victim):
+            killing(int(last))
+        slotwise.save(path / "killed", **state)
+        return
     if what == "save":
         step(comm, state, 1)
         slotwise.save(path / "base", **state, verify=True)
