@@ -368,3 +368,16 @@ def test_threads_of_their_own() -> None:
         thread.join()
     assert len(grads) == 80
     assert all(torch.equal(grad, grads[0]) for grad in grads)
+
+
+@pytest.mark.parametrize("cls", ["Embedding", "EmbeddingBag"])
+def test_a_large_table_begins_as_torchs(cls: str) -> None:
+    """Its memory is another, the numbers are not; the generator has drawn as many."""
+    found = []
+    for module in (st, torch.nn):
+        torch.manual_seed(1)
+        layer = getattr(module, cls)(40_000, 16, padding_idx=3)
+        found.append((layer.weight.detach(), torch.rand(1)))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert found[0][0].data_ptr() % (2 << 20) == 0

@@ -596,3 +596,18 @@ def test_tracking_ends_with_the_parameter() -> None:
     assert len(_tracking._tracked) == tracked + 1
     del table
     assert len(_tracking._tracked) == tracked
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_slots_of_large_parameters(dtype: torch.dtype) -> None:
+    """They lie in huge pages where the system has some, and go on as others do."""
+    p = torch.nn.Parameter(torch.ones(40_000, 32, dtype=dtype))
+    opt = st.Adagrad([p], lr=0.5, initial_accumulator_value=0.25)
+    p.grad = torch.ones_like(p)
+    opt.step()
+    slot = opt.state[p]["sum"]
+    assert slot.dtype == dtype
+    assert bool((slot == 1.25).all())
+    assert slot.data_ptr() % (2 << 20) == 0
+    again = copy.deepcopy(opt)
+    assert torch.equal(again.state[again.param_groups[0]["params"][0]]["sum"], slot)

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils import _pytree as pytree
 
 from slotwise._pooling import PooledSlices
 from slotwise._tables import IndexedSlices
-from slotwise.torch._memory import array, in_order
+from slotwise.torch._memory import array, in_order, tensor_of
 
 _aten = torch.ops.aten
 
@@ -89,13 +87,6 @@ def _rows_in_order(
     flat = reduce(lambda done, axis: done * shape[axis] + ids[axis], more, ids[first])
     values = in_order(grad._values(), (0, *[1 + axis - width for axis in axes[width:]]))
     return values, flat, math.prod(shape[:width])
-
-
-def tensor_of(values: NDArray[Any]) -> torch.Tensor:
-    """A tensor over the memory of an array."""
-    if values.dtype == ml_dtypes.bfloat16:
-        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(values)
 
 
 class _Content:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from slotwise import _core
+from slotwise import _core, _tables
 
 # Tensors that tell their memory in a call of C. Others are asked in Python, which takes longer.
 _TELLS = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")
@@ -28,6 +30,29 @@ def array(op: str, name: str, tensor: torch.Tensor) -> NDArray[Any]:
     if not isinstance(tensor, torch.Tensor):
         raise TypeError(f"{op}: {name}: expected a tensor, got {type(tensor).__name__}")
     return _core.as_array(op, name, tensor.detach())
+
+
+def tensor_of(values: NDArray[Any]) -> torch.Tensor:
+    """A tensor over the memory of an array."""
+    if values.dtype == ml_dtypes.bfloat16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(values)
+
+
+_LARGE = 2 << 20  # bytes that are worth a huge page
+_TYPES = {getattr(torch, name): name for name in ("float16", "bfloat16", "float32", "float64")}
+
+
+def full_like(tensor: torch.Tensor, value: complex) -> torch.Tensor:
+    """A tensor like another, its elements in the same order; a large one asks for huge pages.
+
+    Random rows cost less to reach in these, and torch asks for none.
+    """
+    is_plain = tensor.device.type == "cpu" and tensor.is_contiguous() and tensor.dtype in _TYPES
+    if not is_plain or tensor.nbytes < _LARGE:
+        return torch.full_like(tensor, value, memory_format=torch.preserve_format)
+    zeros = tensor_of(_tables.zeroed("full_like", tuple(tensor.shape), _TYPES[tensor.dtype]))
+    return zeros.fill_(value) if value != 0 else zeros
 
 
 def order_of(tensor: torch.Tensor) -> tuple[int, ...] | None:

@@ -26,7 +26,7 @@ from slotwise.optimizers._kinds import NOT_NEGATIVE, Number, OneOf
 from slotwise.optimizers._signature import SPARSE_MODES
 from slotwise.torch import _state
 from slotwise.torch._gradients import slices_of
-from slotwise.torch._memory import are_held, array, in_order, order_of
+from slotwise.torch._memory import are_held, array, full_like, in_order, order_of
 
 Group: TypeAlias = _state.Group
 Pair: TypeAlias = tuple[Any, torch.nn.Parameter]
@@ -99,6 +99,10 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
         for group in self.param_groups:
             group.setdefault("sparse", sparse)
             self._check(group)
+            for p in group["params"]:
+                begun = self.state.get(p, {})  # by torch: Adagrad's
+                for name in {*begun} - {*self._counters}:
+                    begun[name] = self._first_value(name, p.detach(), group)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,7 +125,7 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
 
     def _first_value(self, name: str, parameter: torch.Tensor, group: Group) -> torch.Tensor:
         """What a slot begins with."""
-        return torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        return full_like(parameter, 0.0)
 
     def _as_slot(
         self, name: str, value: torch.Tensor, order: tuple[int, ...] | None

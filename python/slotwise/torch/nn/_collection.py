@@ -11,8 +11,7 @@ import torch
 
 from slotwise._pooling import Jagged, split_jagged
 from slotwise.optimizers._kinds import OneOf
-from slotwise.torch._gradients import tensor_of
-from slotwise.torch._memory import array
+from slotwise.torch._memory import array, tensor_of
 from slotwise.torch.nn._embedding import EmbeddingBag, in_bags
 from slotwise.torch.nn._pool import Ids, is_traced, pool
 

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from slotwise import _core
-from slotwise.torch._gradients import tensor_of
-from slotwise.torch._memory import array
+from slotwise.torch._memory import array, full_like, tensor_of
 from slotwise.torch.nn._pool import Ids, is_traced, pool, require_first_derivative
 
 
@@ -62,11 +61,13 @@ class Embedding(torch.nn.Embedding):
             norm_type,
             scale_grad_by_freq,
             sparse,
-            _weight,
+            _memory_of(num_embeddings, embedding_dim, device, dtype, _weight),
             _freeze,
             device,
             dtype,
         )
+        if _weight is None:
+            self.reset_parameters()
 
     @classmethod
     def from_pretrained(
@@ -152,12 +153,14 @@ class EmbeddingBag(torch.nn.EmbeddingBag):
             scale_grad_by_freq,
             mode,
             sparse and mode != "max",
-            _weight,
+            _memory_of(num_embeddings, embedding_dim, device, dtype, _weight),
             include_last_offset,
             padding_idx,
             device,
             dtype,
         )
+        if _weight is None:
+            self.reset_parameters()
 
     @classmethod
     def from_pretrained(
@@ -253,6 +256,15 @@ def _require_fitting(op: str, scale_grad_by_freq: bool, sparse: bool) -> None:
             f"{op}: scale_grad_by_freq: expected False with a sparse gradient, as torch does, "
             "got True"
         )
+
+
+def _memory_of(
+    rows: int, width: int, device: Any, dtype: Any, given: torch.Tensor | None
+) -> torch.Tensor:
+    """The memory of a weight: that which is given, or new, which torch would take elsewhere."""
+    if given is not None:
+        return given
+    return full_like(torch.empty((rows, width), device=device, dtype=dtype), 0.0)
 
 
 def _rows(weight: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from slotwise import _core
 from slotwise._pooling import Bags, PooledSlices, pooled_weight_gradient
-from slotwise.torch._gradients import PooledGradient, tensor_of
-from slotwise.torch._memory import array
+from slotwise.torch._gradients import PooledGradient
+from slotwise.torch._memory import array, tensor_of
 
 
 def is_traced() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 
+from slotwise.torch._memory import full_like
 from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
@@ -45,4 +46,4 @@ class Adagrad(Optimizer, torch.optim.Adagrad):
     def _first_value(self, name: str, parameter: torch.Tensor, group: Group) -> torch.Tensor:
         first = float(group["initial_accumulator_value"])
         value = complex(first, first) if parameter.is_complex() else first
-        return torch.full_like(parameter, value, memory_format=torch.preserve_format)
+        return full_like(parameter, value)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from slotwise.optimizers._kinds import Number
+from slotwise.torch._memory import full_like
 from slotwise.torch._optimizer import (
     Group,
     Kernel,
@@ -93,4 +94,4 @@ class Ftrl(Optimizer):
     def _first_value(self, name: str, parameter: torch.Tensor, group: Group) -> torch.Tensor:
         if name == "linear":
             return super()._first_value(name, parameter, group)
-        return torch.full_like(parameter, group["initial_accumulator_value"])
+        return full_like(parameter, group["initial_accumulator_value"])

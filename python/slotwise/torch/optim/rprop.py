@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import torch
 
+from slotwise.torch._memory import full_like
 from slotwise.torch._optimizer import Group, Kernel, Numbers, Optimizer, Part, decays, rate_of
 
 
@@ -46,4 +47,4 @@ class Rprop(Optimizer, torch.optim.Rprop):
             return super()._first_value(name, parameter, group)
         size = rate_of(group)
         value = complex(size, size) if parameter.is_complex() else size
-        return torch.full_like(parameter, value, memory_format=torch.preserve_format)
+        return full_like(parameter, value)
