@@ -250,8 +250,8 @@ class PooledSlices(IndexedSlices):
     def _fill(self, grads: NDArray[Any], ids: Any, bags: Bags, dense_shape: Any) -> None:
         op = "PooledSlices"
         rows = ids if isinstance(ids, RowPlan) else _core.as_array(op, "ids", ids)
-        own = _arguments.converted(op, "offsets", "a vector of integers", bags[0], np.array)
-        bags = (own, *bags[1:])
+        own = _arguments.converted(op, "offsets", "a vector of integers", bags[0], np.asarray)
+        bags = (own.copy(), *bags[1:])  # np.array would warn of PyTorch's tensors
         _core.check_bags(grads, rows, bags)
         vars(self).update(grads=grads, indices=rows, _bags=bags, dense_shape=dense_shape)
 
