@@ -30,7 +30,7 @@ CMAKE_CODE := CMakeLists.txt cmake
 
 help:
 	@echo 'make demo      build, install into .venv, train on digits, words and clicks'
-	@echo 'make demo-torch  the same with PyTorch, in its own environment: a DLRM, with torch and with slotwise'
+	@echo 'make demo-torch  the same with PyTorch, in its own environment: a DLRM, with torch and with slotwise, then on two processes'
 	@echo 'make demo-ranks  the same with an MPI, installed into .venv: clicks on two processes, in a minute'
 	@echo 'make test      build, install into .venv, run the tests'
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
@@ -85,6 +85,10 @@ ranks: $(RANKS)/.project
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
+	@echo 'Two processes of PyTorch train the model again, each with half of its tables: a minute.'
+	@echo 'The loss is that of one process: $(TORCH)/bin/python examples/dlrm_ranks.py'
+	SLOTWISE_NUM_THREADS=1 OMP_NUM_THREADS=1 $(TORCH)/bin/torchrun --standalone --nproc-per-node 2 \
+		examples/dlrm_ranks.py
 
 demo-ranks: $(VENV)/.project $(VENV)/.tools-demo $(VENV)/.tools-mpi
 	@echo 'Two processes of MPI train the model of examples/clicks.py, each with half of its tables: a minute.'

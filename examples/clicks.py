@@ -33,7 +33,7 @@ import numpy.typing as npt
 import plain_numpy
 import slotwise
 from matplotlib.patches import Patch
-from metrics import Array, Clicks, auc, log_loss, sigmoid
+from metrics import Array, Clicks, auc, best_constant, log_loss, sigmoid
 from slotwise import Jagged, PooledSlices
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
@@ -222,11 +222,6 @@ def rising_and_falling(lr: float, batches: int) -> slotwise.optimizers.schedules
 def measured_after(batches: int) -> set[int]:
     """Numbers of batches after which the loss on held-out data is measured."""
     return {*np.geomspace(1, batches, 30).round().astype(int).tolist()}
-
-
-def best_constant(share: float, count: int) -> Array:
-    """The logit of the share of impressions that was clicked."""
-    return np.full(count, np.log(share / (1 - share)), np.float32)
 
 
 class Times(NamedTuple):

@@ -38,7 +38,6 @@ from clicks import (
     Layers,
     Result,
     World,
-    best_constant,
     introduction,
     measured_after,
     parser,
@@ -48,7 +47,7 @@ from clicks import (
     shortfalls,
 )
 from matplotlib.ticker import MaxNLocator, PercentFormatter
-from metrics import Array, log_loss
+from metrics import Array, best_constant, log_loss
 from slotwise import Jagged, distributed, initializers
 from slotwise.distributed import Communicator, Found, ShardedTable, Shares
 from threadpoolctl import threadpool_limits

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``dlrm_torch.py`` trains: clicks that are drawn or Criteo's, and a DLRM kept in two ways."""
+"""What ``dlrm_torch.py`` and ``dlrm_ranks.py`` train: a DLRM, on clicks drawn or Criteo's."""
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +32,30 @@ BAGS_FROM = 1000
 SPREAD = 2_654_435_761  # a prime: its multiples modulo the rows of a table spread over all of them
 
 
+# --- What is asked for ----------------------------------------------------------------------------
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
+    return number
+
+
+def options(doc: str) -> argparse.ArgumentParser:
+    """What all ways to train have."""
+    parser = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    parser.add_argument("--batches", type=positive, default=100, help="batches to train on")
+    parser.add_argument("--batch", type=positive, default=2048, help="impressions in a batch")
+    parser.add_argument("--held-out", type=positive, default=20_000, help="impressions to test on")
+    parser.add_argument("--rows", type=positive, default=1_000_000, help="of a table, at most")
+    parser.add_argument("--dim", type=positive, default=32, help="elements in a row of a table")
+    parser.add_argument("--most", type=positive, default=20, help="categories in a bag, at most")
+    parser.add_argument("--lr", type=float, default=0.02, help="of the tables")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser
+
+
 # --- The data -------------------------------------------------------------------------------------
 
 
@@ -43,6 +68,16 @@ class Batch:
     offsets: list[Any]
     clicked: Any
     logit: Array | None = None  # the true one, if it is known
+
+    def part(self, own: slice) -> Batch:
+        """Some of the impressions, one after the other."""
+        ids, offsets = [], []
+        for every, starts in zip(self.ids, self.offsets, strict=True):
+            ends = torch.cat([starts, torch.tensor([len(every)])])
+            ids.append(every[ends[own.start] : ends[own.stop]])
+            offsets.append(starts[own] - ends[own.start])
+        logit = None if self.logit is None else self.logit[own]
+        return Batch(self.numbers[own], ids, offsets, self.clicked[own], logit)
 
     @classmethod
     def of(
@@ -188,12 +223,24 @@ class Sizes:
     top: tuple[int, ...] = (256, 128)  # ... and of the one that takes the dot products
     seed: int = 0
 
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Sizes:
+        """What was asked for."""
+        return cls([min(n, args.rows) for n in CATEGORIES], args.dim, seed=args.seed)
+
+    def __str__(self) -> str:
+        low, high, total = min(self.rows), max(self.rows), sum(self.rows)
+        return f"26 tables of {low:,} to {high:,} rows x {self.dim}, {total:,} in all"
+
+    def bound(self, number: int) -> float:
+        """Of the start values of a table: smaller with the root of the rows."""
+        return float(self.rows[number] ** -0.5)
+
     def table(self, number: int) -> Any:
-        """Start values: uniform numbers that get smaller with the root of the rows."""
+        """Start values: uniform numbers."""
         generator = torch.Generator().manual_seed(1000 * self.seed + number)
-        bound = self.rows[number] ** -0.5
         table = torch.empty(self.rows[number], self.dim)
-        return table.uniform_(-bound, bound, generator=generator)
+        return table.uniform_(-self.bound(number), self.bound(number), generator=generator)
 
 
 @dataclass

@@ -35,7 +35,7 @@ import numpy.typing as npt
 import slotwise
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
-from metrics import Array, auc, log_loss
+from metrics import Array, auc, best_constant, log_loss
 from tqdm import tqdm
 
 try:
@@ -44,7 +44,6 @@ except ModuleNotFoundError:
     sys.exit("examples/dlrm_torch.py needs PyTorch: pip install 'slotwise[torch]'")
 
 from dlrm import (
-    CATEGORIES,
     Batch,
     Criteo,
     Model,
@@ -52,6 +51,7 @@ from dlrm import (
     Sizes,
     Times,
     World,
+    options,
     torch_alone,
     with_slotwise,
 )
@@ -140,9 +140,8 @@ def blocks(batches: Iterator[Batch], seconds: list[float]) -> Iterator[list[Batc
 
 def train(args: argparse.Namespace) -> Result:
     start = time.perf_counter()
-    rows = [min(n, args.rows) for n in CATEGORIES]
-    sizes, rates = Sizes(rows, args.dim, seed=args.seed), Rates(args.lr)
-    batches = source(args, rows)
+    sizes, rates = Sizes.of(args), Rates(args.lr)
+    batches = source(args, sizes.rows)
     test = next(batches, None)
     if test is None:
         raise SystemExit(f"{args.criteo}: expected lines, got an empty file")
@@ -168,7 +167,7 @@ def train(args: argparse.Namespace) -> Result:
     for way in ways:
         way.logit = way.model.predict(test)
     share = clicks / len(data_s)
-    constant = np.full(len(test.clicked), np.log(share / (1 - share)), np.float32)
+    constant = best_constant(share, len(test.clicked))
     clicked = test.clicked.numpy() > 0
     seconds = time.perf_counter() - start
     return Result(ways, clicked, constant, test.logit, 1e3 * float(np.median(data_s)), seconds)
@@ -286,32 +285,16 @@ def plot(result: Result, path: Path) -> None:
         plt.close(figure)
 
 
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {number}")
-    return number
-
-
 def main() -> int:
     plt.switch_backend("Agg")  # draws to a file: no display needed
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = options(__doc__)
     parser.add_argument("--with", dest="ways", choices=(*WAYS, "both"), default="both")
     parser.add_argument("--fuse", action="store_true", help="update slotwise's tables in backward")
-    parser.add_argument("--batches", type=positive, default=100, help="batches to train on")
-    parser.add_argument("--batch", type=positive, default=2048, help="impressions in a batch")
-    parser.add_argument("--held-out", type=positive, default=20_000, help="impressions to test on")
-    parser.add_argument("--rows", type=positive, default=1_000_000, help="of a table, at most")
-    parser.add_argument("--dim", type=positive, default=32, help="elements in a row of a table")
-    parser.add_argument("--most", type=positive, default=20, help="categories in a bag, at most")
-    parser.add_argument("--lr", type=float, default=0.02, help="of the tables")
     parser.add_argument("--criteo", type=Path, help="a file of Criteo's in place of drawn data")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out")
     args = parser.parse_args()
 
-    rows = [min(n, args.rows) for n in CATEGORIES]
-    print(f"26 tables of {min(rows):,} to {max(rows):,} rows x {args.dim}, {sum(rows):,} in all")
+    print(Sizes.of(args))
     print(
         f"slotwise {slotwise.__version__} on {slotwise.active_target()}, torch {torch.__version__}"
     )

@@ -18,6 +18,11 @@ def sigmoid(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return y
 
 
+def best_constant(share: float, count: int) -> Array:
+    """The logit of the share of impressions that was clicked."""
+    return np.full(count, np.log(share / (1 - share)), np.float32)
+
+
 def log_loss(logit: Array, clicked: Clicks) -> float:
     return float(np.logaddexp(0, np.where(clicked, -logit, logit)).mean(dtype=np.float64))
 
