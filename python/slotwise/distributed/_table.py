@@ -22,7 +22,7 @@ from slotwise.distributed._checked import Checked
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._local import local
 from slotwise.distributed._placement import BUCKETS, Placement
-from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, exchange
+from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, Wire, exchange
 from slotwise.initializers import Constant, Initializer
 
 _BLOCK = 8 << 20  # bytes of rows that are made, or sent, at a time
@@ -111,12 +111,14 @@ class ShardedTable:
             the end, the same for any number of ranks and any split of a batch; ``"order"``, one by
             one in order of ranks, as one process does it; ``"fast"``, on each rank first, the least
             to send. See docs/distributed.md.
+        wire: ``"bfloat16"``: gradients of a float32 table with ``merge="fast"`` are rounded to it
+            where they are sent. None, the default: they travel as they are.
         owners: the rank of each of the 4096 buckets; equal runs by default.
         trainable: as of a `Variable`.
 
     Attributes:
         local: a `Variable` over the rows of this rank, in stored order (of buckets, then of rows).
-        shape, dtype, name, comm, merge: as given.
+        shape, dtype, name, comm, merge, wire: as given.
 
     Raises:
         TypeError, ValueError: arguments that do not fit.
@@ -141,6 +143,7 @@ class ShardedTable:
         initializer: Initializer | float | ArrayLike | None = None,
         dtype: DTypeLike = np.float32,
         merge: Merge = "exact",
+        wire: Wire | None = None,
         owners: ArrayLike | None = None,
         trainable: bool = True,
     ) -> None:
@@ -156,8 +159,14 @@ class ShardedTable:
             raise ValueError(f"{op}: shape: expected (rows, ...), got ()")
         if merge not in MERGES:
             raise ValueError(f"{op}: merge: expected one of {MERGES}, got {merge!r}")
+        if wire is not None:
+            if wire != "bfloat16":
+                raise ValueError(f"{op}: wire: expected 'bfloat16' or None, got {wire!r}")
+            if merge != "fast" or kind != np.float32:
+                what = f"{op}: wire: expected None, except with merge='fast' for float32"
+                raise ValueError(f"{what}, got {wire!r} with merge={merge!r} for {kind}")
         self.comm: Communicator = local() if comm is None else comm
-        self.shape, self.merge = sizes, merge
+        self.shape, self.merge, self.wire = sizes, merge, wire
         self.placement = Placement(sizes[0], self._owners(owners), self.comm.size)
         own = _tables.zeroed(op, (self.placement.rows_of(self.comm.rank), *sizes[1:]), kind)
         self._fill(own, initializer)

@@ -212,7 +212,8 @@ class Ranks:
             if isinstance(grad, IndexedSlices):
                 self._sparse(optimizer, item, before, grad, variable)
                 work.sparse.append(item)
-                texts.append(f"{name} {shape} rows")
+                kind = f" merge={variable.merge} wire={variable.wire}" if is_table else ""
+                texts.append(f"{name} {shape} rows{kind}")
             else:
                 self._dense(optimizer, item, before, grad, variable)
                 work.dense.append(item)
@@ -276,7 +277,7 @@ class Ranks:
         route = route_of(given, variable)
         if not isinstance(route, Route) or route.plan is not plan:
             route = Route(plan, variable.placement)
-        item.counts, item.ids, item.rows = route.merged(values, variable.merge)
+        item.counts, item.ids, item.rows = route.merged(values, variable.merge, variable.wire)
 
     def _here_alone(
         self, op: str, what: str, given: Any, grad: IndexedSlices, table: ShardedTable
@@ -362,7 +363,7 @@ class Ranks:
             return slices(rows, ids, tuple(item.variable.shape), True), item.variable
         local, is_exact = item.table.local, item.table.merge == "exact"
         ids = exchange(comm, item.ids, item.counts, counts)
-        rows = exchange(comm, item.rows, item.counts, counts)
+        rows = exchange(comm, item.rows, item.counts, counts).astype(local.dtype, copy=False)
         return slices(rows, ids, local.shape, is_exact), local
 
     # ----- clipping ------------------------------------------------------------------------------
