@@ -184,6 +184,55 @@ def test_the_sum_in_order_is_that_of_one_process() -> None:
     assert (table[places] == start).all()
 
 
+def pooled(
+    comm: Communicator, dtype: Any, is_pooled: bool, mode: Any, merge: Any, limits: Any
+) -> Any:
+    """Steps with gradients of bags, for a table and for a variable that all ranks have."""
+    rng = np.random.default_rng(comm.rank)
+    emb = ShardedTable((50, 5), name="emb", comm=comm, dtype=dtype, merge=merge)
+    small = slotwise.Variable(np.zeros((50, 5), dtype), name="small")
+    opt = optimizers.Adagrad(0.1, sparse="lazy", comm=comm, **limits)
+    for size in (60, 0, 40):
+        ids, offsets = rng.zipf(1.3, size) % 50, np.sort([0, *rng.integers(0, size + 1, 7)])
+        weights = rng.random(size).astype(np.float32)
+        found = emb.lookup_pooled(ids, offsets, weights, mode)
+        grads = rng.standard_normal(found.rows.shape).astype(dtype)
+        of_table: Any = found.gradient(grads)
+        of_small: Any = slotwise.PooledSlices(grads, ids, offsets, weights, mode, (50, 5))
+        if not is_pooled:
+            of_table = slotwise.IndexedSlices(of_table.values, of_table.indices, (50, 5))
+            of_small = slotwise.IndexedSlices(of_small.values, ids, (50, 5))
+        opt.apply_gradients([(of_table, emb), (of_small, small)])
+    return emb.digest(), small.value.tobytes()
+
+
+@every_dtype
+@in_rows(
+    case=[
+        ("mean", "exact", {}),
+        ("sqrtn", "fast", {}),
+        ("sum", "order", {}),
+        ("mean", "exact", {"clipnorm": 0.5}),
+    ]
+)
+def test_gradients_of_bags(tag: str, case: Any) -> None:
+    """They train as the gradients that they stand for, to the same bits."""
+    for ranks in (1, 3):
+        expected = in_threads(ranks, pooled, DTYPES[tag], False, *case)
+        assert in_threads(ranks, pooled, DTYPES[tag], True, *case) == expected
+
+
+@in_rows(ranks=[1, 3], merge=["exact", "fast"], dtype=[np.float32, np.float64])
+def test_gradients_of_bags_stay_small(
+    ranks: int, merge: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def values(grad: Any) -> Any:
+        raise AssertionError("a row is formed for each id")
+
+    monkeypatch.setattr(slotwise.PooledSlices, "values", property(values))
+    in_threads(ranks, pooled, dtype, True, "mean", merge, {})
+
+
 @in_rows(rows=[1, 3, 4095, 4097], owners=[None, "all on one", "random"])
 def test_tables_of_any_size(rows: int, owners: str | None) -> None:
     for ranks in (1, 3, 5):
