@@ -271,6 +271,18 @@ PYTHON = (
         "        return np.roll(counts, 1), np.repeat(self.places, times), rows\n",
         f"{RANKS}/test_steps.py",
     ),
+    Mutation(
+        "a call does not wait for what is done ahead",
+        "        self.settle(call)\n        with",
+        "        with",
+        f"{RANKS}/test_prefetch.py",
+    ),
+    Mutation(
+        "gradients that are to be rounded travel as they are",
+        "rows if wire is None else rounded(rows)\n",
+        "rows\n",
+        f"{RANKS}/test_steps.py",
+    ),
     # checkpoints of ranks
     Mutation(
         "parts of a tensor may overlap, or leave a gap",
@@ -391,6 +403,12 @@ CXX = (
         "rows that are sent are the rounded sum alone",
         "if (rest != 0) most = std::max(most, t + 1);",
         "",
+        f"{RANKS}/test_exact_terms.py",
+    ),
+    Mutation(
+        "gradients of bags are sent without their weights",
+        "      if (pooled == nullptr) {\n        std::memcpy(to, row(*position), bytes);",
+        "      if (true) {\n        std::memcpy(to, row(*position), bytes);",
         f"{RANKS}/test_exact_terms.py",
     ),
     Mutation(

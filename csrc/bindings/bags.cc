@@ -404,6 +404,29 @@ py::object Expanded(const ArrayArgument& grads, const BagsArgument& bags,
   return out;
 }
 
+GradientsArgument::GradientsArgument(const char* op, py::handle grads, const RowGroups& groups,
+                                     py::handle bags)
+    : array_(op, "grads", grads) {
+  if (bags.is_none()) {
+    if (array_.rank() == 0 || array_.dim(0) != static_cast<int64_t>(groups.id_count())) {
+      Fail(PyExc_ValueError, op, "grads",
+           std::to_string(groups.id_count()) + " rows, one for each id",
+           "shape " + array_.ShapeText());
+    }
+    array_.MakeRowsContiguous();
+    return;
+  }
+  array_.RequireRows();
+  bags_.emplace(op, "", bags, groups.id_count(), array_.dtype());
+  bags_->RequireGradients(array_, array_);
+  array_.MakeRowsContiguous();
+  if (SizeOf(array_.dtype()) == ComputedSizeOf(array_.dtype())) {
+    pooled_.emplace(bags_->ForGradients(groups.LeftOut()));
+  } else {
+    array_ = ArrayArgument(op, "grads", Expanded(array_, *bags_, groups.LeftOut()));
+  }
+}
+
 void BindBags(py::module_& module) {
   module.def("gather_pooled", &PoolRows);
   module.def("check_bags", &CheckBags);

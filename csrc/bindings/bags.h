@@ -8,6 +8,7 @@
 
 #include "bindings/arrays.h"
 #include "core/bags.h"
+#include "core/row_groups.h"
 
 namespace slotwise {
 
@@ -52,5 +53,24 @@ class BagsArgument {
 // A new array of the gradients of ids that gradients of bags stand for.
 pybind11::object Expanded(const ArrayArgument& grads, const BagsArgument& bags,
                           const std::vector<bool>& left_out = {});
+
+// Gradients of the rows of grouped ids, as an argument `grads`: one for each id; or, with bags, one
+// for each of these. What bags stand for is formed where it is needed, except in 16 bits, to which
+// it is rounded: there it is formed here.
+class GradientsArgument {
+ public:
+  GradientsArgument(const char* op, pybind11::handle grads, const RowGroups& groups,
+                    pybind11::handle bags);
+
+  const ArrayArgument& array() const { return array_; }
+  RowGradients view() const {
+    return {array_.data(), array_.RowStride(), pooled_ ? &pooled_->view() : nullptr};
+  }
+
+ private:
+  ArrayArgument array_;
+  std::optional<BagsArgument> bags_;
+  std::optional<Bags> pooled_;  // made of them
+};
 
 }  // namespace slotwise

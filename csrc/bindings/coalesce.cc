@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The sum of the rows of equal ids.
 
-#include "bindings/errors.h"
+#include "bindings/bags.h"
 #include "bindings/module.h"
 #include "bindings/row_plan.h"
 #include "bindings/table_array.h"
@@ -13,18 +13,15 @@ namespace slotwise {
 namespace {
 
 // Returns the rows in order of first appearance, their sums, and the plan that has the inverse.
-py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t num_rows,
-                       bool exact) {
+// `bags` is None, or says that `grads` are those of bags.
+py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t num_rows, bool exact,
+                       py::handle bags) {
   constexpr const char* kOp = "coalesce";
   RowsArgument rows(kOp, "ids", ids_object, num_rows, Bounds::kRaise);
   rows.RequireRankOne();
   const RowGroups& groups = rows.groups();
-  ArrayArgument grads(kOp, "grads", grads_object);
-  if (grads.rank() == 0 || grads.dim(0) != static_cast<int64_t>(rows.count())) {
-    Fail(PyExc_ValueError, kOp, "grads",
-         std::to_string(rows.count()) + " rows, one for each of ids", "shape " + grads.ShapeText());
-  }
-  grads.MakeRowsContiguous();
+  const GradientsArgument gradients(kOp, grads_object, groups, bags);
+  const ArrayArgument& grads = gradients.array();
   const ScratchArray<uint32_t> order = groups.InOrderOfAppearance();
   ScratchArray<uint32_t> places(order.size());
   for (size_t i = 0; i < order.size(); ++i) places[order[i]] = static_cast<uint32_t>(i);
@@ -32,7 +29,7 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
   CoalesceCall call{};
   call.dtype = grads.dtype();
   call.width = grads.width();
-  call.gradients = {grads.data(), grads.RowStride(), nullptr};
+  call.gradients = gradients.view();
   call.duplicates = exact ? Duplicates::kExact : Duplicates::kSum;
   call.groups = groups.view();
   call.places = places.data();
@@ -49,6 +46,9 @@ py::tuple CoalesceRows(py::handle ids_object, py::handle grads_object, int64_t n
 
 }  // namespace
 
-void BindCoalesce(py::module_& module) { module.def("coalesce", &CoalesceRows); }
+void BindCoalesce(py::module_& module) {
+  module.def("coalesce", &CoalesceRows, py::arg("ids"), py::arg("grads"), py::arg("num_rows"),
+             py::arg("exact"), py::arg("bags") = py::none());
+}
 
 }  // namespace slotwise

@@ -3,7 +3,7 @@
 
 #include "tables/exact_terms.h"
 
-#include "bindings/errors.h"
+#include "bindings/bags.h"
 #include "bindings/module.h"
 #include "bindings/row_plan.h"
 #include "bindings/table_array.h"
@@ -13,20 +13,16 @@ namespace py = pybind11;
 namespace slotwise {
 namespace {
 
-// `order` has places among the plan's distinct ids. Returns how many rows each of them has, and
-// these rows, one after the other.
-py::tuple TermsOfRows(py::handle plan, py::handle grads_object, py::handle order_object) {
+// `order` has places among the plan's distinct ids; `bags` is None, or says that `grads` are those
+// of bags. Returns how many rows each of these ids has, and the rows, one after the other.
+py::tuple TermsOfRows(py::handle plan, py::handle grads_object, py::handle order_object,
+                      py::handle bags) {
   constexpr const char* kOp = "exact_terms";
   const RowsArgument rows(kOp, "plan", plan, plan.cast<const RowGroups&>().num_rows(),
                           Bounds::kSkip);
   const RowGroups& groups = rows.groups();
-  ArrayArgument grads(kOp, "grads", grads_object);
-  if (grads.rank() == 0 || grads.dim(0) != static_cast<int64_t>(rows.count())) {
-    Fail(PyExc_ValueError, kOp, "grads",
-         std::to_string(rows.count()) + " rows, one for each id of the plan",
-         "shape " + grads.ShapeText());
-  }
-  grads.MakeRowsContiguous();
+  const GradientsArgument gradients(kOp, grads_object, groups, bags);
+  const ArrayArgument& grads = gradients.array();
   const IntegerArray order(kOp, "order", order_object);
   order.RequireVector();
   order.RequireInside(static_cast<int64_t>(groups.view().groups));
@@ -38,12 +34,8 @@ py::tuple TermsOfRows(py::handle plan, py::handle grads_object, py::handle order
   std::optional<ExactTerms> terms;
   {
     const py::gil_scoped_release release;
-    terms.emplace(TermsCall{grads.dtype(),
-                            grads.width(),
-                            {grads.data(), grads.RowStride(), nullptr},
-                            groups.view(),
-                            wanted.begin(),
-                            wanted.size()});
+    terms.emplace(TermsCall{grads.dtype(), grads.width(), gradients.view(), groups.view(),
+                            wanted.begin(), wanted.size()});
   }
   auto count = static_cast<npy_intp>(order.count());
   const auto counts = py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &count, NPY_INT64));
@@ -59,6 +51,9 @@ py::tuple TermsOfRows(py::handle plan, py::handle grads_object, py::handle order
 
 }  // namespace
 
-void BindExactTerms(py::module_& module) { module.def("exact_terms", &TermsOfRows); }
+void BindExactTerms(py::module_& module) {
+  module.def("exact_terms", &TermsOfRows, py::arg("plan"), py::arg("grads"), py::arg("order"),
+             py::arg("bags") = py::none());
+}
 
 }  // namespace slotwise

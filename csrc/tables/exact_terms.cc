@@ -182,14 +182,20 @@ void ExactTerms::WriteRange(const void* context, size_t begin, size_t end) {
       *static_cast<const std::pair<const ExactTerms*, unsigned char*>*>(context);
   const TermsCall& call = terms->call_;
   const size_t bytes = terms->row_bytes_;
+  const RowSumFunction term_of = RowSumOf(call.dtype);
+  const PooledRows* const pooled = call.gradients.pooled;
   const auto* const data = static_cast<const unsigned char*>(call.gradients.data);
   const int64_t stride = call.gradients.stride * static_cast<int64_t>(SizeOf(call.dtype));
+  const auto row = [&](size_t position) {
+    const size_t number = pooled == nullptr ? position : pooled->bags[position];
+    return data + static_cast<int64_t>(number) * stride;
+  };
   const auto positions = [&](size_t i) {
     return call.groups.positions + call.groups.offsets[call.order[i]];
   };
   for (size_t i = begin; i < end; ++i) {
     if (i + kRowsAhead < end) {
-      PrefetchRow(data + static_cast<int64_t>(*positions(i + kRowsAhead)) * stride, bytes);
+      PrefetchRow(row(*positions(i + kRowsAhead)), bytes);
     }
     unsigned char* to = out + terms->starts_[i] * bytes;
     const size_t count = terms->counts_[i];
@@ -198,7 +204,12 @@ void ExactTerms::WriteRange(const void* context, size_t begin, size_t end) {
       continue;
     }
     for (size_t k = 0; k < count; ++k, to += bytes) {
-      std::memcpy(to, data + static_cast<int64_t>(positions(i)[k]) * stride, bytes);
+      const uint32_t* const position = positions(i) + k;
+      if (pooled == nullptr) {
+        std::memcpy(to, row(*position), bytes);
+      } else {
+        term_of({call.gradients, call.width, position, 1, 1, to, false});
+      }
     }
   }
 }

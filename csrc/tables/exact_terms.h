@@ -14,7 +14,7 @@ namespace slotwise {
 struct TermsCall {
   DType dtype;
   size_t width;
-  RowGradients gradients;  // not of bags
+  RowGradients gradients;  // of bags, they are float32 or float64: their terms are not rounded
   RowGroupsView groups;
   const uint32_t* order;  // of groups, as their rows are to come
   size_t count;           // of these

@@ -339,6 +339,11 @@ class PooledSlices(IndexedSlices):
         return slices
 
 
+def unexpanded(grad: IndexedSlices) -> tuple[Array, Bags | None]:
+    """The rows of a gradient as they are; and, if it is pooled, the bags that have them."""
+    return (grad.grads, grad._bags) if isinstance(grad, PooledSlices) else (grad.values, None)
+
+
 def pooled_weight_gradient(
     bag_grads: Array,
     table: Array,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slotwise import RowPlan, _core
+from slotwise import PooledSlices, RowPlan, _core
 from support.cases import every_dtype, in_rows
 from support.ops import DTYPES
 from support.reference import Array
@@ -97,6 +97,46 @@ def test_sums_beyond_the_largest_number_stay(tag: str) -> None:
     assert np.isfinite(rows.astype(np.float64)).all()
     _, (rows,) = terms(np.zeros(4, np.int64), grads)
     assert totals(rows) == [0, 0]
+
+
+@every_dtype
+@in_rows(mode=["sum", "mean", "sqrtn"], weighted=[False, True], width=[1, 3, 33])
+def test_gradients_of_bags(tag: str, mode: Any, weighted: bool, width: int) -> None:
+    """They give the rows, and the sums, of the gradients that they stand for."""
+    rng = np.random.default_rng(8)
+    ids = np.concatenate([rng.integers(-2, ROWS + 2, 100), rng.integers(0, 3, 200)])
+    offsets = np.sort([0, 0, *rng.integers(0, ids.size + 1, 20)])
+    weights = rng.standard_normal(ids.size).astype(np.float32) if weighted else None
+    grads = drawn(tag, len(offsets), 2 * width, 1, 3)[:, ::2]
+    plan = RowPlan(ids, ROWS, bounds="skip")
+    expanded = PooledSlices(grads, plan, offsets, weights, mode).values
+    bags = offsets, weights, mode, False
+    order = rng.permutation(len(plan.unique))
+    expected, found = (
+        (
+            *_core.exact_terms(plan, rows, order, *of),
+            *(_core.coalesce(plan, rows, ROWS, exact, *of)[1] for exact in (False, True)),
+        )
+        for rows, of in ((expanded, ()), (grads, (bags,)))
+    )
+    for array, other in zip(expected, found, strict=True):
+        assert array.dtype == other.dtype
+        assert array.shape == other.shape
+        assert array.tobytes() == other.tobytes()
+
+
+def test_bags_are_checked() -> None:
+    plan, order = RowPlan(np.zeros(3, np.int64), ROWS), np.array([0])
+    for call in (
+        lambda *given: _core.exact_terms(plan, given[0], order, given[1]),
+        lambda *given: _core.coalesce(plan, given[0], ROWS, False, given[1]),
+    ):
+        with pytest.raises(ValueError, match=r"grads: expected shape \(2, 1\), a row for each bag"):
+            call(np.zeros((3, 1)), ([0, 1], None, "sum", False))
+        with pytest.raises(ValueError, match="grads: expected"):
+            call(np.zeros(()), ([0, 1], None, "sum", False))
+        with pytest.raises(ValueError, match="offsets: expected them to ascend from 0 to at most"):
+            call(np.zeros((2, 1)), ([0, 4], None, "sum", False))
 
 
 def test_empty() -> None:

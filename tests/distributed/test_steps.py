@@ -13,9 +13,11 @@ import slotwise
 from slotwise import distributed, initializers, interop, optimizers
 from slotwise.distributed import Communicator, DistributedError, ShardedTable, Shares, in_threads
 from slotwise.distributed._parts import part_of
+from slotwise.distributed._routing import rounded
 from support.cases import every_dtype, in_rows
 from support.ops import DTYPES
 from support.ranks import Training, all_on_the_last, at_random, even, train
+from support.reference import Array
 
 RANKS = (2, 3, 7)
 SPLITS = {"even": even, "random": at_random(3), "last": all_on_the_last}
@@ -108,6 +110,67 @@ def test_other_merges(merge: str) -> None:
     assert train(training, 3)["table"] == results[1]  # repeatable
 
 
+def as_bfloat16(numbers: Array) -> Array:
+    """float32 numbers, rounded to nearest even by their bits."""
+    bits = numbers.view(np.uint32).astype(np.uint64)
+    found = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16 << 16
+    return np.where(np.isnan(numbers), numbers, found.astype(np.uint32).view(np.float32))
+
+
+def test_rounding_to_bfloat16() -> None:
+    rng = np.random.default_rng(4)
+    edges = [0, 1, 0x7FFF, 0x8000, 0x8001, 0x18000, 0x7F7F7FFF, 0x7F7F8000, 0x7F7FFFFF, 0x7F800000]
+    bits = np.concatenate([rng.integers(0, 2**32, 50_000), edges]).astype(np.uint32)
+    numbers = np.concatenate([bits, bits | 0x80000000]).astype(np.uint32).view(np.float32)
+    found = rounded(numbers).astype(np.float32)
+    np.testing.assert_array_equal(found, as_bfloat16(numbers))
+    assert (np.signbit(found) == np.signbit(numbers)).all()
+
+
+@in_rows(ranks=[1, 2, 3])
+def test_gradients_that_travel_as_bfloat16(ranks: int) -> None:
+    """A rank's sum of a row is rounded, and such sums are added in float32."""
+    ids = np.array([4, 1, 4, 4, 9, 1, 6])
+    grads = np.random.default_rng(2).standard_normal((ranks, ids.size, 3)).astype(np.float32)
+    grads[-1, 4], grads[0, 6] = (np.nan, np.inf, 1e-40), (-np.inf, 3.4e38, 1e-38)
+    expected = np.zeros((10, 3), np.float32)
+    for own in grads:
+        unique, summed = slotwise.coalesce(ids, own, 10)
+        expected[unique] += as_bfloat16(summed) if ranks > 1 else summed
+    expected[np.abs(expected) < np.finfo(np.float32).tiny] = 0  # as kernels take them
+
+    def run(comm: Communicator) -> Array:
+        emb = ShardedTable((10, 3), name="emb", comm=comm, merge="fast", wire="bfloat16")
+        opt = optimizers.SGD(1.0, sparse="lazy", comm=comm)
+        opt.apply_gradients([(slotwise.IndexedSlices(grads[comm.rank], ids, (10, 3)), emb)])
+        return emb.to_array()
+
+    for found in in_threads(ranks, run):
+        np.testing.assert_array_equal(found, -expected)
+
+
+def test_bfloat16_takes_half_the_bytes() -> None:
+    def run(comm: Communicator, wire: Any) -> None:
+        emb = ShardedTable((999, 64), name="emb", comm=comm, merge="fast", wire=wire)
+        grad = slotwise.IndexedSlices(np.ones((999, 64), np.float32), np.arange(999), (999, 64))
+        optimizers.SGD(1.0, sparse="lazy", comm=comm).apply_gradients([(grad, emb)])
+
+    long, short = (distributed.simulate(2, run, wire).sent.sum() for wire in (None, "bfloat16"))
+    assert long - short == 999 * 64 * 2  # each row is sent by one of two
+
+
+def test_ranks_that_send_otherwise() -> None:
+    def run(comm: Communicator, options: Any) -> None:
+        emb = ShardedTable((10, 2), name="emb", comm=comm, **options[comm.rank])
+        opt = optimizers.SGD(1.0, sparse="lazy", comm=comm)
+        with pytest.raises(DistributedError, match=r"expected the same call on all.*merge=fast"):
+            opt.apply_gradients([(slotwise.IndexedSlices(ONES, np.array([1]), (10, 2)), emb)])
+
+    fast, short = {"merge": "fast"}, {"merge": "fast", "wire": "bfloat16"}
+    for options in ([fast, short], [{}, fast], [{"merge": "order"}, short]):
+        in_threads(2, run, options)
+
+
 def test_the_sum_in_order_is_that_of_one_process() -> None:
     training = Training(maker("current", "SGD", sparse="lazy"), table={"merge": "order"}, steps=1)
     [(ids, grads, _)] = training.batches()
@@ -119,6 +182,55 @@ def test_the_sum_in_order_is_that_of_one_process() -> None:
     places = distributed._placement.Placement.even(500, 3).places(np.arange(500))
     table = np.concatenate([each["table"] for each in results])
     assert (table[places] == start).all()
+
+
+def pooled(
+    comm: Communicator, dtype: Any, is_pooled: bool, mode: Any, merge: Any, limits: Any
+) -> Any:
+    """Steps with gradients of bags, for a table and for a variable that all ranks have."""
+    rng = np.random.default_rng(comm.rank)
+    emb = ShardedTable((50, 5), name="emb", comm=comm, dtype=dtype, merge=merge)
+    small = slotwise.Variable(np.zeros((50, 5), dtype), name="small")
+    opt = optimizers.Adagrad(0.1, sparse="lazy", comm=comm, **limits)
+    for size in (60, 0, 40):
+        ids, offsets = rng.zipf(1.3, size) % 50, np.sort([0, *rng.integers(0, size + 1, 7)])
+        weights = rng.random(size).astype(np.float32)
+        found = emb.lookup_pooled(ids, offsets, weights, mode)
+        grads = rng.standard_normal(found.rows.shape).astype(dtype)
+        of_table: Any = found.gradient(grads)
+        of_small: Any = slotwise.PooledSlices(grads, ids, offsets, weights, mode, (50, 5))
+        if not is_pooled:
+            of_table = slotwise.IndexedSlices(of_table.values, of_table.indices, (50, 5))
+            of_small = slotwise.IndexedSlices(of_small.values, ids, (50, 5))
+        opt.apply_gradients([(of_table, emb), (of_small, small)])
+    return emb.digest(), small.value.tobytes()
+
+
+@every_dtype
+@in_rows(
+    case=[
+        ("mean", "exact", {}),
+        ("sqrtn", "fast", {}),
+        ("sum", "order", {}),
+        ("mean", "exact", {"clipnorm": 0.5}),
+    ]
+)
+def test_gradients_of_bags(tag: str, case: Any) -> None:
+    """They train as the gradients that they stand for, to the same bits."""
+    for ranks in (1, 3):
+        expected = in_threads(ranks, pooled, DTYPES[tag], False, *case)
+        assert in_threads(ranks, pooled, DTYPES[tag], True, *case) == expected
+
+
+@in_rows(ranks=[1, 3], merge=["exact", "fast"], dtype=[np.float32, np.float64])
+def test_gradients_of_bags_stay_small(
+    ranks: int, merge: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def values(grad: Any) -> Any:
+        raise AssertionError("a row is formed for each id")
+
+    monkeypatch.setattr(slotwise.PooledSlices, "values", property(values))
+    in_threads(ranks, pooled, dtype, True, "mean", merge, {})
 
 
 @in_rows(rows=[1, 3, 4095, 4097], owners=[None, "all on one", "random"])

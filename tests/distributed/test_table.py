@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 import slotwise
@@ -233,6 +234,25 @@ def test_distributions() -> None:
             "dtype: expected float16, .* int32",
         ),
         (lambda: ShardedTable((3, 2), name="emb", merge="any"), "merge"),
+        (
+            lambda: ShardedTable((3, 2), name="emb", merge="fast", wire="float16"),
+            "wire: expected 'bfloat16' or None, got 'float16'",
+        ),
+        *(
+            (
+                lambda options=options: ShardedTable(
+                    (3, 2), name="emb", wire="bfloat16", **options
+                ),
+                "wire: expected None, except with merge='fast' for float32, got 'bfloat16' with",
+            )
+            for options in (
+                {},
+                {"merge": "order"},
+                {"merge": "fast", "dtype": np.float16},
+                {"merge": "fast", "dtype": ml_dtypes.bfloat16},
+                {"merge": "fast", "dtype": np.float64},
+            )
+        ),
         (lambda: ShardedTable((3, 2), name="emb", owners=[0, 1]), "owners: expected 4096 ranks"),
         (lambda: ShardedTable((3, 2), name="emb", owners=np.ones(4096, int)), "from 0 to 0"),
         (

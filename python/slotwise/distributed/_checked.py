@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import operator
 import os
 import threading
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +25,40 @@ CALLS = ("all_to_all", "all_to_all_v", "all_gather", "barrier")
 PIECE = 1 << 28  # bytes of a message, at most: MPI may count in 32 bits, gloo fails near 0.9 GB
 
 
+class _Ahead(threading.Thread):
+    """Work of a rank that goes on beside the thread that asked for it, after what was begun before.
+
+    It is no daemon: a process that ends waits for it, as for a call that it makes itself.
+    """
+
+    def __init__(self, rank: Checked, before: _Ahead | None, work: Callable[[], None]) -> None:
+        super().__init__(target=work, daemon=False)
+        self.rank, self._before = rank, before
+        self.has_ended = threading.Event()  # (Ctrl-C in `join` may pass for the end)
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        if self._before is not None:
+            self._before.has_ended.wait()
+            self._before = None
+        try:
+            super().run()
+        except BaseException as error:  # which the next call raises
+            self._error = error
+            atexit.register(self._warn)
+        finally:
+            self.has_ended.set()
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            atexit.unregister(self._warn)
+            raise self._error
+
+    def _warn(self) -> None:
+        """Say, at exit, what no call came to raise."""
+        warnings.warn(f"{self._error}", RuntimeWarning, stacklevel=1)
+
+
 class Checked(ABC):
     """A rank whose calls are checked here.
 
@@ -30,11 +66,16 @@ class Checked(ABC):
     failed may be on their way still.
     """
 
+    # Whether a thread of its own may make calls. (Ranks that are threads make them themselves: what
+    # a simulated one computes is measured as the time of its thread.)
+    _serves_threads = False
+
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
         self._others = [(rank + step) % size for step in range(1, size)]
         self._failure: str | None = None  # and the rank where it was
         self._lock = threading.Lock()
+        self._begun: list[_Ahead] = []  # in this order
         self._process = os.getpid()
 
     def all_to_all(self, send: NDArray[Any], receive: NDArray[Any]) -> None:
@@ -107,10 +148,37 @@ class Checked(ABC):
     def abort(self, reason: str) -> None:
         self._fail(f"rank {self.rank}: {reason}")
 
-    def _run(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
+    def ahead(self, work: Callable[[], None]) -> None:
+        """Do work that makes calls, before all calls that are made hereafter.
+
+        Where the engine serves threads, one of its own does it and this returns at once; the next
+        call waits for its end and raises its error. So ranks make the same calls in the same order.
+        """
+        if not (self._serves_threads and self._others):
+            work()
+            return
+        self._require_own_process("ahead")
+        thread = _Ahead(self, self._begun[-1] if self._begun else None, work)
+        thread.start()
+        self._begun.append(thread)
+
+    def settle(self, call: str) -> None:
+        """Wait, before a call, for what is done ahead; raises its errors, each once."""
+        self._require_own_process(call)
+        thread = threading.current_thread()
+        if isinstance(thread, _Ahead) and thread.rank is self:
+            return
+        while self._begun:
+            self._begun[0].has_ended.wait()
+            self._begun.pop(0).raise_error()
+
+    def _require_own_process(self, call: str) -> None:
         if os.getpid() != self._process:
             what = f"{call}: expected the process that made the communicator"
             raise RuntimeError(f"{what}, got a child of fork")
+
+    def _run(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
+        self.settle(call)
         with self._lock:
             if self._failure is not None:
                 raise DistributedError(f"{call}: {self._failure}")

@@ -78,7 +78,11 @@ class MpiRank(Checked):
         super().__init__(comm.rank, comm.size)
         self._mpi, self._set_abort_status = library, set_abort_status
         self._comm, self._timeout = comm, timeout
-        self._kept: list[Any] = []  # what MPI may read or write still, after a failure
+        # (A program may make calls of its own meanwhile, so that no lower level will do.)
+        self._serves_threads = library.Query_thread() == library.THREAD_MULTIPLE
+        # What MPI may read or write still, after a failure: of a call; of what others are told.
+        self._kept: list[Any] = []
+        self._told: list[Any] = []
 
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         comm, tag = self._comm, CALLS.index(call)
@@ -165,7 +169,7 @@ class MpiRank(Checked):
         text = np.frombuffer(reason.encode(errors="replace")[:_LONGEST], np.uint8)
         for other in self._others:
             first = self._comm.Isend(_NOTHING, other, _FAILED)
-            self._kept += [first, self._comm.Isend(text, other, _REASON), text]
+            self._told += [first, self._comm.Isend(text, other, _REASON), text]
 
     def say_farewell(self) -> None:
         """Make calls that other ranks make from now on fail."""

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _core
+from slotwise._pooling import unexpanded
 from slotwise._tables import IndexedSlices, RowPlan
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._placement import Placement
 
 Merge: TypeAlias = Literal["exact", "order", "fast"]
 MERGES = ("exact", "order", "fast")
+Wire: TypeAlias = Literal["bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -69,23 +72,31 @@ class Route:
         return numbers
 
     def merged(
-        self, gradients: NDArray[Any], merge: Merge
+        self, gradient: IndexedSlices, merge: Merge, wire: Wire | None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        """What is sent of the gradients of the batch: how many rows to each rank, ids, rows."""
+        """What is sent of the gradient of the batch: how many rows to each rank, ids, rows."""
         if merge == "order":
             # By owner, then as the ids come.
             owners = np.searchsorted(np.cumsum(self.counts), self.numbers, side="right")
             sending = np.argsort(owners, kind="stable")
             counts = np.bincount(owners, minlength=len(self.counts))
-            rows = _core.gather(np.ascontiguousarray(gradients), sending, None)
+            rows = _core.gather(np.ascontiguousarray(gradient.values), sending, None)
             return counts, self.places[self.numbers[sending]], rows
+        values, bags = unexpanded(gradient)
         if merge == "fast":
-            _, summed, _ = _core.coalesce(self.plan, gradients, self.plan.num_rows, False)
-            return self.counts, self.places, _core.gather(summed, self.order, None)
-        times, rows = _core.exact_terms(self.plan, gradients, self.order)
+            _, summed, _ = _core.coalesce(self.plan, values, self.plan.num_rows, False, bags)
+            rows = _core.gather(summed, self.order, None)
+            return self.counts, self.places, rows if wire is None else rounded(rows)
+        times, rows = _core.exact_terms(self.plan, values, self.order, bags)
         before = np.concatenate([[0], np.cumsum(times)])
         counts = np.diff(before[np.concatenate([[0], np.cumsum(self.counts)])])
         return counts, np.repeat(self.places, times), rows
+
+
+def rounded(rows: NDArray[np.float32]) -> NDArray[Any]:
+    """Numbers as bfloat16: to nearest, ties to even; NaN and infinities stay."""
+    with np.errstate(invalid="ignore"):  # NaN of any kind
+        return rows.astype(ml_dtypes.bfloat16)
 
 
 def slices(

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -17,10 +18,11 @@ from slotwise._tables import Array, IndexedSlices, RowPlan
 from slotwise._variable import Variable
 from slotwise.distributed import _parts
 from slotwise.distributed._agreement import agree
+from slotwise.distributed._checked import Checked
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._local import local
 from slotwise.distributed._placement import BUCKETS, Placement
-from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, exchange
+from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, Wire, exchange
 from slotwise.initializers import Constant, Initializer
 
 _BLOCK = 8 << 20  # bytes of rows that are made, or sent, at a time
@@ -76,6 +78,20 @@ def route_of(gradient: Any, table: ShardedTable) -> Route | HereRoute | None:
     return route if route is not None and route.placement is table.placement else None
 
 
+class _Prefetched(NamedTuple):
+    """What is known before a lookup.
+
+    Attributes:
+        ids: those that it must be given.
+        route: their way.
+        asked: what is wanted here, and by whom.
+    """
+
+    ids: NDArray[Any]
+    route: Route | HereRoute
+    asked: tuple[Any, Any]
+
+
 class ShardedTable:
     """A table whose rows are spread over the ranks of a communicator.
 
@@ -95,12 +111,14 @@ class ShardedTable:
             the end, the same for any number of ranks and any split of a batch; ``"order"``, one by
             one in order of ranks, as one process does it; ``"fast"``, on each rank first, the least
             to send. See docs/distributed.md.
+        wire: ``"bfloat16"``: gradients of a float32 table with ``merge="fast"`` are rounded to it
+            where they are sent. None, the default: they travel as they are.
         owners: the rank of each of the 4096 buckets; equal runs by default.
         trainable: as of a `Variable`.
 
     Attributes:
         local: a `Variable` over the rows of this rank, in stored order (of buckets, then of rows).
-        shape, dtype, name, comm, merge: as given.
+        shape, dtype, name, comm, merge, wire: as given.
 
     Raises:
         TypeError, ValueError: arguments that do not fit.
@@ -125,6 +143,7 @@ class ShardedTable:
         initializer: Initializer | float | ArrayLike | None = None,
         dtype: DTypeLike = np.float32,
         merge: Merge = "exact",
+        wire: Wire | None = None,
         owners: ArrayLike | None = None,
         trainable: bool = True,
     ) -> None:
@@ -140,8 +159,14 @@ class ShardedTable:
             raise ValueError(f"{op}: shape: expected (rows, ...), got ()")
         if merge not in MERGES:
             raise ValueError(f"{op}: merge: expected one of {MERGES}, got {merge!r}")
+        if wire is not None:
+            if wire != "bfloat16":
+                raise ValueError(f"{op}: wire: expected 'bfloat16' or None, got {wire!r}")
+            if merge != "fast" or kind != np.float32:
+                what = f"{op}: wire: expected None, except with merge='fast' for float32"
+                raise ValueError(f"{what}, got {wire!r} with merge={merge!r} for {kind}")
         self.comm: Communicator = local() if comm is None else comm
-        self.shape, self.merge = sizes, merge
+        self.shape, self.merge, self.wire = sizes, merge, wire
         self.placement = Placement(sizes[0], self._owners(owners), self.comm.size)
         own = _tables.zeroed(op, (self.placement.rows_of(self.comm.rank), *sizes[1:]), kind)
         self._fill(own, initializer)
@@ -150,7 +175,7 @@ class ShardedTable:
         _parts.declare(own, _parts.Parted(self.comm, sizes, self.placement, runs))
         self._asked = np.zeros(2, np.int64)  # ids that came to this rank; bytes of rows it sent
         self._calls = 0
-        self._ahead: list[tuple[NDArray[Any], Route | HereRoute, tuple[Any, Any]]] = []
+        self._ahead: list[_Prefetched] = []
 
     def _owners(self, owners: ArrayLike | None) -> NDArray[np.int64]:
         size = self.comm.size
@@ -218,13 +243,13 @@ class ShardedTable:
         Raises:
             DistributedError: the ids of a rank do not fit; on all of them.
         """
-        op = "lookup"
+        op, ahead = "lookup", self._taken_ahead("lookup")
         try:
             array = _core.as_array(op, "ids", ids)
-            route = self._route(op, array)
+            route = self._route(op, array, ahead)
         except (TypeError, ValueError) as error:
             self._refuse(op, error)
-        rows = self._fetched(op, route)
+        rows = self._fetched(op, route, ahead)
         if isinstance(route, Route):
             rows = _core.gather(rows, route.numbers, None)
         return Found(self, rows.reshape(*array.shape, *self.shape[1:]), array, route)
@@ -248,83 +273,121 @@ class ShardedTable:
         Raises:
             DistributedError: an argument of a rank does not fit; on all of them.
         """
-        op, bags = "lookup_pooled", (offsets, weights, mode, include_last_offset)
+        op, ahead = "lookup_pooled", self._taken_ahead("lookup_pooled")
+        bags = offsets, weights, mode, include_last_offset
         try:
             array = _core.as_array(op, "ids", ids)
             if array.ndim != 1:
                 raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
-            route = self._route(op, array)
+            route = self._route(op, array, ahead)
             gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # which checks
         except (TypeError, ValueError) as error:
             self._refuse(op, error)
         if isinstance(route, HereRoute):
-            self._fetched(op, route, are_rows_wanted=False)
+            self._fetched(op, route, ahead, are_rows_wanted=False)
             pooled = gather_pooled(self.local.value, route.places, *bags)
         else:
-            pooled = gather_pooled(self._fetched(op, route), route.numbers, *bags)
+            pooled = gather_pooled(self._fetched(op, route, ahead), route.numbers, *bags)
         return Found(self, pooled, array, route, bags)
 
     def prefetch(self, ids: Array) -> None:
-        """Group and send the ids of the next lookup already.
+        """Group and send the ids of the next lookup already, while the model computes.
 
-        Rows are fetched by the lookup itself, so that they are those of that moment.
+        Processes of MPI and of torch.distributed do that on a thread of their own, and this returns
+        at once; the next collective call of any kind waits for it. Rows are fetched by the lookup
+        itself, so that they are those of that moment.
 
         Args:
-            ids: what the next `lookup` is given.
+            ids: what the next `lookup` is given; they are copied.
 
         Raises:
-            DistributedError: the ids of a rank do not fit; on all of them.
+            DistributedError: the ids of a rank do not fit; on all of them. Where this has returned
+                by then, the next collective call raises it.
         """
-        op = "prefetch"
+        op, comm = "prefetch", self.comm
+        work: Callable[[], None]
         try:
-            array = _core.as_array(op, "ids", ids).copy()
-            route = self._new_route(op, array)
+            work = partial(self._prefetch, op, _core.as_array(op, "ids", ids).copy())
         except (TypeError, ValueError) as error:
-            self._refuse(op, error)
-        self._ahead.append((array, route, self._asked_for(op, route)))
+            work = partial(self._refuse, op, error)
+        if isinstance(comm, Checked):
+            comm.ahead(work)
+        else:  # of others, nothing is known of threads
+            work()
 
-    def _route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
+    def _prefetch(self, op: str, ids: NDArray[Any]) -> None:
+        try:
+            route = self._new_route(op, ids)
+        except Exception as error:  # whatever it is, the others are not to wait
+            self._refuse(op, error)
+        self._ahead.append(_Prefetched(ids, route, self._asked_for(op, route)))
+
+    def _taken_ahead(self, method: str) -> _Prefetched | None:
+        """What was prefetched for the lookup that begins, whatever comes of that."""
+        self._settle(method)
+        return self._ahead.pop(0) if self._ahead else None
+
+    def _settle(self, method: str) -> None:
+        """Let a prefetch end, which counts as a call and leaves what it has found."""
+        if isinstance(self.comm, Checked):
+            self.comm.settle(method)
+
+    def _route(self, op: str, ids: NDArray[Any], ahead: _Prefetched | None) -> Route | HereRoute:
         """The way to rows; that of a prefetch, if it was of these ids."""
-        if self._ahead and np.array_equal(self._ahead[0][0], ids):
-            return self._ahead[0][1]
+        if ahead is not None and np.array_equal(ahead.ids, ids):
+            return ahead.route
         return self._new_route(op, ids)
 
     def _new_route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
+        flat, what = ids.reshape(-1), f"{op} of '{self.name}'"
         if self.comm.size == 1:
-            places = self.placement.places_here(ids.reshape(-1), op)
-            return HereRoute(self.placement, places)
-        return Route(RowPlan(ids.reshape(-1), self.shape[0]), self.placement)
+            return HereRoute(self.placement, self.placement.places_here(flat, what))
+        try:
+            plan = RowPlan(flat, self.shape[0])
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{what}: {error}") from None
+        return Route(plan, self.placement)
 
     def _refuse(self, method: str, error: Exception) -> NoReturn:
         """Raise an error of this rank on all of them."""
-        agree(self.comm, self._call(method), self._calls, error)
+        self._agree(method, error)
         raise AssertionError  # `agree` has raised
 
-    def _call(self, method: str) -> str:
-        return f"{method} of '{self.name}' {self.shape} {self.dtype}"
+    def _agree(
+        self,
+        method: str,
+        error: Exception | None = None,
+        counts: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.int64]:
+        self._settle(method)
+        call = f"{method} of '{self.name}' {self.shape} {self.dtype}"
+        return agree(self.comm, call, self._calls, error, counts)
 
     def _asked_for(self, method: str, route: Route | HereRoute) -> tuple[Any, Any]:
         """Tell the owners of rows which are wanted. Returns what is wanted here, and by whom."""
         counts = None if isinstance(route, HereRoute) else route.counts[:, None]
-        told = agree(self.comm, self._call(method), self._calls, None, counts)
+        told = self._agree(method, None, counts)
         self._calls += 1
         if isinstance(route, HereRoute):
             return route.places, None
         return exchange(self.comm, route.places, route.counts, told[:, 0]), told[:, 0]
 
     def _fetched(
-        self, method: str, route: Route | HereRoute, are_rows_wanted: bool = True
+        self,
+        method: str,
+        route: Route | HereRoute,
+        ahead: _Prefetched | None,
+        are_rows_wanted: bool = True,
     ) -> NDArray[Any]:
         """The rows of the route, in its order."""
-        if self._ahead:
-            _, known, asked = self._ahead.pop(0)
-            error = None
-            if known is not route:
+        if ahead is not None:
+            error, asked = None, ahead.asked
+            if ahead.route is not route:
                 error = ValueError(
                     f"{method} of '{self.name}': ids: expected those that were prefetched, got "
                     "others"
                 )
-            agree(self.comm, f"prefetched {self._call(method)}", self._calls, error)
+            self._agree(f"prefetched {method}", error)
         else:
             asked = self._asked_for(method, route)
         places, wanted = asked
@@ -354,7 +417,7 @@ class ShardedTable:
         flat = wanted.reshape(-1)
         found = np.empty((flat.size, *self.shape[1:]), self.dtype)
         rounds = np.zeros((self.comm.size, 1), np.int64) - (-flat.size // step)
-        most = int(agree(self.comm, self._call("to_array"), self._calls, None, rounds).max())
+        most = int(self._agree("to_array", None, rounds).max())
         for begin in range(0, most * step, step):
             found[begin : begin + step] = self.lookup(flat[begin : begin + step]).rows
         return found.reshape(*wanted.shape, *self.shape[1:])
@@ -368,7 +431,7 @@ class ShardedTable:
             rows = self.local.value[begin : begin + int(own.counts[bucket])]
             data = hashlib.blake2b(np.ascontiguousarray(rows).view(np.uint8).data, digest_size=16)
             digests[bucket] = np.frombuffer(data.digest(), np.uint8)
-        agree(self.comm, self._call("digest"), self._calls)
+        self._agree("digest")
         found = np.empty((self.comm.size, *digests.shape), np.uint8)
         self.comm.all_gather(digests, found)
         whole = found[own.owners, np.arange(BUCKETS)]
@@ -376,7 +439,7 @@ class ShardedTable:
 
     def balance(self) -> dict[str, list[int]]:
         """What each rank has and had to do: ``rows``, and ``ids`` and ``bytes`` asked of it."""
-        agree(self.comm, self._call("balance"), self._calls)
+        self._agree("balance")
         found = np.empty((self.comm.size, 3), np.int64)
         self.comm.all_gather(np.array([len(self.local), *self._asked]), found)
         return dict(zip(("rows", "ids", "bytes"), found.T.tolist(), strict=True))

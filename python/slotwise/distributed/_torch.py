@@ -44,10 +44,14 @@ _HEAD_BYTES = 16 + _SHORT
 class TorchRank(Checked):
     """A process of torch.distributed."""
 
+    _serves_threads = True
+
     def __init__(self, library: Any, group: Any, timeout: float) -> None:
         super().__init__(group.rank(), group.size())
         self._tensor, self._group, self._timeout = library.from_numpy, group, timeout
-        self._kept: list[Any] = []  # what gloo may read or write still, after a failure
+        # What gloo may read or write still, after a failure: of a call; of what others are told.
+        self._kept: list[Any] = []
+        self._told: list[tuple[int, Any]] = []
 
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         end = time.monotonic() + self._timeout
@@ -119,12 +123,10 @@ class TorchRank(Checked):
     def _tell(self, reason: str) -> None:
         text = np.frombuffer(reason.encode(errors="replace"), np.uint8)
         end = time.monotonic() + _NOTICE
-        works: list[tuple[int, Any]] = []
-        self._kept.append(works)
         for other in self._others:
             with contextlib.suppress(DistributedError):  # it has gone before
-                works += self._send(other, _FAILED, text)
-        for other, work in works:  # in vain, this ends the connection, which others notice
+                self._told += self._send(other, _FAILED, text)
+        for other, work in self._told:  # in vain, this ends the connection, which others notice
             with contextlib.suppress(DistributedError):
                 self._wait("abort", work, other, end)
 

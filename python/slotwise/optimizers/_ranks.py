@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _core, _stateful
 from slotwise._identity import Memory, memory_of
-from slotwise._pooling import PooledSlices
-from slotwise._tables import IndexedSlices, RowPlan, coalesce
+from slotwise._pooling import PooledSlices, unexpanded
+from slotwise._tables import IndexedSlices, RowPlan
 from slotwise._variable import Variable, described
 from slotwise.distributed import _dense, _parts
 from slotwise.distributed._agreement import agree
@@ -212,7 +212,8 @@ class Ranks:
             if isinstance(grad, IndexedSlices):
                 self._sparse(optimizer, item, before, grad, variable)
                 work.sparse.append(item)
-                texts.append(f"{name} {shape} rows")
+                kind = f" merge={variable.merge} wire={variable.wire}" if is_table else ""
+                texts.append(f"{name} {shape} rows{kind}")
             else:
                 self._dense(optimizer, item, before, grad, variable)
                 work.dense.append(item)
@@ -258,17 +259,18 @@ class Ranks:
             item.table = variable
             item.here = self._here_alone(op, what, given, grad, variable)
             return
-        values, plan = grad.values, grad.indices
+        plan = grad.indices
         if not isinstance(plan, RowPlan):
             try:
                 plan = RowPlan(plan, rows)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"{op}: {what}: {error}") from None
-        _check_values(op, what, values, (len(plan), *shape[1:]), at.dtype)
+        _check_rows(op, what, grad, len(plan), shape[1:], at.dtype)
         if not isinstance(variable, ShardedTable):  # all rows are everywhere
             unique, order = plan.unique, np.arange(len(plan.unique))
             item.variable = variable
-            times, item.rows = _core.exact_terms(plan, values, order)
+            values, bags = unexpanded(grad)
+            times, item.rows = _core.exact_terms(plan, values, order, bags)
             item.ids = np.repeat(unique, times)
             item.counts = np.full(self.comm.size, len(item.ids))
             return
@@ -276,7 +278,7 @@ class Ranks:
         route = route_of(given, variable)
         if not isinstance(route, Route) or route.plan is not plan:
             route = Route(plan, variable.placement)
-        item.counts, item.ids, item.rows = route.merged(values, variable.merge)
+        item.counts, item.ids, item.rows = route.merged(grad, variable.merge, variable.wire)
 
     def _here_alone(
         self, op: str, what: str, given: Any, grad: IndexedSlices, table: ShardedTable
@@ -290,12 +292,10 @@ class Ranks:
             if isinstance(ids, RowPlan):
                 ids = ids.unique[ids.inverse]
             places = table.placement.places_here(ids, f"{op}: {what}")
+        _check_rows(op, what, grad, len(places), shape[1:], table.dtype)
         if isinstance(grad, PooledSlices) and table.dtype.itemsize >= 4:  # else terms are rounded
-            _check_values(op, what, grad.grads, (len(grad.grads), *shape[1:]), table.dtype)
             return grad.with_rows(places, shape, is_exact)
-        values = grad.values
-        _check_values(op, what, values, (len(places), *shape[1:]), table.dtype)
-        return slices(values, places, shape, is_exact)
+        return slices(grad.values, places, shape, is_exact)
 
     def _dense(
         self, optimizer: Any, item: _Item, given: Any, grad: NDArray[Any], variable: Any
@@ -362,7 +362,7 @@ class Ranks:
             return slices(rows, ids, tuple(item.variable.shape), True), item.variable
         local, is_exact = item.table.local, item.table.merge == "exact"
         ids = exchange(comm, item.ids, item.counts, counts)
-        rows = exchange(comm, item.rows, item.counts, counts)
+        rows = exchange(comm, item.rows, item.counts, counts).astype(local.dtype, copy=False)
         return slices(rows, ids, local.shape, is_exact), local
 
     # ----- clipping ------------------------------------------------------------------------------
@@ -476,15 +476,19 @@ def _summed(pair: Pair) -> Pair:
     grad, var = pair
     if not isinstance(grad, IndexedSlices):
         return pair
+    values, bags = unexpanded(grad)
     is_exact = hasattr(grad, "_is_exact")
-    ids, sums = coalesce(grad.indices, grad.values, var.shape[0], exact=is_exact)
+    ids, sums, _ = _core.coalesce(grad.indices, values, var.shape[0], is_exact, bags)
     order = np.argsort(ids, kind="stable")
     return IndexedSlices(sums[order], ids[order], grad.dense_shape), var
 
 
-def _check_values(
-    op: str, what: str, values: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]
+def _check_rows(
+    op: str, what: str, grad: IndexedSlices, ids: int, row: tuple[int, ...], dtype: np.dtype[Any]
 ) -> None:
+    """Whether a gradient has rows of this shape, one for each id; if pooled, for each bag."""
+    values, bags = unexpanded(grad)
+    shape = (ids if bags is None else len(values), *row)
     if values.shape != shape:
         raise ValueError(f"{op}: {what}: expected values {shape}, got {values.shape}")
     if values.dtype != dtype:
