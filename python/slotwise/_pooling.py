@@ -71,14 +71,17 @@ def gather_pooled(
     """
     op = "gather_pooled"
     if not isinstance(table, (list, tuple)):
-        item = _item(op, table, ids, offsets, weights, mode, include_last_offset, "")
-        return _core.gather_pooled([item], False, out)
+        if is_recorded(table):
+            raise _recorded(op, "table")
+        bags = offsets, weights, mode, include_last_offset
+        return _core.gather_pooled([(plain(table), ids, bags)], False, out)
+    if any(map(is_recorded, table)):
+        place = [*map(is_recorded, table)].index(True)
+        raise _recorded(op, f"table[{place}]")
     lists = _lists(op, len(table), ids=ids, offsets=offsets, weights=weights)
     items = [
-        _item(op, each, own_ids, own_offsets, own_weights, mode, include_last_offset, f"[{i}]")
-        for i, (each, own_ids, own_offsets, own_weights) in enumerate(
-            zip(table, *lists, strict=True)
-        )
+        (each, own_ids, (own_offsets, own_weights, mode, include_last_offset))
+        for each, own_ids, own_offsets, own_weights in zip(map(plain, table), *lists, strict=True)
     ]
     return _core.gather_pooled(items, True, out)
 
@@ -98,19 +101,8 @@ def _lists(op: str, count: int, **arguments: Any) -> list[list[Any]]:
     return lists
 
 
-def _item(
-    op: str,
-    table: Any,
-    ids: Any,
-    offsets: Any,
-    weights: Any,
-    mode: Any,
-    include_last_offset: Any,
-    where: str,
-) -> tuple[Any, Any, Bags]:
-    if is_recorded(table):
-        raise TypeError(f"{op}: table{where}: a GradientTape records no pooling of rows")
-    return plain(table), ids, (offsets, weights, mode, include_last_offset)
+def _recorded(op: str, name: str) -> TypeError:
+    return TypeError(f"{op}: {name}: a GradientTape records no pooling of rows")
 
 
 class Jagged(NamedTuple):
