@@ -16,7 +16,7 @@ RANKS := .venv-ranks
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 # The tests that start processes as ranks, of MPI or of PyTorch, where these are.
-OF_RANKS := $(addprefix tests/distributed/test_,communicators.py engines.py faults.py starting.py)
+OF_RANKS := $(addprefix tests/distributed/test_,communicators.py engines.py faults.py prefetch.py starting.py)
 PIP := -m pip --disable-pip-version-check --quiet
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 	$(shell find cmake csrc python ! -name '*.pyc' ! -name __pycache__)
