@@ -68,8 +68,7 @@ class OnRanks(Model):
 
     def lookup(self, batch: Batch) -> Any:
         """The sums of bags, each of which backward leaves a gradient of."""
-        bags = zip(self.tables, batch.ids, batch.offsets, strict=True)
-        self.found = [table.lookup_pooled(ids, offsets) for table, ids, offsets in bags]
+        self.found = distributed.lookup_pooled(self.tables, batch.ids, batch.offsets)
         self.rows = [torch.from_numpy(found.rows).requires_grad_() for found in self.found]
         return torch.stack(self.rows, dim=1)
 

@@ -78,7 +78,7 @@ def gather_pooled(
     if any(map(is_recorded, table)):
         place = [*map(is_recorded, table)].index(True)
         raise _recorded(op, f"table[{place}]")
-    lists = _lists(op, len(table), ids=ids, offsets=offsets, weights=weights)
+    lists = lists_of(op, len(table), ids=ids, offsets=offsets, weights=weights)
     items = [
         (each, own_ids, (own_offsets, own_weights, mode, include_last_offset))
         for each, own_ids, own_offsets, own_weights in zip(map(plain, table), *lists, strict=True)
@@ -86,7 +86,7 @@ def gather_pooled(
     return _core.gather_pooled(items, True, out)
 
 
-def _lists(op: str, count: int, **arguments: Any) -> list[list[Any]]:
+def lists_of(op: str, count: int, **arguments: Any) -> list[list[Any]]:
     """A list with an item for each table, of every argument."""
     lists = []
     for name, value in arguments.items():
@@ -306,7 +306,7 @@ class PooledSlices(IndexedSlices):
         """
         op = "PooledSlices"
         items = _arguments.items_of(op, "tables", "tables", tables)
-        lists = _lists(op, len(items), ids=ids, offsets=offsets, weights=weights)
+        lists = lists_of(op, len(items), ids=ids, offsets=offsets, weights=weights)
         arrays = [_core.as_array(op, f"tables[{i}]", plain(x)) for i, x in enumerate(items)]
         widths = [math.prod(array.shape[1:]) for array in arrays]
         grads = _core.as_array(op, "bag_grads", plain(bag_grads))

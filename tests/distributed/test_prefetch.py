@@ -58,7 +58,7 @@ def test_it_returns_before_another_rank_has_called_it() -> None:
 def test_all_calls_wait_for_it() -> None:
     """Those of any kind, and of another table, come after it on all ranks."""
 
-    def run(comm: Communicator) -> None:
+    def run(comm: Any) -> None:
         emb, other, ids = table(comm), table(comm), np.array([1, comm.rank])
         for call in (
             comm.barrier,
@@ -70,7 +70,7 @@ def test_all_calls_wait_for_it() -> None:
         ):
             emb.prefetch(ids)
             if comm.rank == 0:
-                emb.comm.settle("barrier")  # (its own has ended, those of others may not)
+                comm.settle("barrier")  # (its own has ended, those of others may not)
             call()
             assert (emb.lookup(ids).rows == WHOLE[ids]).all()
 
@@ -169,7 +169,7 @@ def test_a_failure_of_the_ranks() -> None:
 
 
 def test_loops_that_came_apart() -> None:
-    def run(comm: Communicator) -> None:
+    def run(comm: Any) -> None:
         emb = table(comm)
         if comm.rank == 1:
             emb.prefetch(np.array([1]))
@@ -183,10 +183,10 @@ def test_what_nothing_raised_is_said_at_exit(monkeypatch: pytest.MonkeyPatch) ->
     registered: list[Callable[[], None]] = []
     monkeypatch.setattr(atexit, "register", registered.append)
 
-    def run(comm: Communicator) -> None:
+    def run(comm: Any) -> None:
         emb = table(comm)
         emb.prefetch(np.array([50]))
-        emb.comm._begun[0].has_ended.wait()
+        comm._begun[0].has_ended.wait()
 
     ahead(2, run)
     for say in registered:
@@ -199,7 +199,7 @@ def test_a_child_of_fork_is_no_rank() -> None:
     """It does not wait for a thread that it does not have."""
     has_refused = threading.Event()
 
-    def run(comm: Communicator) -> None:
+    def run(comm: Any) -> None:
         emb, ids = table(comm), np.array([1])
         if comm.rank == 0:
             emb.prefetch(ids)

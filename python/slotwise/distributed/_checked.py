@@ -31,7 +31,7 @@ class _Ahead(threading.Thread):
     It is no daemon: a process that ends waits for it, as for a call that it makes itself.
     """
 
-    def __init__(self, rank: Checked, before: _Ahead | None, work: Callable[[], None]) -> None:
+    def __init__(self, rank: Checked, before: _Ahead | None, work: Callable[[], object]) -> None:
         super().__init__(target=work, daemon=False)
         self.rank, self._before = rank, before
         self.has_ended = threading.Event()  # (Ctrl-C in `join` may pass for the end)
@@ -148,7 +148,7 @@ class Checked(ABC):
     def abort(self, reason: str) -> None:
         self._fail(f"rank {self.rank}: {reason}")
 
-    def ahead(self, work: Callable[[], None]) -> None:
+    def ahead(self, work: Callable[[], object]) -> None:
         """Do work that makes calls, before all calls that are made hereafter.
 
         Where the engine serves threads, one of its own does it and this returns at once; the next

@@ -158,7 +158,7 @@ def gathered(
 
 def refresh(comm: Communicator, chunks: Sequence[Chunk]) -> None:
     """Give variables the shares that other ranks have updated."""
-    if comm.size == 1:
+    if comm.size == 1 or not chunks:
         return
     for chunk, whole in zip(
         chunks, gathered(comm, chunks, [chunk.local.value for chunk in chunks]), strict=True

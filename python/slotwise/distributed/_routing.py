@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import ml_dtypes
 import numpy as np
@@ -106,15 +108,63 @@ def slices(
     return ExactSlices(rows, ids, shape) if is_exact else IndexedSlices(rows, ids, shape)
 
 
-def exchange(
-    comm: Communicator,
-    send: NDArray[Any],
-    send_counts: NDArray[np.int64],
-    receive_counts: NDArray[np.int64],
-) -> NDArray[Any]:
-    """Rows for each rank, in the order of ranks; returns those that come."""
-    found = np.empty((int(receive_counts.sum()), *send.shape[1:]), send.dtype)
-    comm.all_to_all_v(
-        np.ascontiguousarray(send), send_counts.tolist(), found, receive_counts.tolist()
+class Parcel(NamedTuple):
+    """Rows for each rank, in the order of ranks.
+
+    Attributes:
+        rows: all of them.
+        counts: how many go to each rank.
+        coming: how many come from each.
+    """
+
+    rows: NDArray[Any]
+    counts: NDArray[np.int64]
+    coming: NDArray[np.int64]
+
+    def place(self) -> NDArray[Any]:
+        """An array for what comes."""
+        return np.empty((int(self.coming.sum()), *self.rows.shape[1:]), self.rows.dtype)
+
+
+_SMALL = 64 << 10  # bytes: of fewer, a message takes longer than they do
+
+
+def exchange_all(comm: Communicator, parcels: Sequence[Parcel], most: int) -> list[NDArray[Any]]:
+    """Exchange rows of several kinds; small ones by one message to each rank.
+
+    Args:
+        comm: the ranks.
+        parcels: of as many kinds on all ranks.
+        most: bytes that a rank sends or gets of these kinds, at most: the same number on all.
+
+    Returns:
+        What comes of each kind, in the order of ranks.
+    """
+    found = [parcel.place() for parcel in parcels]
+    if len(parcels) < 2 or most > _SMALL * len(parcels) * comm.size:
+        for place, (rows, counts, coming) in zip(found, parcels, strict=True):
+            send = np.ascontiguousarray(rows)
+            comm.all_to_all_v(send, counts.tolist(), place, coming.tolist())
+        return found
+    # Of all kinds what goes to the first rank, then to the second, and so on.
+    sending = [_by_rank(rows, counts) for rows, counts, _ in parcels]
+    places = [_by_rank(*each) for each in zip(found, [p.coming for p in parcels], strict=True)]
+    sizes, sizes_coming = (
+        [sum(map(len, each)) for each in zip(*pieces, strict=True)] for pieces in (sending, places)
     )
+    received = np.empty(sum(sizes_coming), np.uint8)
+    packed = [piece for each in zip(*sending, strict=True) for piece in each]
+    comm.all_to_all_v(np.concatenate(packed), sizes, received, sizes_coming)
+    begin = 0
+    for each in zip(*places, strict=True):
+        for place in each:
+            place[...] = received[begin : begin + len(place)]
+            begin += len(place)
     return found
+
+
+def _by_rank(rows: NDArray[Any], counts: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    """The bytes of the rows of each rank."""
+    size = rows.itemsize * math.prod(rows.shape[1:])
+    data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+    return np.split(data, np.cumsum(counts[:-1]) * size)

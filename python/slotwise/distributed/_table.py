@@ -5,77 +5,39 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from slotwise import _arguments, _core, _tables
-from slotwise._pooling import Mode, PooledSlices, gather_pooled
-from slotwise._tables import Array, IndexedSlices, RowPlan
+from slotwise._pooling import Mode, gather_pooled
+from slotwise._tables import Array, RowPlan
 from slotwise._variable import Variable
 from slotwise.distributed import _parts
 from slotwise.distributed._agreement import agree
 from slotwise.distributed._checked import Checked
 from slotwise.distributed._communicator import Communicator
+from slotwise.distributed._found import Found
 from slotwise.distributed._local import local
 from slotwise.distributed._placement import BUCKETS, Placement
-from slotwise.distributed._routing import MERGES, HereRoute, Merge, Route, Wire, exchange
+from slotwise.distributed._routing import (
+    MERGES,
+    HereRoute,
+    Merge,
+    Parcel,
+    Route,
+    Wire,
+    exchange_all,
+)
 from slotwise.initializers import Constant, Initializer
 
+Bags: TypeAlias = tuple[Any, Any, Any, Any]  # offsets, weights, mode, include_last_offset
+
 _BLOCK = 8 << 20  # bytes of rows that are made, or sent, at a time
-
-
-class Found:
-    """The rows that a lookup found.
-
-    Attributes:
-        rows: a row for each id, or a pooled one for each bag.
-    """
-
-    def __init__(
-        self,
-        table: ShardedTable,
-        rows: NDArray[Any],
-        ids: NDArray[Any],
-        route: Route | HereRoute,
-        bags: tuple[Any, ...] | None = None,
-    ) -> None:
-        self._table, self.rows, self._ids, self._route, self._bags = table, rows, ids, route, bags
-
-    def gradient(self, gradients: Array) -> IndexedSlices:
-        """The gradient of the table, of the gradients of `rows`: what an optimizer takes.
-
-        Args:
-            gradients: of the shape and dtype of `rows`.
-
-        Raises:
-            TypeError, ValueError: another shape or dtype.
-        """
-        op, what, table = "Found.gradient", "gradients", self._table
-        values = _core.as_array(op, what, gradients)
-        if values.shape != self.rows.shape:
-            raise ValueError(f"{op}: {what}: expected shape {self.rows.shape}, got {values.shape}")
-        if values.dtype != table.dtype:
-            raise TypeError(f"{op}: {what}: expected {table.dtype}, got {values.dtype}")
-        ids: Any = self._route.plan if isinstance(self._route, Route) else self._ids.reshape(-1)
-        found: IndexedSlices
-        if self._bags is None:
-            rows = values.reshape(self._ids.size, *table.shape[1:])
-            found = IndexedSlices(rows, ids, table.shape)
-        else:
-            offsets, weights, mode, include_last = self._bags
-            found = PooledSlices(values, ids, offsets, weights, mode, table.shape, include_last)
-        vars(found)["_route"] = self._route
-        return found
-
-
-def route_of(gradient: Any, table: ShardedTable) -> Route | HereRoute | None:
-    """The way that the rows of a gradient came, if a lookup found them in this table."""
-    route: Route | HereRoute | None = getattr(gradient, "_route", None)
-    return route if route is not None and route.placement is table.placement else None
 
 
 class _Prefetched(NamedTuple):
@@ -243,16 +205,8 @@ class ShardedTable:
         Raises:
             DistributedError: the ids of a rank do not fit; on all of them.
         """
-        op, ahead = "lookup", self._taken_ahead("lookup")
-        try:
-            array = _core.as_array(op, "ids", ids)
-            route = self._route(op, array, ahead)
-        except (TypeError, ValueError) as error:
-            self._refuse(op, error)
-        rows = self._fetched(op, route, ahead)
-        if isinstance(route, Route):
-            rows = _core.gather(rows, route.numbers, None)
-        return Found(self, rows.reshape(*array.shape, *self.shape[1:]), array, route)
+        (found,) = look_up("lookup", [self], lambda: [(ids, None)])
+        return found
 
     def lookup_pooled(
         self,
@@ -273,22 +227,9 @@ class ShardedTable:
         Raises:
             DistributedError: an argument of a rank does not fit; on all of them.
         """
-        op, ahead = "lookup_pooled", self._taken_ahead("lookup_pooled")
         bags = offsets, weights, mode, include_last_offset
-        try:
-            array = _core.as_array(op, "ids", ids)
-            if array.ndim != 1:
-                raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
-            route = self._route(op, array, ahead)
-            gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # which checks
-        except (TypeError, ValueError) as error:
-            self._refuse(op, error)
-        if isinstance(route, HereRoute):
-            self._fetched(op, route, ahead, are_rows_wanted=False)
-            pooled = gather_pooled(self.local.value, route.places, *bags)
-        else:
-            pooled = gather_pooled(self._fetched(op, route, ahead), route.numbers, *bags)
-        return Found(self, pooled, array, route, bags)
+        (found,) = look_up("lookup_pooled", [self], lambda: [(ids, bags)])
+        return found
 
     def prefetch(self, ids: Array) -> None:
         """Group and send the ids of the next lookup already, while the model computes.
@@ -305,100 +246,69 @@ class ShardedTable:
                 by then, the next collective call raises it.
         """
         op, comm = "prefetch", self.comm
-        work: Callable[[], None]
+        work: Callable[[], object]
         try:
             work = partial(self._prefetch, op, _core.as_array(op, "ids", ids).copy())
         except (TypeError, ValueError) as error:
-            work = partial(self._refuse, op, error)
+            work = partial(ask, op, [self], [None], [], error)
         if isinstance(comm, Checked):
             comm.ahead(work)
         else:  # of others, nothing is known of threads
             work()
 
     def _prefetch(self, op: str, ids: NDArray[Any]) -> None:
+        routes, error = [], None
         try:
-            route = self._new_route(op, ids)
-        except Exception as error:  # whatever it is, the others are not to wait
-            self._refuse(op, error)
-        self._ahead.append(_Prefetched(ids, route, self._asked_for(op, route)))
+            routes.append(self._new_route(op, ids))
+        except Exception as found:  # whatever it is, the others are not to wait
+            error = found
+        (asked,), _ = ask(op, [self], [None], routes, error)
+        self._ahead.append(_Prefetched(ids, routes[0], asked))
 
-    def _taken_ahead(self, method: str) -> _Prefetched | None:
-        """What was prefetched for the lookup that begins, whatever comes of that."""
-        self._settle(method)
-        return self._ahead.pop(0) if self._ahead else None
-
-    def _settle(self, method: str) -> None:
-        """Let a prefetch end, which counts as a call and leaves what it has found."""
-        if isinstance(self.comm, Checked):
-            self.comm.settle(method)
-
-    def _route(self, op: str, ids: NDArray[Any], ahead: _Prefetched | None) -> Route | HereRoute:
-        """The way to rows; that of a prefetch, if it was of these ids."""
-        if ahead is not None and np.array_equal(ahead.ids, ids):
-            return ahead.route
-        return self._new_route(op, ids)
+    def _way(
+        self, op: str, ids: Array, bags: Bags | None, ahead: _Prefetched | None
+    ) -> tuple[NDArray[Any], Route | HereRoute]:
+        """The ids as an array, and the way to their rows, of arguments that fit."""
+        array, route = _core.as_array(op, "ids", ids), None
+        if bags is not None and array.ndim != 1:
+            raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
+        if ahead is None:
+            route = self._new_route(op, array)
+        elif np.array_equal(ahead.ids, array):
+            route = ahead.route
+        if bags is not None:
+            with self._named(op):
+                gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # to check
+        if route is None:
+            raise ValueError(
+                f"{op} of '{self.name}': ids: expected those that were prefetched, got others"
+            )
+        return array, route
 
     def _new_route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
-        flat, what = ids.reshape(-1), f"{op} of '{self.name}'"
+        flat = ids.reshape(-1)
         if self.comm.size == 1:
+            what = f"{op} of '{self.name}'"
             return HereRoute(self.placement, self.placement.places_here(flat, what))
-        try:
+        with self._named(op):
             plan = RowPlan(flat, self.shape[0])
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{what}: {error}") from None
         return Route(plan, self.placement)
 
-    def _refuse(self, method: str, error: Exception) -> NoReturn:
-        """Raise an error of this rank on all of them."""
-        self._agree(method, error)
-        raise AssertionError  # `agree` has raised
+    @contextmanager
+    def _named(self, op: str) -> Iterator[None]:
+        """Have errors name the call and the table."""
+        try:
+            yield
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{op} of '{self.name}': {error}") from None
 
-    def _agree(
-        self,
-        method: str,
-        error: Exception | None = None,
-        counts: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.int64]:
-        self._settle(method)
-        call = f"{method} of '{self.name}' {self.shape} {self.dtype}"
-        return agree(self.comm, call, self._calls, error, counts)
+    @property
+    def _row_bytes(self) -> int:
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
-    def _asked_for(self, method: str, route: Route | HereRoute) -> tuple[Any, Any]:
-        """Tell the owners of rows which are wanted. Returns what is wanted here, and by whom."""
-        counts = None if isinstance(route, HereRoute) else route.counts[:, None]
-        told = self._agree(method, None, counts)
-        self._calls += 1
-        if isinstance(route, HereRoute):
-            return route.places, None
-        return exchange(self.comm, route.places, route.counts, told[:, 0]), told[:, 0]
-
-    def _fetched(
-        self,
-        method: str,
-        route: Route | HereRoute,
-        ahead: _Prefetched | None,
-        are_rows_wanted: bool = True,
-    ) -> NDArray[Any]:
-        """The rows of the route, in its order."""
-        if ahead is not None:
-            error, asked = None, ahead.asked
-            if ahead.route is not route:
-                error = ValueError(
-                    f"{method} of '{self.name}': ids: expected those that were prefetched, got "
-                    "others"
-                )
-            self._agree(f"prefetched {method}", error)
-        else:
-            asked = self._asked_for(method, route)
-        places, wanted = asked
-        size = math.prod(self.shape[1:]) * self.dtype.itemsize
-        self._asked += len(places), len(places) * size
-        if not are_rows_wanted:
-            return self.local.value[:0]
-        rows = _core.gather(self.local.value, places, None)
-        if isinstance(route, HereRoute):
-            return rows
-        return exchange(self.comm, rows, wanted, route.counts)
+    def _agree(self, method: str, counts: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        settle(self.comm, method)
+        return agree(self.comm, f"{method} of {_described(self)}", self._calls, None, counts)
 
     # ----- all of it -----------------------------------------------------------------------------
 
@@ -413,11 +323,11 @@ class ShardedTable:
         wanted = np.asarray(rows)
         if wanted.size == 0:
             wanted = wanted.astype(np.int64)
-        step = max(1, _BLOCK // max(1, math.prod(self.shape[1:]) * self.dtype.itemsize))
+        step = max(1, _BLOCK // max(1, self._row_bytes))
         flat = wanted.reshape(-1)
         found = np.empty((flat.size, *self.shape[1:]), self.dtype)
         rounds = np.zeros((self.comm.size, 1), np.int64) - (-flat.size // step)
-        most = int(self._agree("to_array", None, rounds).max())
+        most = int(self._agree("to_array", rounds).max())
         for begin in range(0, most * step, step):
             found[begin : begin + step] = self.lookup(flat[begin : begin + step]).rows
         return found.reshape(*wanted.shape, *self.shape[1:])
@@ -443,3 +353,119 @@ class ShardedTable:
         found = np.empty((self.comm.size, 3), np.int64)
         self.comm.all_gather(np.array([len(self.local), *self._asked]), found)
         return dict(zip(("rows", "ids", "bytes"), found.T.tolist(), strict=True))
+
+
+# ----- lookups -----------------------------------------------------------------------------------
+
+
+def _described(table: ShardedTable) -> str:
+    return f"'{table.name}' {table.shape} {table.dtype}"
+
+
+def settle(comm: Communicator, method: str) -> None:
+    """Let prefetches end, which count as calls and leave what they have found."""
+    if isinstance(comm, Checked):
+        comm.settle(method)
+
+
+def look_up(
+    op: str, tables: Sequence[ShardedTable], given: Callable[[], Sequence[tuple[Any, Any]]]
+) -> list[Found]:
+    """Rows of tables of one communicator.
+
+    Args:
+        op: whose errors they are.
+        tables: one at least.
+        given: returns the ids of each table, and its bags: offsets, weights, mode and
+            include_last_offset, or None. What it raises is raised on all ranks.
+    """
+    comm = tables[0].comm
+    settle(comm, op)
+    # What was prefetched is for the lookup that begins, whatever comes of that.
+    ahead = [table._ahead.pop(0) if table._ahead else None for table in tables]
+    arguments: Sequence[tuple[Any, Any]] = []
+    ways: list[tuple[NDArray[Any], Route | HereRoute]] = []
+    error = None
+    try:
+        arguments = given()
+        for table, known, (ids, bags) in zip(tables, ahead, arguments, strict=True):
+            ways.append(table._way(op, ids, bags, known))
+    except (TypeError, ValueError) as found:
+        error = found
+    routes = [route for _, route in ways]
+    asked, most = ask(op, tables, ahead, routes, error)
+    for table, (places, _) in zip(tables, asked, strict=True):
+        table._asked += len(places), len(places) * table._row_bytes
+    arrays: list[tuple[NDArray[Any], NDArray[np.int64]]]  # of rows, and of which each id has one
+    if comm.size == 1:
+        here = zip(tables, asked, strict=True)
+        arrays = [(table.local.value, places) for table, (places, _) in here]
+    else:
+        parcels = [
+            Parcel(_core.gather(table.local.value, places, None), wanted, route.counts)
+            for table, (places, wanted), route in zip(tables, asked, routes, strict=True)
+            if isinstance(route, Route)
+        ]
+        rows = exchange_all(comm, parcels, most)
+        numbers = [route.numbers for route in routes if isinstance(route, Route)]
+        arrays = [*zip(rows, numbers, strict=True)]
+    every = zip(tables, ways, arguments, arrays, strict=True)
+    return [_found(table, *way, bags, *each) for table, way, (_, bags), each in every]
+
+
+def _found(
+    table: ShardedTable,
+    ids: NDArray[Any],
+    route: Route | HereRoute,
+    bags: Bags | None,
+    rows: NDArray[Any],
+    numbers: NDArray[np.int64],
+) -> Found:
+    if bags is not None:
+        return Found(table, gather_pooled(rows, numbers, *bags), ids, route, bags)
+    found = _core.gather(rows, numbers, None)
+    return Found(table, found.reshape(*ids.shape, *table.shape[1:]), ids, route)
+
+
+def ask(
+    op: str,
+    tables: Sequence[ShardedTable],
+    ahead: Sequence[_Prefetched | None],
+    routes: Sequence[Route | HereRoute],
+    error: Exception | None,
+) -> tuple[list[tuple[NDArray[np.int64], Any]], int]:
+    """Tell the owners of rows which are wanted, except where that was done ahead.
+
+    Returns:
+        Of each table, the places of rows that are wanted here, and how many by each rank; and the
+        bytes of rows that a rank gets of all, at most.
+
+    Raises:
+        DistributedError: a rank has an error; on all of them.
+    """
+    comm = tables[0].comm
+    new = [i for i, known in enumerate(ahead) if known is None]
+    told = np.zeros((comm.size, 1 + len(new)), np.int64)
+    if error is None:
+        coming = zip(tables, routes, strict=True)
+        told[:, 0] = sum(len(route.places) * table._row_bytes for table, route in coming)
+        for column, i in enumerate(new, 1):
+            told[:, column] = getattr(routes[i], "counts", 0)
+    texts = [
+        ("" if known is None else "prefetched ") + _described(table)
+        for table, known in zip(tables, ahead, strict=True)
+    ]
+    calls = sum(table._calls for table in tables)
+    heard = agree(comm, f"{op} of {', '.join(texts)}", calls, error, told)
+    for i in new:
+        tables[i]._calls += 1
+    wanted = [(route.places, None) for route in routes]
+    if comm.size > 1:
+        parcels = [
+            Parcel(routes[i].places, told[:, column], heard[:, column])
+            for column, i in enumerate(new, 1)
+        ]
+        most = int(heard[:, 0].max())
+        came = iter(zip(exchange_all(comm, parcels, most), heard[:, 1:].T, strict=True))
+        wanted = [next(came) if known is None else known.asked for known in ahead]
+    return wanted, int(heard[:, 0].max())

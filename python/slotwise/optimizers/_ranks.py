@@ -7,7 +7,7 @@ there; then each takes an ordinary step of what it has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,9 +24,10 @@ from slotwise.distributed._agreement import agree
 from slotwise.distributed._any import any as any_rank
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._dense import Chunk, Shares
+from slotwise.distributed._found import route_of
 from slotwise.distributed._placement import BUCKETS
-from slotwise.distributed._routing import HereRoute, Route, exchange, slices
-from slotwise.distributed._table import ShardedTable, route_of
+from slotwise.distributed._routing import HereRoute, Parcel, Route, exchange_all, slices
+from slotwise.distributed._table import ShardedTable
 from slotwise.optimizers import _gradients
 from slotwise.optimizers._gradients import Pair
 
@@ -46,6 +47,11 @@ class _Item:
     chunk: Chunk | None = None
     variable: Any = None  # that has all its elements here
     parts: NDArray[Any] | None = None  # of a dense gradient
+
+    @property
+    def bytes(self) -> int:
+        """That are sent of a sparse gradient."""
+        return sum(array.nbytes for array in (self.ids, self.rows) if array is not None)
 
 
 @dataclass
@@ -151,10 +157,10 @@ class Ranks:
             work = self._prepared(optimizer, given)
         except Exception as found:  # whatever it is, the others are not to wait
             error = found
-        told = np.empty((comm.size, len(work.sparse) + 1), np.int64)
-        told[:, 0] = work.shares
-        for place, item in enumerate(work.sparse):
-            told[:, place + 1] = 0 if item.counts is None else item.counts
+        told = np.empty((comm.size, 2 + len(work.sparse)), np.int64)
+        told[:, 0], told[:, 1] = work.shares, sum(item.bytes for item in work.sparse)
+        for column, item in enumerate(work.sparse, 2):
+            told[:, column] = 0 if item.counts is None else item.counts
         expected = agree(comm, work.call, optimizer._counted(), error, told)
         for item in work.sparse:
             if item.variable is not None:
@@ -323,12 +329,13 @@ class Ranks:
 
     def _exchanged(self, work: _Work, told: NDArray[np.int64]) -> list[tuple[int, Pair]]:
         """Sums of gradients, for what this rank has."""
-        pairs: list[tuple[int, Pair]] = []
-        for column, item in enumerate(work.sparse, 1):
-            pairs.append((item.place, self._merged(item, told[:, column])))
+        comm, parcels = self.comm, []
+        for column, item in enumerate(work.sparse, 2):
+            parcels += self._parcels(item, told[:, column])
+        came = iter(exchange_all(comm, parcels, int(told[:, 1].max())))
+        pairs = [(item.place, _merged(item, came)) for item in work.sparse]
         if not work.dense:
             return pairs
-        comm = self.comm
         if comm.size == 1:  # nothing to send
             return [*pairs, *map(self._summed_alone, work.dense)]
         chunks = [item.chunk or Chunk(comm, _variable(item.variable)) for item in work.dense]
@@ -348,22 +355,15 @@ class Ranks:
         assert item.parts is not None
         return _with_sum(item, _dense.sum_of(item.parts.reshape(len(item.parts), -1)))
 
-    def _merged(self, item: _Item, counts: NDArray[np.int64]) -> Pair:
-        """What this rank is to apply of a sparse gradient."""
-        comm = self.comm
+    def _parcels(self, item: _Item, coming: NDArray[np.int64]) -> list[Parcel]:
+        """What is sent of a sparse gradient: ids, and rows."""
         if item.here is not None:
-            assert item.table is not None
-            return item.here, item.table.local
+            return []
         assert item.ids is not None and item.rows is not None and item.counts is not None
-        if item.table is None:
-            every = np.tile(item.ids, comm.size), np.concatenate([item.rows] * comm.size)
-            ids = exchange(comm, every[0], item.counts, counts)
-            rows = exchange(comm, every[1], item.counts, counts)
-            return slices(rows, ids, tuple(item.variable.shape), True), item.variable
-        local, is_exact = item.table.local, item.table.merge == "exact"
-        ids = exchange(comm, item.ids, item.counts, counts)
-        rows = exchange(comm, item.rows, item.counts, counts).astype(local.dtype, copy=False)
-        return slices(rows, ids, local.shape, is_exact), local
+        ids, rows = item.ids, item.rows
+        if item.table is None:  # everyone has all rows
+            ids, rows = np.tile(ids, self.comm.size), np.concatenate([rows] * self.comm.size)
+        return [Parcel(ids, item.counts, coming), Parcel(rows, item.counts, coming)]
 
     # ----- clipping ------------------------------------------------------------------------------
 
@@ -469,6 +469,16 @@ def _with_sum(item: _Item, total: NDArray[Any]) -> tuple[int, Pair]:
     """The gradient of what this rank has of a dense variable."""
     here = item.variable if item.chunk is None else item.chunk.local
     return item.place, (total.reshape(here.shape), here)
+
+
+def _merged(item: _Item, came: Iterator[NDArray[Any]]) -> Pair:
+    """What this rank is to apply of a sparse gradient, of the ids and rows that come next."""
+    local = item.variable if item.table is None else item.table.local
+    if item.here is not None:
+        return item.here, local
+    is_exact = item.table is None or item.table.merge == "exact"
+    ids, rows = next(came), next(came).astype(local.dtype, copy=False)
+    return slices(rows, ids, tuple(local.shape), is_exact), local
 
 
 def _summed(pair: Pair) -> Pair:
