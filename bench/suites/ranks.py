@@ -335,14 +335,24 @@ def _is_expected(subject: Subject, work: RanksWork, record: Record) -> bool:
 
 def _is_restored(job: Job, work: RanksWork, path: Path, record: Record) -> bool:
     """Whether two ranks save what the job loads."""
-    saver = job if work.call == SAVE else Job(replace(work, call=SAVE, ranks=2, engine=MPI))
-    for each in (saver, job):
-        each.value(f"use({str(path)!r})")
-    before = saver.value("digest()")
-    saver.run(1)
-    if saver is not job:
-        saver.close()
+    if work.call == SAVE:
+        saved = _saved(job, path)
+    else:
+        with Job(replace(work, call=SAVE, ranks=2, engine=MPI)) as saver:
+            saved = _saved(saver, path)
+        job.value(f"use({str(path)!r})")
     job.value("load()")
-    if job.value("digest()") != before:
+    if job.value("digest()") != saved:
         record.status, record.note = "wrong", "the table that is loaded is another"
     return record.status == "ok"
+
+
+def _saved(job: Job, path: Path) -> str:
+    """Has a job save its table; the digest of that."""
+    job.value(f"use({str(path)!r})")
+    job.run(1)
+    digest: str = job.value("digest()")
+    return digest
+
+
+SUITE = Ranks()

@@ -65,9 +65,9 @@ class RowWise:
         rows = self.table.detach().index_select(0, self.places)
         came = rows.new_empty(len(ids), WIDTH)
         all_to_all_single(came, rows, self.sends, self.receives)
-        found = torch.empty_like(came)
-        found[self.order] = came
-        return found
+        back = torch.empty_like(self.order)
+        back[self.order] = torch.arange(len(ids))
+        return came.index_select(0, back)
 
     def apply_gradients(self, gradients: Any) -> None:
         """Update the rows of the last lookup."""
