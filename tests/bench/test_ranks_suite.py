@@ -12,10 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from support import bench_runs
 from support.jobs import needs_mpi
+from support.process import gone
 
 from bench.measure import check
 from bench.measure.in_turn import Plan, timer
@@ -180,7 +180,7 @@ def test_ranks_that_wait_for_orders_do_not_spin() -> None:
     time.sleep(1)
     assert job.processor_time() - before < 0.2
     job.close()
-    assert not any(map(psutil.Process.is_running, job.processes[1:]))
+    assert gone([process.pid for process in job.processes])
 
 
 @needs_mpi
@@ -190,7 +190,7 @@ def test_a_rank_that_fails_ends_all() -> None:
     with pytest.raises(RuntimeError, match="mpi: the process ended unexpectedly"):
         job.value("emb.comm.rank and 1 / 0 or emb.comm.barrier()")
     job.close()
-    assert not any(map(psutil.Process.is_running, job.processes[1:]))
+    assert gone([process.pid for process in job.processes])
 
 
 @needs_mpi
