@@ -597,7 +597,7 @@ TARGETS: tuple[Target, ...] = (
         3.0,
         "x",
         measure=_worst_ratio,
-        **_ranks(*(f"{ranks.TWO}, {engine}" for engine in ranks.ENGINES), peer="torch"),
+        **_ranks(*(f"{ranks.TWO} by {engine}" for engine in ranks.ENGINES), peer="torch"),
     ),
     Target(
         "Two ranks, a step: the model beside the real one, the larger over the smaller",

@@ -13,10 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 
+import psutil
+
 from bench.measure import check
 from bench.measure.in_turn import Plan, timer
 from bench.measure.load import ForeignLoad
 from bench.measure.ranks import Job, on_ranks
+from bench.peers.base import Peer
 from bench.peers.slotwise import Otherwise
 from bench.results.records import LIMIT, OURS, Record, otherwise
 from bench.results.stats import Ratio
@@ -36,7 +39,7 @@ from bench.results.views import (
 from bench.suites.base import Case, Options, Suite
 from bench.work import ranks as work_of
 from bench.work.base import DTYPES, Work
-from bench.work.contestant import Subject
+from bench.work.contestant import Subject, Unsupported
 from bench.work.ops import Scalar
 from bench.work.ranks import (
     BATCHES,
@@ -198,7 +201,7 @@ class Ranks(Suite):
                 found.append(replace(two, variant=f"{TWO}, {merge}", merge=merge))
             for engine in ENGINES:
                 spread = replace(two, engine=engine, is_spread=True, against=("torch",))
-                found.append(replace(spread, variant=f"{TWO}, {engine}"))
+                found.append(replace(spread, variant=f"{TWO} by {engine}"))
             found.append(replace(two, op=SIMULATED, variant=TWO))
             many = replace(two, op=SIMULATED, rows=rows)
             found += [replace(many, variant=f"{ranks} ranks", ranks=ranks) for ranks in machines]
@@ -210,6 +213,12 @@ class Ranks(Suite):
                 replace(state, op=RESTORE, variant=by_three, ranks=3, engine=MPI),
             ]
         return [case for case in found if not options.ops or case.op in options.ops]
+
+    def subject(self, contestant: Peer, work: Work) -> Subject:
+        assert isinstance(work, RanksWork)
+        if work.call == SIMULATED and work.bytes_needed > 0.8 * psutil.virtual_memory().available:
+            raise Unsupported(f"needs {work.bytes_needed / 2**30:.0f} GiB of memory")
+        return super().subject(contestant, work)
 
     def place(self, record: Record) -> str:
         return record.variant
@@ -278,12 +287,16 @@ class Ranks(Suite):
         text += f": {TWO} have {scaled} the throughput of one process" if scaled else ""
         return f"{text}. {self.share_of_limit(records)}".rstrip()
 
+    def share_of_limit(self, records: Sequence[Record]) -> str:
+        shares = [f"{r.label}, {100 * f.minima:.0f} %" for r in records if (f := r.fraction(LIMIT))]
+        return f"Of the rate of {self.limit}: {'; '.join(shares)}." if shares else ""
+
     def grids(self, records: Sequence[Record]) -> list[Grid]:
         own = [
             _grid(
                 "Two ranks", [r for r in records if scaling(r)], [*TIMES[:1], _SCALING, *_EXCHANGE]
             ),
-            _grid("Simulated", _many(records), [_CLOCKS, *_BUSIEST]),
+            _grid("Many ranks", _many(records), [_CLOCKS, *_BUSIEST]),
         ]
         return [*super().grids(records), *(grid for grid in own if len(grid.rows) > 1)]
 

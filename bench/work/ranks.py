@@ -69,6 +69,11 @@ class RanksWork(Work):
         return self.engine in (GLOO, TORCH)
 
     @property
+    def bytes_needed(self) -> int:
+        """Memory of ranks that are threads: the table, and a few arrays of each rank's batch."""
+        return 2 * self.dtype.itemsize * WIDTH * (self.rows + 2 * self.count * self.ranks)
+
+    @property
     def bytes_moved(self) -> int:
         """The table and its accumulators; of a step, rows that are found and rows of gradients."""
         rows = self.rows if self.call in (SAVE, RESTORE) else self.count * self.ranks
@@ -308,6 +313,7 @@ def _simulated(work: RanksWork, latency: float, bandwidth: float, steps: int) ->
         for _ in range(BATCHES + steps):  # the first ones touch rows for the first time
             found = emb.lookup(next(batches))
             opt.apply_gradients([(found.gradient(g), emb)])
+            del found  # else the next ones are there too, of all ranks
             ends.append(comm.seconds)
         return ends[BATCHES - 1 :], emb.balance()
 
