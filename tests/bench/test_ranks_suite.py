@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ needs_torch_too = pytest.mark.skipif(
 )
 
 
-def _case(**changes: object) -> RanksCase:
+def _case(**changes: Any) -> RanksCase:
     one = RanksCase("ranks", STEP, "float32", 500 * WIDTH, "one rank", against=(), engine=LOCAL)
     return replace(one, rows=3000, count=500, **changes)
 
@@ -60,7 +61,9 @@ def test_targets_find_every_case() -> None:
     """Each target of the suite, by the records that a run of the targets makes."""
     made = [
         _made(case, peer.name if peer else "")
-        for _, case, peer in tasks([(SUITE, SUITE.cases(Options("targets")))], [_torch()])
+        for _, case, peer in tasks(
+            [(SUITE, SUITE.cases(Options("targets")))], [all_peers()["torch"]]
+        )
         if isinstance(case, RanksCase)
     ]
     found = {row.name: row for row in judged(bench_runs.run(made)) if row.value}
@@ -75,10 +78,6 @@ def test_targets_find_every_case() -> None:
     assert of["restore: rate over that of a plain read"] == ("1.00", "met")
     model = next(row for name, row in found.items() if "the model" in name)
     assert (model.value, model.status) == ("1.20x", "met")
-
-
-def _torch() -> object:
-    return all_peers()["torch"]
 
 
 @pytest.mark.parametrize("level", ["targets", "quick", "full"])
