@@ -200,7 +200,7 @@ class Ranks(Suite):
                 found.append(replace(beside, variant=f"{ONE}, {merge}"))
                 found.append(replace(two, variant=f"{TWO}, {merge}", merge=merge))
             for engine in ENGINES:
-                spread = replace(two, engine=engine, is_spread=True, against=("torch",))
+                spread = replace(two, engine=engine, is_spread=True, against=("torch", "fbgemm"))
                 found.append(replace(spread, variant=f"{TWO} by {engine}"))
             found.append(replace(two, op=SIMULATED, variant=TWO))
             many = replace(two, op=SIMULATED, rows=rows)

@@ -25,8 +25,10 @@ from bench.work.state import evict
 
 STEP, SIMULATED, SAVE, RESTORE = ("step", "simulated", "save", "restore")
 
-# What moves the rows: nothing, as there are no ranks; slotwise on an engine; torch's operations.
-WITHOUT, LOCAL, MPI, GLOO, TORCH = ("without ranks", "local", "mpi", "gloo", "torch")
+# What moves the rows: nothing, as there are no ranks; slotwise on an engine; torch's operations, to
+# tables of torch's or of FBGEMM's.
+WITHOUT, LOCAL, MPI, GLOO = ("without ranks", "local", "mpi", "gloo")
+TORCH, FBGEMM = _OF_TORCH = ("torch", "fbgemm")
 
 WIDTH, ZIPF, BATCHES = 64, 1.2, 4
 RATE, ACCUMULATOR = 2.0**-3, 2.0**-3
@@ -62,11 +64,11 @@ class RanksWork(Work):
 
     @property
     def needs_mpi(self) -> bool:
-        return self.engine in (MPI, GLOO, TORCH) and self.call != SIMULATED
+        return self.engine in (MPI, GLOO, *_OF_TORCH) and self.call != SIMULATED
 
     @property
     def needs_torch(self) -> bool:
-        return self.engine in (GLOO, TORCH)
+        return self.engine in (GLOO, *_OF_TORCH)
 
     @property
     def bytes_needed(self) -> int:
@@ -143,7 +145,7 @@ def here(work: RanksWork, job: Any) -> Subject:
         return Subject(statement, names, lambda: [{}])
     if work.engine == WITHOUT:
         return _without_ranks(work)
-    if work.engine == TORCH:
+    if work.engine in _OF_TORCH:
         from bench.work.torch_ranks import row_wise
 
         return row_wise(work, job)

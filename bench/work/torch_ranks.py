@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from bench.work.contestant import State, Subject
-from bench.work.ranks import ACCUMULATOR, RATE, WIDTH, RanksWork, start
+from bench.work.fbgemm_tables import fbgemm_tables
+from bench.work.ranks import ACCUMULATOR, FBGEMM, RATE, WIDTH, RanksWork, start
 
 
 def join(job: Any) -> None:
@@ -34,6 +35,10 @@ class RowWise:
     Each rank has a block of rows. Ids are put in order of their rank and sent; rows come back and
     are put in the order of the ids. Gradients of rows go where the ids went, into a sparse gradient
     of the block. Without autograd, which takes time of its own.
+
+    Attributes:
+        weights: the block.
+        first: its first row.
     """
 
     def __init__(self, work: RanksWork, rank: int) -> None:
@@ -42,10 +47,27 @@ class RowWise:
         self.ranks, self.block = work.ranks, -(-work.rows // work.ranks)
         self.first = rank * self.block
         rows = np.arange(self.first, min(self.first + self.block, work.rows))
-        self.table = torch.nn.Parameter(torch.from_numpy(start("", rows, (WIDTH,)).copy()))
+        self._make(torch.from_numpy(start("", rows, (WIDTH,)).copy()))
+
+    def _make(self, values: Any) -> None:
+        import torch
+
+        self.table = torch.nn.Parameter(values)
+        self.weights = self.table.detach()
         self.optimizer = torch.optim.Adagrad(
             [self.table], RATE, initial_accumulator_value=ACCUMULATOR, eps=0.0
         )
+
+    def _rows(self, places: Any) -> Any:
+        return self.weights.index_select(0, places)
+
+    def _update(self, places: Any, gradients: Any) -> None:
+        import torch
+
+        self.table.grad = torch.sparse_coo_tensor(
+            places[None], gradients, self.table.shape, check_invariants=False
+        )
+        self.optimizer.step()
 
     def lookup(self, ids: Any) -> Any:
         """The rows of ids; what the way back needs is kept."""
@@ -62,7 +84,7 @@ class RowWise:
         asked = ids.new_empty(sum(self.receives))
         all_to_all_single(asked, ids.index_select(0, self.order), self.receives, self.sends)
         self.places = asked - self.first
-        rows = self.table.detach().index_select(0, self.places)
+        rows = self._rows(self.places)
         came = rows.new_empty(len(ids), WIDTH)
         all_to_all_single(came, rows, self.sends, self.receives)
         back = torch.empty_like(self.order)
@@ -71,15 +93,30 @@ class RowWise:
 
     def apply_gradients(self, gradients: Any) -> None:
         """Update the rows of the last lookup."""
-        import torch
         from torch.distributed import all_to_all_single
 
         came = gradients.new_empty(len(self.places), WIDTH)
         all_to_all_single(came, gradients.index_select(0, self.order), self.receives, self.sends)
-        self.table.grad = torch.sparse_coo_tensor(
-            self.places[None], came, self.table.shape, check_invariants=False
-        )
-        self.optimizer.step()
+        self._update(self.places, came)
+
+
+class Fused(RowWise):
+    """The same with a block of FBGEMM's, which is updated in its backward pass."""
+
+    def _make(self, values: Any) -> None:
+        self.module = fbgemm_tables([tuple(values.shape)], "EXACT_ADAGRAD", RATE, 0.0)
+        self.weights = self.module.split_embedding_weights()[0].detach()
+        self.weights.copy_(values)
+        self.module.split_optimizer_states()[0][0].fill_(ACCUMULATOR)
+
+    def _rows(self, places: Any) -> Any:
+        import torch
+
+        self.found = self.module(places, torch.arange(len(places) + 1))  # bags of one id
+        return self.found.detach()
+
+    def _update(self, places: Any, gradients: Any) -> None:
+        self.found.backward(gradients)
 
 
 def row_wise(work: RanksWork, job: Any) -> Subject:
@@ -87,7 +124,7 @@ def row_wise(work: RanksWork, job: Any) -> Subject:
     import torch
 
     join(job)
-    table = RowWise(work, job.rank)
+    table = (Fused if work.engine == FBGEMM else RowWise)(work, job.rank)
     names = {
         "table": table,
         "batches": cycle([torch.from_numpy(ids) for ids in work.batches(job.rank)]),
@@ -96,8 +133,8 @@ def row_wise(work: RanksWork, job: Any) -> Subject:
     }
 
     def state() -> State:
-        own = (work.seen >= table.first) & (work.seen < table.first + len(table.table))
-        parts = job.gather(table.table.detach().numpy()[work.seen[own] - table.first])
+        own = (work.seen >= table.first) & (work.seen < table.first + len(table.weights))
+        parts = job.gather(table.weights.numpy()[work.seen[own] - table.first])
         return [{"var": np.concatenate(parts)} if job.rank == 0 else {}]
 
     statement = "rows = table.lookup(next(batches)); table.apply_gradients(g); meet()"

@@ -30,7 +30,7 @@ from bench.run import run_task, tasks
 from bench.show.targets import judged
 from bench.suites.base import Options
 from bench.suites.ranks import BY_CLOCKS, IN_ONE, SUITE, WITHOUT, RanksCase, busiest, disagreement
-from bench.work.ranks import GLOO, LOCAL, MPI, STEP, TORCH, WIDTH, RanksWork, here
+from bench.work.ranks import FBGEMM, GLOO, LOCAL, MPI, STEP, TORCH, WIDTH, RanksWork, here
 
 CHECKOUT = Path(__file__).parents[2]
 SHORT = Plan(min_rounds=1, max_rounds=1, budget_s=0.0, sample_s=1e-4, gap_s=0.0, patience=0.0)
@@ -90,7 +90,10 @@ def test_takes_only_what_it_can_measure() -> None:
     assert not SUITE.cases(Options(dtypes=("float64",)))
     assert {case.op for case in SUITE.cases(Options(ops=(STEP,)))} == {STEP}
     assert {case.size for case in SUITE.cases(Options(sizes=(640,), ops=(STEP,)))} == {640}
-    assert [peer for peer in all_peers() if SUITE.takes(all_peers()[peer])] == ["torch"]
+    assert [peer for peer in all_peers() if SUITE.takes(all_peers()[peer])] == [
+        "fbgemm",
+        "torch",
+    ]
 
 
 def test_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,8 +197,10 @@ def test_a_rank_that_fails_ends_all() -> None:
 
 @needs_mpi
 @needs_torch_too
-@pytest.mark.parametrize("engine", [MPI, GLOO, TORCH])
+@pytest.mark.parametrize("engine", [MPI, GLOO, TORCH, FBGEMM])
 def test_ways_over_two_ranks_agree(engine: str) -> None:
+    if engine == FBGEMM:
+        pytest.importorskip("fbgemm_gpu")
     work = replace(WORK, ranks=2, engine=engine, is_spread=True)
     subject = on_ranks(work)
     timer(subject)(1)
