@@ -20,17 +20,25 @@ from typing import Any
 
 from bench.measure.apart import Apart, on_path, serve
 from bench.work.contestant import Subject, Unsupported
-from bench.work.ranks import RanksWork, here
+from bench.work.ranks import SIMULATED, RanksWork, here
 
 _MODULE, _WITH_MPI = "bench.measure.ranks", "mpi"
 _PAUSE_S = 0.002
 
-# One thread for each rank; gloo stays on this machine; warned of is what is meant so.
+# One thread for each rank; gloo stays on this machine; no warnings of more ranks than cores.
 _ENVIRONMENT = {
     "SLOTWISE_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "GLOO_SOCKET_IFNAME": "lo",
     "PYTHONWARNINGS": "ignore",
+}
+
+# For ranks that are threads: have glibc keep freed memory for the next arrays, as it does in a
+# process of one thread. Else it may give a thread's back, and each step has to ask for new pages.
+_OF_THREADS = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),  # the most that it takes
+    "MALLOC_TRIM_THRESHOLD_": str(16 << 30),
 }
 
 
@@ -52,6 +60,8 @@ class Job(Apart):
             raise Unsupported("torch is not installed")
         launcher = _launcher(work.ranks) if work.needs_mpi else []
         environment = {**os.environ, **_ENVIRONMENT}
+        if work.call == SIMULATED:
+            environment |= _OF_THREADS
         environment["PYTHONPATH"] = on_path(*filter(None, [os.environ.get("PYTHONPATH")]))
         module = [_MODULE, *([_WITH_MPI] if launcher else [])]
         super().__init__(work.engine, module, environment, launcher)
