@@ -25,6 +25,8 @@ import psutil
 from bench.measure.in_turn import timer
 from bench.work.contestant import State, Subject
 
+_END_S = 60.0  # in which a process ends that has closed its answers
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -73,7 +75,8 @@ class Apart:
         except BrokenPipeError:
             line = ""
         if not line:
-            raise RuntimeError(f"{self.name}: the process ended unexpectedly")
+            status = self.process.wait(_END_S)
+            raise RuntimeError(f"{self.name}: the process ended unexpectedly, status {status}")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
