@@ -81,7 +81,8 @@ torch: $(TORCH)/.project
 
 # The tests of ranks that are processes of MPI: one job at a time, as each has several.
 ranks: $(RANKS)/.project
-	SLOTWISE_TESTS_NEED=mpi4py OMP_WAIT_POLICY=passive $(RANKS)/bin/python -m pytest $(OF_RANKS) $(ARGS)
+	SLOTWISE_TESTS_NEED=mpi4py OMP_WAIT_POLICY=passive $(RANKS)/bin/python -m pytest $(OF_RANKS) \
+		tests/bench/test_ranks_suite.py $(ARGS)
 
 demo-torch: $(TORCH)/.project
 	$(TORCH)/bin/python examples/dlrm_torch.py
@@ -179,7 +180,7 @@ $(TORCH)/.project: $(WHEEL) $(TORCH)/.tools
 
 $(RANKS)/.tools: pyproject.toml $(VENV)/.created
 	$(PYTHON) -m venv $(RANKS)
-	$(RANKS)/bin/python scripts/requirements.py test mpi >$@.txt
+	$(RANKS)/bin/python scripts/requirements.py test bench mpi >$@.txt
 	$(RANKS)/bin/python $(PIP) install -r $@.txt
 	@touch $@
 

@@ -38,6 +38,7 @@ from bench.tools import threads
 from bench.work.base import DTYPES
 from bench.work.ops import OPS, ROW_CALLS, SPARSE_OPS
 from bench.work.optimizers import OPTIMIZERS
+from bench.work.ranks import SIMULATED, STEP
 from bench.work.state import CALLS as STATE_CALLS
 from bench.work.torch_steps import MODEL, TORCH_OPTIMIZERS
 
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         choices=[
             *(*OPS, *SPARSE_OPS, *ROW_CALLS, *OPTIMIZERS, *STATE_CALLS),
-            *(*TORCH_OPTIMIZERS, MODEL),
+            *(*TORCH_OPTIMIZERS, MODEL, STEP, SIMULATED),
         ],
         metavar="OP",
     )

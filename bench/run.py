@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure import check, environment
-from bench.measure.in_turn import Plan
+from bench.measure.in_turn import Plan, timer
 from bench.peers.base import Peer
 from bench.results.records import OURS, Record, Results
 from bench.suites.base import Case, Suite
@@ -63,7 +63,7 @@ def new_results(
 def _verify(work: Work, ours: Subject, theirs: Subject, record: Record) -> bool:
     """Both run once from the same start; False if the results differ."""
     for subject in (ours, theirs):
-        exec(subject.statement, dict(subject.names))
+        timer(subject)(1)
     record.check, wrong = check.compare(work, ours.state(), theirs.state())
     if wrong:
         record.status, record.note = "wrong", wrong

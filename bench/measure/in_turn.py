@@ -59,6 +59,8 @@ class Samples:
 
 def timer(subject: Subject) -> Callable[[int], float]:
     """A function that runs the statement n times and returns the seconds; gc is off meanwhile."""
+    if subject.elsewhere is not None:
+        return subject.elsewhere.run
     if subject.repeat is not None:
         names = {"repeat": subject.repeat}
 
@@ -130,6 +132,7 @@ def in_turn(subjects: Mapping[str, Subject], plan: Plan) -> Samples:
     in the state that the subject itself leaves behind.
     """
     loops = {name: _loop(subject, plan.sample_s) for name, subject in subjects.items()}
+    own = [s.elsewhere.processor_time for s in subjects.values() if s.elsewhere is not None]
     quiet, noisy = Samples(), Samples()
     seen = dict.fromkeys(loops, 0.0)
     started = time.perf_counter()
@@ -137,7 +140,7 @@ def in_turn(subjects: Mapping[str, Subject], plan: Plan) -> Samples:
     for number in range(100 * plan.max_rounds):
         if share is not None and share > plan.busy:
             wait_for_quiet(plan.busy, plan.budget_s / plan.min_rounds)
-        load = ForeignLoad()
+        load = ForeignLoad(own)
         taken = {}
         for name in list(loops) if number % 2 == 0 else list(reversed(loops)):
             calls, seconds = loops[name].sample(plan, load, seen[name])

@@ -10,6 +10,7 @@ from bench.work.bags import BagStepWork, PooledWork
 from bench.work.base import DenseWork, Work
 from bench.work.contestant import Subject, Unsupported
 from bench.work.optimizers import OptimizerWork
+from bench.work.ranks import RanksWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
 from bench.work.torch_steps import ModelWork, TorchStepWork
@@ -81,6 +82,9 @@ class Peer:
 
     def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:
         raise Unsupported(f"{self.name} has no optimizer for PyTorch")
+
+    def ranks(self, work: RanksWork) -> Subject:
+        raise Unsupported(f"{self.name} has no tables over ranks")
 
     def state(self, work: StateWork) -> Subject:
         raise Unsupported(f"{self.name} does not {work.call} arrays")

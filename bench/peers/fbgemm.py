@@ -14,16 +14,18 @@ is timed makes no graph.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from bench.measure.ranks import on_ranks
 from bench.peers.base import Peer
 from bench.work.bags import Bags, BagStepWork, PooledWork
 from bench.work.contestant import State, Subject, Unsupported
+from bench.work.fbgemm_tables import fbgemm_tables, load
 from bench.work.optimizers import VAR
+from bench.work.ranks import FBGEMM, RanksWork
 from bench.work.rows import SparseWork
 from bench.work.torch_steps import ModelWork, TorchStepWork, example
 
@@ -48,37 +50,12 @@ class Fbgemm(Peer):
         import torch
 
         torch.set_num_threads(threads)
-        logging.disable(logging.WARNING)
-        import fbgemm_gpu  # noqa: F401
-
-        logging.disable(logging.NOTSET)
+        load()
 
     def settings(self) -> dict[str, str]:
         import torch
 
         return {"threads": str(torch.get_num_threads())}
-
-    def _tables(
-        self, shapes: Sequence[tuple[int, int]], optimizer: str, lr: float, epsilon: float
-    ) -> Any:
-        import torch
-        from fbgemm_gpu import split_table_batched_embeddings_ops_common as common
-        from fbgemm_gpu import split_table_batched_embeddings_ops_training as training
-        from fbgemm_gpu.split_embedding_configs import EmbOptimType, SparseType
-
-        if any(width % 4 for _, width in shapes):
-            raise Unsupported("FBGEMM's tables have rows of a multiple of 4 elements")
-        where = (common.EmbeddingLocation.HOST, training.ComputeDevice.CPU)
-        return training.SplitTableBatchedEmbeddingBagsCodegen(
-            [(rows, width, *where) for rows, width in shapes],
-            optimizer=getattr(EmbOptimType, optimizer),
-            learning_rate=lr,
-            eps=epsilon,
-            pooling_mode=common.PoolingMode.SUM,
-            bounds_check_mode=common.BoundsCheckMode.NONE,
-            output_dtype=SparseType.FP32,
-            device=torch.device("cpu"),
-        )
 
     def sparse(self, work: SparseWork) -> Subject:
         import torch
@@ -90,7 +67,7 @@ class Fbgemm(Peer):
             raise Unsupported("measured in float32 only")
         h, batch = work.hyperparameters, work.batch
         shape = (batch.rows, batch.width)
-        module = self._tables([shape], optimizer, float(h["lr"]), float(h["epsilon"]))
+        module = fbgemm_tables([shape], optimizer, float(h["lr"]), float(h["epsilon"]))
         weights = module.split_embedding_weights()[0]
         momentum = module.split_optimizer_states()[0][0]
         tables = work.tables()
@@ -120,7 +97,7 @@ class Fbgemm(Peer):
 
         if work.dtype.name != "float32":
             raise Unsupported("measured in float32 only")
-        module = self._tables(work.bags.table_shapes, "EXACT_ADAGRAD", 0.125, 0.125)
+        module = fbgemm_tables(work.bags.table_shapes, "EXACT_ADAGRAD", 0.125, 0.125)
         with torch.no_grad():
             for weights, table in zip(module.split_embedding_weights(), work.tables(), strict=True):
                 weights.copy_(torch.from_numpy(table))
@@ -140,7 +117,7 @@ class Fbgemm(Peer):
         if work.dtype.name != "float32":
             raise Unsupported("measured in float32 only")
         config = work.config
-        module = self._tables(
+        module = fbgemm_tables(
             work.bags.table_shapes, "EXACT_ADAGRAD", config["learning_rate"], config["epsilon"]
         )
         weights = [table.detach() for table in module.split_embedding_weights()]
@@ -173,7 +150,7 @@ class Fbgemm(Peer):
         dlrm = example()
         sizes, rates = work.sizes, dlrm.Rates()
         shapes = [(rows, sizes.dim) for rows in sizes.rows]
-        module = self._tables(shapes, "EXACT_ADAGRAD", rates.tables, rates.epsilon)
+        module = fbgemm_tables(shapes, "EXACT_ADAGRAD", rates.tables, rates.epsilon)
         for number, weights in enumerate(module.split_embedding_weights()):
             weights.detach().copy_(sizes.table(number))
         given = {id(batch): _joined(batch) for batch in work.batches}
@@ -185,6 +162,10 @@ class Fbgemm(Peer):
         adam = {"lr": rates.networks, "eps": rates.epsilon, "fused": True}
         model.optimizers.append(torch.optim.Adam(model.networks, **adam))
         return work.subject(model)
+
+    def ranks(self, work: RanksWork) -> Subject:
+        """As torch's operations spread a table by rows, with these tables on each rank."""
+        return on_ranks(replace(work, engine=FBGEMM))
 
 
 def _joined(batch: Any) -> tuple[Any, Any]:

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.measure.ranks import on_ranks
 from bench.peers.base import Peer
 from bench.results.records import OURS, otherwise
 from bench.work.bags import BagStepWork, PooledWork
 from bench.work.base import DenseWork, RuleWork, Work
 from bench.work.contestant import State, Subject, Unsupported
 from bench.work.optimizers import GRADIENT, VAR, OptimizerWork, StepWork
+from bench.work.ranks import RanksWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
 from bench.work.torch_steps import ModelWork, TorchStepWork, example
@@ -220,6 +222,9 @@ class Slotwise(Peer):
             return work.subject(dlrm.with_slotwise(work.sizes, dlrm.Rates(), work.fuse))
         optimizer = getattr(st, work.optimizer.cls)
         return work.subject(lambda parameters: optimizer(parameters, **work.config))
+
+    def ranks(self, work: RanksWork) -> Subject:
+        return on_ranks(work)
 
     def state(self, work: StateWork) -> Subject:
         import slotwise

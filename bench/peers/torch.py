@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.measure.ranks import on_ranks
 from bench.peers.base import Peer
 from bench.work.bags import BagStepWork, PooledWork
 from bench.work.base import DenseWork
 from bench.work.contestant import State, Subject, Unsupported
 from bench.work.ops import OPS, Scalar
 from bench.work.optimizers import VAR, OptimizerWork, StepWork
+from bench.work.ranks import TORCH, RanksWork
 from bench.work.rows import RowsWork
 from bench.work.torch_steps import FUSED, ModelWork, TorchStepWork, example
 
@@ -367,6 +369,10 @@ class Torch(Peer):
             return optimizer
 
         return work.subject(make, cls)
+
+    def ranks(self, work: RanksWork) -> Subject:
+        """As TorchRec spreads a table by rows: see work/torch_ranks.py."""
+        return on_ranks(replace(work, engine=TORCH))
 
 
 PEER = Torch()

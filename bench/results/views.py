@@ -44,8 +44,8 @@ class Line:
 class Chart:
     """Lines over places, which are drawn by powers of two.
 
-    ``bound`` is what the values are to stay below; such a chart begins at zero, the others are
-    logarithmic.
+    ``bound`` is what the values are to stay below. Such a chart begins at zero, and so does one
+    that ``is_from_zero``; the others are logarithmic.
     """
 
     title: str
@@ -54,6 +54,11 @@ class Chart:
     y: str
     show: Callable[[int], str] = str
     bound: float | None = None
+    is_from_zero: bool = False
+
+    @property
+    def is_linear(self) -> bool:
+        return self.is_from_zero or self.bound is not None
 
 
 @dataclass(frozen=True)

@@ -89,9 +89,9 @@ def lines(chart: Chart, peers: Sequence[str], size: tuple[float, float] = (4.6, 
     with plt.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=size)
         axes.set_xscale("log", base=2)
-        if chart.bound is None:
+        if not chart.is_linear:
             axes.set_yscale("log")
-        else:
+        if chart.bound is not None:
             label = "target: at most"
             axes.axhline(chart.bound, color=_LIMIT, linestyle="--", linewidth=1.4, label=label)
         for number, line in enumerate(drawn):
@@ -108,14 +108,14 @@ def lines(chart: Chart, peers: Sequence[str], size: tuple[float, float] = (4.6, 
         axes.set_ylabel(chart.y)
         axes.set_xticks(places, [chart.show(place) for place in places])
         axes.xaxis.set_minor_formatter(NullFormatter())
-        if chart.bound is None:
+        if not chart.is_linear:
             low, high = axes.get_ylim()
             steps = (1, 2, 5) if high < 300 * low else (1,)
             axes.yaxis.set_major_locator(LogLocator(base=10, subs=steps))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
         else:
-            axes.set_ylim(0, 1.15 * max(chart.bound, axes.get_ylim()[1]))
+            axes.set_ylim(0, 1.15 * max(chart.bound or 0.0, axes.get_ylim()[1]))
         axes.grid(axis="y", linewidth=0.6)
         if drawn:
             axes.legend(fontsize=9, loc="best")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.results.stats import geometric_mean
 from bench.results.units import KI, MI
-from bench.suites import bags, shared, tables
+from bench.suites import bags, ranks, shared, tables
 from bench.suites import torch as in_torch
 from bench.suites.dense import POW_VARIANT
 from bench.suites.growth import AT_MOST, BASE, growth
@@ -22,6 +23,7 @@ from bench.suites.optimizers import NAME as OPTIMIZERS
 from bench.suites.sparse import DISTINCT, MERGE, ROW_WISE, workloads
 from bench.work.optimizers import CLIPPED, MANY, ROWS
 from bench.work.optimizers import OPTIMIZERS as OPTIMIZERS_BY_NAME
+from bench.work.ranks import RESTORE, SAVE, SIMULATED
 from bench.work.torch_steps import MODEL
 
 TENSORFLOW = "tensorflow"
@@ -229,6 +231,37 @@ def _beyond_an_id(records: Sequence[Record]) -> tuple[float, float, str]:
         max(bags.beyond_an_id(r, name) or 0.0 for r in records) for name in (OURS, records[0].peer)
     )
     return ours, ours, f"{records[0].peer} {theirs:.0f} B"
+
+
+def _ranks(*variants: str, **wanted: object) -> dict[str, Any]:
+    """Calls on a table over ranks, of the sizes that the targets name."""
+
+    def select(results: Results) -> list[Record]:
+        found = results.find(suite=ranks.NAME, **wanted)
+        return [r for r in found if r.variant in variants and r.size in ranks.sizes("targets")]
+
+    return {"select": select, "expected": len(variants)}
+
+
+def _over_without(records: Sequence[Record]) -> tuple[float, float, str]:
+    slow, least, detail = _worst_ratio(records)
+    return 1 / slow, 1 / least, detail
+
+
+def _least_scaling(records: Sequence[Record]) -> tuple[float, float, str]:
+    scaled = [(r, x) for r in records if (x := ranks.scaling(r))]
+    slow, ratio = min(scaled, key=lambda pair: pair[1].minima)
+    return ratio.minima, ratio.pairs.median, f"least: {slow.label}"
+
+
+def _least_merging(records: Sequence[Record]) -> tuple[float, float, str]:
+    ratio, record = min((ranks.merging(r) or 0.0, r.label) for r in records)
+    return ratio, ratio, f"least: {record}"
+
+
+def _disagreement(records: Sequence[Record]) -> tuple[float, float, str]:
+    found = [ranks.disagreement(r, of) or float("inf") for of in (min, median) for r in records]
+    return found[0], found[-1], "one may be above or below the other"
 
 
 def _mean_ratio(records: Sequence[Record]) -> tuple[float, float, str]:
@@ -537,6 +570,52 @@ TARGETS: tuple[Target, ...] = (
             at_most=True,
         )
         for other, at_most in shared.AT_MOST.items()
+    ),
+    Target(
+        "One rank, a step: time over that without ranks",
+        1.1,
+        "x",
+        measure=_over_without,
+        at_most=True,
+        **_ranks(*(f"{ranks.ONE}, {merge}" for merge in ranks.MERGES), peer=ranks.WITHOUT.name),
+    ),
+    *(
+        Target(
+            f"Two ranks, a step: {what}",
+            required,
+            "x",
+            measure=measure,
+            **_ranks(*(f"{ranks.TWO}, {merge}" for merge in ranks.MERGES)),
+        )
+        for what, required, measure in (
+            ("throughput over that of one process", 1.6, _least_scaling),
+            ("bytes that would be sent unmerged, over those sent", 4.0, _least_merging),
+        )
+    ),
+    Target(
+        "Two ranks, a step: against TorchRec's way",
+        3.0,
+        "x",
+        measure=_worst_ratio,
+        **_ranks(*(f"{ranks.TWO} by {engine}" for engine in ranks.ENGINES), peer="torch"),
+    ),
+    Target(
+        "Two ranks, a step: the model beside the real one, the larger over the smaller",
+        1.25,
+        "x",
+        measure=_disagreement,
+        at_most=True,
+        **_ranks(ranks.TWO, op=SIMULATED),
+    ),
+    *(
+        Target(
+            f"State on ranks, {call}: rate over that of a plain {plain}",
+            0.7,
+            "",
+            measure=_of_limit,
+            **_ranks(*ranks.ON_DISK[call], op=call),
+        )
+        for call, plain in ((SAVE, "write"), (RESTORE, "read"))
     ),
     Target(
         "1 GiB of state, every call: memory beyond the arrays",

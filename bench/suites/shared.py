@@ -145,7 +145,7 @@ class Shared(Suite):
         with ExitStack() as stack:
             processes = {}
             for name, (environment, count) in kinds.items():
-                process = stack.enter_context(Apart(name, "bench.suites.shared", environment))
+                process = stack.enter_context(Apart(name, ["bench.suites.shared"], environment))
                 process.ask(threads=count)
                 process.ask(prepare={"dtype": record.dtype})
                 process.sample(_CALLS, _SAMPLE_S)  # warm

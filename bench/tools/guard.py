@@ -50,7 +50,7 @@ class Build(Apart):
     """A worker process that runs one build."""
 
     def __init__(self, name: str, packages: Path | None, threads: int) -> None:
-        super().__init__(name, "bench.tools.worker", os.environ | {"PYTHONPATH": _path(packages)})
+        super().__init__(name, ["bench.tools.worker"], os.environ | {"PYTHONPATH": _path(packages)})
         self.about = self.ask(threads=threads)
 
     def take(self, chunk: int) -> float:

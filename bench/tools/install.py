@@ -17,9 +17,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 def install(peers: Sequence[Peer], folder: Path, console: Console) -> int:
-    """Makes (or refreshes) the environment: slotwise from this checkout, then each peer.
+    """Makes (or refreshes) the environment: slotwise from this checkout, an MPI, each peer.
 
-    A peer that cannot be installed is reported and left out; the others are still installed.
+    What cannot be installed is reported and left out; the others are still installed.
     """
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if not python.exists():
@@ -33,11 +33,12 @@ def install(peers: Sequence[Peer], folder: Path, console: Console) -> int:
             console.print("[red]slotwise itself could not be installed[/]")
             return 1
     failed = []
-    for peer in peers:
-        if peer.packages:
-            console.print(f"{peer.name}: {', '.join(peer.packages)}")
-            if subprocess.run([*pip, "--quiet", *peer.packages], check=False).returncode:
-                failed.append(peer.name)
+    wanted = {"MPI": ("slotwise[mpi]",)} | {peer.name: peer.packages for peer in peers}
+    for name, packages in wanted.items():
+        if packages:
+            console.print(f"{name}: {', '.join(packages)}")
+            if subprocess.run([*pip, "--quiet", *packages], check=False).returncode:
+                failed.append(name)
     if failed:
         console.print(f"[yellow]not installed[/]: {', '.join(failed)}")
     console.print(f"now: {python} -m bench --against ...")

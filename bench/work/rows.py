@@ -20,7 +20,7 @@ from bench.work.contestant import State, Subject
 Ids = NDArray[np.int64]
 
 # Spreads the most frequent ids over the table (Knuth's multiplicative hash).
-_SPREAD = 2654435761
+SPREAD = 2654435761
 
 
 @lru_cache(maxsize=32)
@@ -33,7 +33,7 @@ def _draw(rows: int, count: int, zipf: float | None, distinct: bool, seed: int) 
         while found.size < count:  # ids beyond the table are drawn again
             drawn_ids = rng.zipf(zipf, 4 * count) - 1
             found = np.concatenate([found, drawn_ids[drawn_ids < rows]])
-        ids = found[:count] * _SPREAD % rows
+        ids = found[:count] * SPREAD % rows
     if distinct:  # in order of first appearance
         ids = ids[np.sort(np.unique(ids, return_index=True)[1])]
     ids.flags.writeable = False

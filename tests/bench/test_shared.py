@@ -8,39 +8,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from support.process import gone, runs
 
 from bench.measure.competitors import competitors, usable_cores
 
 CHECKOUT = Path(__file__).parents[2]
 
 
-def _runs(process: int) -> bool:
-    """Whether it runs; a dead one that nobody has waited for does not."""
-    try:
-        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _gone(ids: list[int]) -> bool:
-    end = time.monotonic() + 20
-    while any(map(_runs, ids)) and time.monotonic() < end:
-        time.sleep(0.01)
-    return not any(map(_runs, ids))
-
-
 def test_competitors_end_with_their_block() -> None:
     with competitors(usable_cores()[:1]) as ids:
-        assert all(map(_runs, ids))
-    assert _gone(ids)
+        assert all(map(runs, ids))
+    assert gone(ids)
     with pytest.raises(KeyboardInterrupt), competitors(usable_cores()[:1]) as ids:
         raise KeyboardInterrupt
-    assert _gone(ids)
+    assert gone(ids)
 
 
 def test_a_competitor_that_ends_early_is_an_error() -> None:
@@ -66,7 +51,7 @@ with competitors(usable_cores()[:1]) as ids:
     ids = json.loads(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    assert _gone(ids)
+    assert gone(ids)
 
 
 def test_the_suite_prints_its_ratios_and_leaves_nothing_running(tmp_path: Path) -> None:

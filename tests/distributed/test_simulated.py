@@ -27,6 +27,18 @@ def test_messages() -> None:
     assert found.sent.tolist() == found.received.tolist() == [300] * 4
 
 
+def test_clocks() -> None:
+    def talk(comm: Any) -> tuple[float, float]:
+        before: float = comm.seconds
+        comm.barrier()
+        return before, comm.seconds
+
+    found = distributed.simulate(3, talk, latency=4.0)
+    for before, after in found.results:
+        assert 0 <= before < 1 and 8 <= after < 9
+    assert (found.seconds >= [after for _, after in found.results]).all()
+
+
 def test_all_wait_for_the_last() -> None:
     def work(comm: Communicator) -> None:
         begin = time.thread_time()

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Code that runs in an interpreter of its own."""
+"""Code that runs in an interpreter of its own, and whether processes still run."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import psutil
 
 TESTS = Path(__file__).parents[1]
 _OURS = ("SLOTWISE_TARGET", "SLOTWISE_NUM_THREADS", "OMP_NUM_THREADS")
@@ -25,3 +29,19 @@ def program(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run ``support/<name>.py``."""
     command = [sys.executable, "-m", f"support.{name}", *map(str, arguments)]
     return subprocess.run(command, check=False, cwd=TESTS, capture_output=True, text=True)
+
+
+def runs(process: int) -> bool:
+    """Whether it runs; a dead one that nobody has waited for does not."""
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone(processes: Sequence[int]) -> bool:
+    """Whether they end within some seconds."""
+    end = time.monotonic() + 20
+    while any(map(runs, processes)) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not any(map(runs, processes))

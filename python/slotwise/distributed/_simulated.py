@@ -56,6 +56,12 @@ class _SimulatedRank(ThreadRank):
         self._network, self._calls = network, 0
         self._since = time.thread_time()
 
+    @property
+    def seconds(self) -> float:
+        """What its clock shows."""
+        self.tick()
+        return float(self._network.seconds[self.rank])
+
     def _exchange(self, call: str, send: list[Bytes], receive: list[Bytes]) -> None:
         network = self._network
         self.tick()
@@ -96,8 +102,9 @@ def simulate(
 
         until the last rank has called + (ranks - 1) * latency + bytes / bandwidth
 
-    with the bytes that the rank sends or receives, whichever are more. Call
-    ``slotwise.set_num_threads(1)`` before, so that kernels run on the ranks' own threads.
+    with the bytes that the rank sends or receives, whichever are more. ``comm.seconds`` is what the
+    rank's clock shows. Call ``slotwise.set_num_threads(1)`` before, so that kernels run on the
+    ranks' own threads.
 
     Args:
         ranks: how many.
