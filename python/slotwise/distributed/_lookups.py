@@ -33,10 +33,11 @@ def lookup(tables: Sequence[ShardedTable], ids: Sequence[Array]) -> list[Found]:
     Example:
         >>> import numpy as np, slotwise
         >>> from slotwise import distributed
-        >>> shapes = {"user": (10, 2), "item": (5, 3)}
-        >>> tables = [slotwise.ShardedTable(shape, name=name) for name, shape in shapes.items()]
+        >>> comm = distributed.local()
+        >>> user = slotwise.ShardedTable((10, 2), name="user", comm=comm)
+        >>> item = slotwise.ShardedTable((5, 3), name="item", comm=comm)
         >>> ids = [np.array([3]), np.arange(4)]
-        >>> [found.rows.shape for found in distributed.lookup(tables, ids)]
+        >>> [found.rows.shape for found in distributed.lookup([user, item], ids)]
         [(1, 2), (4, 3)]
     """
     op = "lookup"
@@ -76,9 +77,10 @@ def lookup_pooled(
     Example:
         >>> import numpy as np, slotwise
         >>> from slotwise import distributed
-        >>> tables = [slotwise.ShardedTable((10, 2), name=name, initializer=1.0) for name in "ab"]
+        >>> comm = distributed.local()
+        >>> a, b = (slotwise.ShardedTable((10, 2), name=n, comm=comm, initializer=1.0) for n in "ab")
         >>> ids, offsets = [np.array([3, 4, 5]), np.array([7])], [[0, 1], [0, 0]]
-        >>> [found.rows[:, 0].tolist() for found in distributed.lookup_pooled(tables, ids, offsets)]
+        >>> [found.rows[:, 0].tolist() for found in distributed.lookup_pooled([a, b], ids, offsets)]
         [[1.0, 2.0], [0.0, 1.0]]
     """
     op = "lookup_pooled"
