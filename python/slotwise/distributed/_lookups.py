@@ -78,7 +78,8 @@ def lookup_pooled(
         >>> import numpy as np, slotwise
         >>> from slotwise import distributed
         >>> comm = distributed.local()
-        >>> a, b = (slotwise.ShardedTable((10, 2), name=n, comm=comm, initializer=1.0) for n in "ab")
+        >>> options = {"comm": comm, "initializer": 1.0}
+        >>> a, b = (slotwise.ShardedTable((10, 2), name=name, **options) for name in "ab")
         >>> ids, offsets = [np.array([3, 4, 5]), np.array([7])], [[0, 1], [0, 0]]
         >>> [found.rows[:, 0].tolist() for found in distributed.lookup_pooled([a, b], ids, offsets)]
         [[1.0, 2.0], [0.0, 1.0]]
