@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from slotwise import _tracking
 from slotwise._tables import coalesce
 from slotwise._variable import Variable, described
 from slotwise.distributed import _parts, _placement
@@ -160,7 +161,7 @@ def refresh(comm: Communicator, chunks: Sequence[Chunk]) -> None:
     """Give variables the shares that other ranks have updated."""
     if comm.size == 1 or not chunks:
         return
-    for chunk, whole in zip(
-        chunks, gathered(comm, chunks, [chunk.local.value for chunk in chunks]), strict=True
-    ):
-        chunk.whole.value[...] = whole
+    found = gathered(comm, chunks, [chunk.local.value for chunk in chunks])
+    for chunk, whole in zip(chunks, found, strict=True):
+        with _tracking.changing(chunk.whole.value):  # of which this rank may have no share
+            chunk.whole.value[...] = whole
