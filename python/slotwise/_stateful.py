@@ -68,6 +68,9 @@ class Stateful(Locked):
         """Hook: what this rank has of a variable that it updates with others, as it was met."""
         return variable
 
+    def _require_known(self, variable: Any, op: str, place: int) -> None:
+        """Hook: raise if a step would refuse the variable; by default, it takes any."""
+
     def _wanted_entries(self) -> Iterator[Met]:
         """Hook: of these, those that anybody else knows."""
         raise NotImplementedError

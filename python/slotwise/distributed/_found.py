@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -64,3 +65,12 @@ def route_of(gradient: Any, table: ShardedTable) -> Route | HereRoute | None:
     """The way that the rows of a gradient came, if a lookup found them in this table."""
     route: Route | HereRoute | None = getattr(gradient, "_route", None)
     return route if route is not None and route.placement is table.placement else None
+
+
+def without_route(gradient: Any) -> Any:
+    """The same gradient, but any table's."""
+    if getattr(gradient, "_route", None) is None:
+        return gradient
+    other = copy.copy(gradient)
+    del vars(other)["_route"]
+    return other

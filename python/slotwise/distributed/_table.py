@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -130,6 +131,8 @@ class ShardedTable:
         self.comm: Communicator = local() if comm is None else comm
         self.shape, self.merge, self.wire = sizes, merge, wire
         self.placement = Placement(sizes[0], self._owners(owners), self.comm.size)
+        placed = hashlib.blake2b(self.placement.owners.tobytes(), digest_size=4).hexdigest()
+        self._kind = f"merge={merge} wire={wire} owners={placed}"  # as on all ranks
         own = _tables.zeroed(op, (self.placement.rows_of(self.comm.rank), *sizes[1:]), kind)
         self._fill(own, initializer)
         self.local = Variable(own, trainable=trainable, name=self.name)
@@ -175,6 +178,16 @@ class ShardedTable:
                 own[run.local + begin : run.local + end] = make(
                     self.name, rows, self.shape[1:], own.dtype
                 )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ShardedTable:
+        made = copy.copy(self)
+        memo[id(self)] = made
+        made.local = copy.deepcopy(self.local, memo)
+        made._asked, made._ahead = self._asked.copy(), []
+        parted = _parts.part_of(self.local.value)
+        assert parted is not None  # as it was declared
+        _parts.declare(made.local.value, parted)
+        return made
 
     # ----- what it is ----------------------------------------------------------------------------
 
@@ -267,9 +280,9 @@ class ShardedTable:
 
     def _way(
         self, op: str, ids: Array, bags: Bags | None, ahead: _Prefetched | None
-    ) -> tuple[NDArray[Any], Route | HereRoute]:
-        """The ids as an array, and the way to their rows, of arguments that fit."""
-        array, route = _core.as_array(op, "ids", ids), None
+    ) -> tuple[NDArray[Any], Route | HereRoute, Bags | None]:
+        """Arguments that fit, which nobody else can change, and the way to rows."""
+        array, route = _core.as_array(op, "ids", ids).copy(), None
         if bags is not None and array.ndim != 1:
             raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
         if ahead is None:
@@ -279,11 +292,14 @@ class ShardedTable:
         if bags is not None:
             with self._named(op):
                 gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # to check
+            offsets, weights, *others = bags
+            weights = None if weights is None else np.array(np.asarray(weights))
+            bags = (np.array(np.asarray(offsets)), weights, *others)
         if route is None:
             raise ValueError(
                 f"{op} of '{self.name}': ids: expected those that were prefetched, got others"
             )
-        return array, route
+        return array, route, bags
 
     def _new_route(self, op: str, ids: NDArray[Any]) -> Route | HereRoute:
         flat = ids.reshape(-1)
@@ -320,7 +336,10 @@ class ShardedTable:
         """
         if rows is None or isinstance(rows, slice):
             rows = np.arange(self.shape[0])[rows or slice(None)]
-        wanted = np.asarray(rows)
+        try:
+            wanted = np.asarray(rows)
+        except ValueError as error:
+            ask("to_array", [self], [None], [], error)
         if wanted.size == 0:
             wanted = wanted.astype(np.int64)
         step = max(1, _BLOCK // max(1, self._row_bytes))
@@ -359,7 +378,7 @@ class ShardedTable:
 
 
 def _described(table: ShardedTable) -> str:
-    return f"'{table.name}' {table.shape} {table.dtype}"
+    return f"'{table.name}' {table.shape} {table.dtype} {table._kind}"
 
 
 def settle(comm: Communicator, method: str) -> None:
@@ -383,16 +402,14 @@ def look_up(
     settle(comm, op)
     # What was prefetched is for the lookup that begins, whatever comes of that.
     ahead = [table._ahead.pop(0) if table._ahead else None for table in tables]
-    arguments: Sequence[tuple[Any, Any]] = []
-    ways: list[tuple[NDArray[Any], Route | HereRoute]] = []
+    ways: list[tuple[NDArray[Any], Route | HereRoute, Bags | None]] = []
     error = None
     try:
-        arguments = given()
-        for table, known, (ids, bags) in zip(tables, ahead, arguments, strict=True):
+        for table, known, (ids, bags) in zip(tables, ahead, given(), strict=True):
             ways.append(table._way(op, ids, bags, known))
     except (TypeError, ValueError) as found:
         error = found
-    routes = [route for _, route in ways]
+    routes = [route for _, route, _ in ways]
     asked, most = ask(op, tables, ahead, routes, error)
     for table, (places, _) in zip(tables, asked, strict=True):
         table._asked += len(places), len(places) * table._row_bytes
@@ -409,8 +426,8 @@ def look_up(
         rows = exchange_all(comm, parcels, most)
         numbers = [route.numbers for route in routes if isinstance(route, Route)]
         arrays = [*zip(rows, numbers, strict=True)]
-    every = zip(tables, ways, arguments, arrays, strict=True)
-    return [_found(table, *way, bags, *each) for table, way, (_, bags), each in every]
+    every = zip(tables, ways, arrays, strict=True)
+    return [_found(table, *way, *each) for table, way, each in every]
 
 
 def _found(

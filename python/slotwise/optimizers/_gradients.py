@@ -58,7 +58,9 @@ def accepted(op: str, given: Iterable[Any], lists: bool) -> list[Pair]:
         grad, var = pair
         array = array_of(op, var, place)
         if grad is not None and type(grad) is not np.ndarray:
-            grad = _Gradient(op, var, place, array.dtype, lists).plain(grad)
+            gradient = _Gradient(op, var, place, array.dtype, lists)
+            grad = gradient.plain(grad)
+            gradient.refuse_route(grad)
         pairs.append((grad, var))
     return pairs
 
@@ -109,6 +111,11 @@ class _Gradient:
         if is_number or (self.lists and isinstance(grad, (list, tuple))):
             return self._numbers(grad, "")
         return self._held(grad, "")
+
+    def refuse_route(self, grad: Any) -> None:
+        """Raise if it is of a ShardedTable, whose rows lie elsewhere."""
+        if getattr(grad, "_route", None) is not None:
+            raise self._error("one of its own, or an optimizer with comm=", "a ShardedTable's")
 
     def _slices(self, grad: Any) -> IndexedSlices:
         if isinstance(grad, PooledSlices):  # whose parts were checked

@@ -7,6 +7,7 @@ there; then each takes an ordinary step of what it has.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -24,7 +25,7 @@ from slotwise.distributed._agreement import agree
 from slotwise.distributed._any import any as any_rank
 from slotwise.distributed._communicator import Communicator
 from slotwise.distributed._dense import Chunk, Shares
-from slotwise.distributed._found import route_of
+from slotwise.distributed._found import route_of, without_route
 from slotwise.distributed._placement import BUCKETS
 from slotwise.distributed._routing import HereRoute, Parcel, Route, exchange_all, slices
 from slotwise.distributed._table import ShardedTable
@@ -63,6 +64,7 @@ class _Work:
     sparse: list[_Item] = field(default_factory=list)
     dense: list[_Item] = field(default_factory=list)
     shares: int = 1
+    new: list[Memory] = field(default_factory=list)  # variables that all are to have alike
 
 
 class Ranks:
@@ -76,6 +78,7 @@ class Ranks:
         self.comm = comm
         self._chunks: dict[Memory, Chunk] = {}
         self._kept: dict[Memory, Any] = {}  # variables that have sparse gradients: all rows here
+        self._alike: set[Memory] = set()  # variables that began alike on all ranks
         self._is_whole: bool | None = None  # whether each rank updates all elements
 
     def __reduce__(self) -> Any:
@@ -102,11 +105,16 @@ class Ranks:
         shared = (chunk for chunk in self._chunks.values() if chunk.local is variable)
         return next((chunk.whole for chunk in shared), variable)
 
-    def share(self, op: str, variables: Iterable[Any]) -> None:
+    def require_same(self, op: str, variables: Iterable[Any]) -> None:
+        """Raise on all ranks if they give other variables."""
+        wholes = map(self.whole_of, variables)
+        names = [_gradients.name_of(whole, place) for place, whole in enumerate(wholes)]
+        agree(self.comm, ", ".join([op, *names]))
+
+    def share(self, variables: Iterable[Any]) -> None:
         """Give variables the shares that other ranks have changed, of the same variables."""
         locals_ = {id(variable) for variable in variables}
         chunks = [chunk for chunk in self._chunks.values() if id(chunk.local) in locals_]
-        agree(self.comm, ", ".join([op, *(described(chunk.whole) for chunk in chunks)]))
         _dense.refresh(self.comm, chunks)
 
     def share_of(self, variable: Any) -> Any:
@@ -117,9 +125,7 @@ class Ranks:
     def _takes_whole(self, optimizer: Any, variable: Any) -> bool:
         """Whether a dense variable is updated as a whole, everywhere."""
         if self._is_whole is None:
-            description = getattr(optimizer, "description", None)
-            measures = description is None or description.is_whole
-            self._is_whole = measures or _is_clipped(optimizer._limits())
+            self._is_whole = _acts_on_whole(optimizer) or _is_clipped(optimizer._limits())
         is_constrained = getattr(variable, "constraint", None) is not None
         return self._is_whole or is_constrained or _memory(variable) in self._kept
 
@@ -162,6 +168,7 @@ class Ranks:
         for column, item in enumerate(work.sparse, 2):
             told[:, column] = 0 if item.counts is None else item.counts
         expected = agree(comm, work.call, optimizer._counted(), error, told)
+        self._alike.update(work.new)
         for item in work.sparse:
             if item.variable is not None:
                 self._kept[_memory(item.variable)] = item.variable
@@ -169,7 +176,7 @@ class Ranks:
             pairs = self._exchanged(work, expected)
             if _is_clipped(optimizer._limits()):
                 pairs = self._clipped(optimizer, pairs, work)
-            elif optimizer._does_more or not optimizer._is_plain():  # which sum rows themselves
+            elif _acts_on_whole(optimizer):  # which sum rows themselves, in order
                 pairs = [(place, _summed(pair)) for place, pair in pairs]
             pairs = [pair for _, pair in sorted([*pairs, *work.pairs], key=lambda each: each[0])]
             result = step(pairs)
@@ -193,7 +200,7 @@ class Ranks:
             grad, variable = pair
             has_shares = isinstance(grad, Shares)
             at = table_here(variable)
-            own.append((grad.values if has_shares else grad, at))
+            own.append((grad.values if has_shares else without_route(grad), at))
             if _is_part(variable):
                 raise ValueError(
                     f"{op}: {described(variable, place)}: expected a ShardedTable, or a variable "
@@ -202,9 +209,14 @@ class Ranks:
         plain = _gradients.accepted(op, own, lists=False)
         if plain:
             _gradients.present(plain)  # which refuses that there is none
+        if self._is_whole is False and _is_clipped(optimizer._limits()):
+            raise ValueError(
+                f"{op}: clipping: expected to be set before the first step, got it after"
+            )
         numbers = _stateful.numbers_of(optimizer)
         texts = [f"{type(optimizer).__name__}.apply_gradients"]
         texts += [f"{name}={_number(value)}" for name, value in numbers.items()]
+        texts.append(f"config={_settings(optimizer.get_config())}")
         for place, ((grad, _), (before, variable)) in enumerate(zip(plain, found, strict=True)):
             is_table = isinstance(variable, ShardedTable)
             name = variable.name if is_table else _gradients.name_of(variable, place)
@@ -214,11 +226,14 @@ class Ranks:
                 work.pairs.append((place, (None, self.here(optimizer, variable))))
                 texts.append(f"{name} {shape} None")
                 continue
+            if not is_table and _memory(variable) not in self._alike:
+                work.new.append(_memory(variable))
+                texts.append(f"beginning with {_digest(table_here(variable))}")
             item = _Item(place)
             if isinstance(grad, IndexedSlices):
                 self._sparse(optimizer, item, before, grad, variable)
                 work.sparse.append(item)
-                kind = f" merge={variable.merge} wire={variable.wire}" if is_table else ""
+                kind = f" {variable._kind}" if is_table else ""
                 texts.append(f"{name} {shape} rows{kind}")
             else:
                 self._dense(optimizer, item, before, grad, variable)
@@ -239,7 +254,7 @@ class Ranks:
             raise ValueError(f"{op}: {what}: expected a number, got IndexedSlices")
         rows, shape = variable.shape[0], tuple(variable.shape)
         if isinstance(variable, ShardedTable):
-            if optimizer.description.is_whole:
+            if _acts_on_whole(optimizer) and not _is_by_rows(optimizer):
                 name = type(optimizer).__name__
                 raise TypeError(
                     f"{op}: '{variable.name}': expected an optimizer that goes row by row for a "
@@ -251,6 +266,7 @@ class Ranks:
                 "got IndexedSlices; make it a ShardedTable, or step with them first"
             )
         at = self.here(optimizer, variable) if isinstance(variable, ShardedTable) else variable
+        optimizer._require_known(at, op, item.place)
         if grad.dense_shape is not None and tuple(grad.dense_shape) != shape:
             got = tuple(grad.dense_shape)
             raise ValueError(f"{op}: {what}: expected dense_shape {shape}, got {got}")
@@ -324,6 +340,7 @@ class Ranks:
             item.variable = variable
         else:
             item.chunk = self._chunk(variable)
+        optimizer._require_known(self.here(optimizer, variable), op, item.place)
 
     # ----- what is exchanged ---------------------------------------------------------------------
 
@@ -372,10 +389,6 @@ class Ranks:
     ) -> list[tuple[int, Pair]]:
         """Gradients clipped by norms over all ranks; their sums do not depend on how many."""
         limits: Mapping[str, Any] = optimizer._limits()
-        if any(item.chunk is not None for item in work.dense):
-            raise ValueError(
-                f"{optimizer._op}: clipping: expected to be set before the first step, got it after"
-            )
         tables = {item.place: item.table for item in work.sparse if item.table is not None}
         pairs = [(place, _summed(pair)) for place, pair in pairs]
         values = [_gradients.values_of(grad) for _, (grad, _) in pairs]
@@ -505,6 +518,22 @@ def _check_rows(
         raise TypeError(f"{op}: {what}: expected {dtype}, got {values.dtype}")
 
 
+def _acts_on_whole(optimizer: Any) -> bool:
+    """Whether a step is more than that of each element, by its own gradient."""
+    description = getattr(optimizer, "description", None)
+    measures = description is None or description.is_whole
+    return measures or optimizer._does_more or not optimizer._is_plain()
+
+
+def _is_by_rows(optimizer: Any) -> bool:
+    """Whether a step goes row by row, as far as anyone knows."""
+    description = getattr(optimizer, "description", None)
+    has_hooks = optimizer._does_more or any(
+        getattr(optimizer, name, None) for name in ("gradient_transformers", "gradient_aggregator")
+    )
+    return description is not None and not description.is_whole and not has_hooks
+
+
 def _is_clipped(limits: Mapping[str, Any]) -> bool:
     return any(limit is not None for limit in limits.values())
 
@@ -513,6 +542,22 @@ def _called(variable: Any, place: int) -> str:
     if isinstance(variable, ShardedTable):
         return f"'{variable.name}' (table {place} of shape {variable.shape})"
     return described(variable, place)
+
+
+def _digest(variable: Any) -> str:
+    """Of what a variable has."""
+    array = np.ascontiguousarray(variable.value if isinstance(variable, Variable) else variable)
+    return hashlib.blake2b(array.reshape(-1).view(np.uint8).data, digest_size=8).hexdigest()
+
+
+def _settings(value: Any) -> str:
+    """What an optimizer is set to, as all ranks are to have it."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_settings(value[key])}" for key in sorted(value))
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_settings, value))}]"
+    is_plain = value is None or isinstance(value, (str, bool, int, float, np.generic))
+    return f"{value!r}" if is_plain else type(value).__name__
 
 
 def _number(value: Any) -> str:

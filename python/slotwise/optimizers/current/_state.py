@@ -195,6 +195,10 @@ class SlotsByVariable(Belongings, StateDict):
             )
         return entry
 
+    def _require_known(self, variable: Any, op: str, place: int) -> None:
+        if self._built and self._expected.find(variable, op, place) is None:
+            self._entry_of(variable, op, place)
+
     def _average_of(self, entry: Entry) -> Variable:
         if entry not in self._averages:
             raise self._no_averages()

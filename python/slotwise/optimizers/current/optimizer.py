@@ -290,12 +290,13 @@ class Optimizer(SlotsByVariable, Settings, Accumulation):
             given = listed(op, "var_list", "variables", var_list)
             if self._ranks is not None:
                 given = [self._ranks.here(self, variable) for variable in given]
+                self._ranks.require_same(op, given)
             with self._lock.step():
                 entries = [self._entry_of(var, op, place) for place, var in enumerate(given)]
                 for entry, average in [(entry, self._average_of(entry)) for entry in entries]:
                     entry.variable.assign(average.value)
             if self._ranks is not None:
-                self._ranks.share(op, given)
+                self._ranks.share(given)
 
     # ----- by name -------------------------------------------------------------------------------
 
