@@ -306,7 +306,8 @@ def test_a_dynamic_loss_scale_with_rows_of_a_variable_that_all_have() -> None:
         small = slotwise.Variable(np.zeros((8, 1), np.float32), name="small")
         opt = optimizers.LossScaleOptimizer(optimizers.SGD(1.0, sparse="lazy", comm=comm))
         scale = float(np.asarray(opt.loss_scale))
-        opt.apply_gradients(zip(opt.get_unscaled_gradients([rows([1], scale)]), [small]))
+        [grad] = opt.get_unscaled_gradients([rows([1], scale)])
+        opt.apply_gradients([(grad, small)])
         return small.value[:3, 0].tolist()
 
     assert in_threads(2, run) == [[0.0, -2.0, 0.0]] * 2
