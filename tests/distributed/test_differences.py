@@ -139,6 +139,17 @@ def test_owners_that_differ() -> None:
         in_threads(2, run, timeout=5)
 
 
+def test_a_constraint_of_one_rank() -> None:
+    def run(comm: Communicator) -> None:
+        kept: Any = None if comm.rank == 0 else lambda value: value
+        w = slotwise.Variable(np.zeros(3, np.float32), name="w", constraint=kept)
+        opt = optimizers.SGD(1.0, comm=comm)
+        with pytest.raises(DistributedError, match="expected the same"):
+            opt.apply_gradients([(part(comm, [1] * 3), w)])
+
+    in_threads(2, run, timeout=5)
+
+
 # ----- what depends on the whole -----------------------------------------------------------------
 
 
@@ -201,6 +212,22 @@ def test_arrays_that_are_used_again_before_the_gradient(ranks: int, what: str) -
         return emb.to_array()[:, 0].tolist()
 
     expected = [0.0, -1.0 * ranks, -3.0 * ranks, 0.0, 0.0, 0.0, 0.0, 0.0]
+    assert in_threads(ranks, run) == [expected] * ranks
+
+
+@in_rows(ranks=[1, 2])
+def test_ids_that_are_used_again_before_the_gradient_is_scaled(ranks: int) -> None:
+    def run(comm: Communicator) -> Any:
+        emb, ids = ShardedTable((8, 1), name="emb", comm=comm), np.array([1, 2])
+        inner = optimizers.SGD(1.0, sparse="lazy", comm=comm)
+        opt = optimizers.LossScaleOptimizer(inner, dynamic=False, initial_scale=2.0)
+        found = emb.lookup(ids)
+        ids[:] = 5, 6
+        scaled = found.gradient(np.full((2, 1), 2, np.float32))
+        opt.apply_gradients(zip(opt.get_unscaled_gradients([scaled]), [emb], strict=True))
+        return emb.to_array()[:, 0].tolist()
+
+    expected = [0.0, -1.0 * ranks, -1.0 * ranks, 0.0, 0.0, 0.0, 0.0, 0.0]
     assert in_threads(ranks, run) == [expected] * ranks
 
 
@@ -275,6 +302,18 @@ def test_a_restart_with_rows_of_a_variable_that_all_have(ranks: int, tmp_path: P
         return small.value.tobytes() == again.value.tobytes()
 
     assert in_threads(ranks, run) == [True] * ranks
+
+
+def test_a_dynamic_loss_scale_with_rows_of_a_variable_that_all_have() -> None:
+    def run(comm: Communicator) -> Any:
+        small = slotwise.Variable(np.zeros((8, 1), np.float32), name="small")
+        opt = optimizers.LossScaleOptimizer(optimizers.SGD(1.0, sparse="lazy", comm=comm))
+        scale = float(np.asarray(opt.loss_scale))
+        [grad] = opt.get_unscaled_gradients([rows([1], scale)])
+        opt.apply_gradients([(grad, small)])
+        return small.value[:3, 0].tolist()
+
+    assert in_threads(2, run) == [[0.0, -2.0, 0.0]] * 2
 
 
 @in_rows(ranks=[1, 2, 5])
