@@ -100,6 +100,13 @@ class Ranks:
             return variable
         return self._chunk(variable).local
 
+    def expect(self, pairs: Iterable[Pair]) -> None:
+        """Have all rows of variables with sparse gradients here, which are about to be met."""
+        for grad, variable in pairs:
+            is_small = _gradients.is_slices(grad) and not isinstance(variable, ShardedTable)
+            if is_small and _memory(variable) not in self._chunks:
+                self._kept[_memory(variable)] = variable
+
     def whole_of(self, variable: Any) -> Any:
         """The variable that a share is of; any other as it is."""
         shared = (chunk for chunk in self._chunks.values() if chunk.local is variable)
@@ -238,7 +245,7 @@ class Ranks:
             else:
                 self._dense(optimizer, item, before, grad, variable)
                 work.dense.append(item)
-                texts.append(f"{name} {shape}")
+                texts.append(f"{name} {shape} {'whole' if item.chunk is None else 'shares'}")
         counts = {len(item.parts) for item in work.dense if item.parts is not None}
         if len(counts) > 1:
             raise ValueError(f"{op}: Shares: expected as many parts of each, got {sorted(counts)}")

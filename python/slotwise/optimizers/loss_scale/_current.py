@@ -97,6 +97,8 @@ class LossScaleOptimizerV3(LossScale):
         aggregates = kwargs.get("experimental_aggregate_gradients", True)
         with inner._undone_if_refused():
             if not inner._built:
+                if inner._ranks is not None:
+                    inner._ranks.expect(given)
                 inner.build([var for _, var in given])
             if aggregates and not skip_gradients_aggregation:
                 pairs = inner.aggregate_gradients(pairs)
