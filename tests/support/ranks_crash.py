@@ -24,7 +24,7 @@ import slotwise
 from slotwise.distributed import DistributedError
 from slotwise.state import _atomic, _checksums
 from support.spread import chunk_of, chunks_of, even
-from support.state_crash import killing
+from support.state_crash import SECONDS, has_hung, killing
 
 RANKS = 2
 ROWS = np.arange(1000, dtype=np.float32).reshape(500, 2)
@@ -77,6 +77,7 @@ def save(path: Path, factor: int, before: Callable[[int], None] = lambda rank: N
     for rank in range(RANKS):
         child = os.fork()
         if child == 0:
+            signal.alarm(SECONDS)
             for pipe in pipes[1 - rank]:
                 if pipe is not None:
                     pipe.close()  # whose other end then knows that it is gone
@@ -92,7 +93,10 @@ def save(path: Path, factor: int, before: Callable[[int], None] = lambda rank: N
         children.append(child)
     a.close()
     b.close()
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    if any(has_hung(status) for status in statuses):
+        return save(path, factor, before)
+    return [os.waitstatus_to_exitcode(status) for status in statuses]
 
 
 def found(path: Path) -> int:

@@ -86,17 +86,25 @@ def killing(last: int) -> None:
     _atomic.exchange = ending(_atomic.exchange)
 
 
+SECONDS = 60  # that a forked process may take
+
+
+def has_hung(status: int) -> bool:
+    """Whether its alarm ended a process, which then is to be made anew."""
+    if not (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM):
+        return False
+    # Allocators of ASan and TSan stay locked if a thread has one when the process forks.
+    assert {"ASAN_OPTIONS", "TSAN_OPTIONS"} & {*os.environ}, "a process hung"
+    return True
+
+
 def end_at_call(work: Callable[[], Any], last: int, is_renamed: bool) -> bool:
     """Do it in a process that is killed before its last-th call of the system; whether it was."""
     child = os.fork()
     if child:
         status = os.waitpid(child, 0)[1]
-        if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-            # ASan's allocator stays locked if a thread that ends has it when the process forks.
-            assert "ASAN_OPTIONS" in os.environ, f"it hung: {work}"
-            return end_at_call(work, last, is_renamed)
-        return status != 0
-    signal.alarm(60)
+        return end_at_call(work, last, is_renamed) if has_hung(status) else status != 0
+    signal.alarm(SECONDS)
     if is_renamed:
         _atomic.exchange = lambda a, b: False
     killing(last)
