@@ -45,6 +45,7 @@ _NOTHING = np.empty(0, np.uint8)
 _ALONE = 5e-5  # seconds that a call keeps its core while it waits
 _SPIN = 1e-3  # seconds that it looks again at once, letting others have the core in between
 _SPIN_BYTE = 2e-9  # seconds that a byte adds: it takes less in memory
+_TO_PASS_ON = 0.2  # seconds: a launcher drops what it has not passed on when its job is aborted
 _PAUSES = (5e-5, 1e-3)  # seconds that it sleeps thereafter: a fiftieth of what it has waited
 
 _Message: TypeAlias = tuple[int, int, int]  # the rank that it comes from, its tag, its bytes
@@ -270,6 +271,7 @@ def _watch_the_end(library: Any) -> None:
             show(*error)
             sys.stdout.flush()
             sys.stderr.flush()
+            time.sleep(_TO_PASS_ON)
         finally:
             if not is_over():
                 library.COMM_WORLD.Abort(1)
