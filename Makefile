@@ -16,7 +16,8 @@ RANKS := .venv-ranks
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 # The tests that start processes as ranks, of MPI or of PyTorch, where these are.
-OF_RANKS := $(addprefix tests/distributed/test_,communicators.py engines.py faults.py prefetch.py starting.py)
+OF_RANKS := $(addprefix tests/distributed/test_,checkpoints_processes.py communicators.py engines.py faults.py \
+	prefetch.py starting.py)
 PIP := -m pip --disable-pip-version-check --quiet
 SOURCES := CMakeLists.txt pyproject.toml README.md LICENSE \
 	$(shell find cmake csrc python ! -name '*.pyc' ! -name __pycache__)
@@ -78,6 +79,7 @@ torch: $(TORCH)/.project
 	SLOTWISE_TESTS_NEED=torch OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
 		tests/pytorch $(OF_RANKS) tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
 		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
+	SLOTWISE_TESTS_NEED=torch,mpi4py $(TORCH)/bin/python -m pytest tests/bench/test_ranks_suite.py -k over_two_ranks
 
 # The tests of ranks that are processes of MPI: one job at a time, as each has several.
 ranks: $(RANKS)/.project
@@ -170,7 +172,7 @@ $(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
 
 $(TORCH)/.tools: pyproject.toml $(VENV)/.created
 	$(PYTHON) -m venv $(TORCH)
-	$(TORCH)/bin/python scripts/requirements.py test demo bench >$@.txt
+	$(TORCH)/bin/python scripts/requirements.py test demo bench mpi >$@.txt
 	$(TORCH)/bin/python $(PIP) install -r $@.txt '$(TORCH_VERSION)'
 	@touch $@
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support import bench_runs
-from support.jobs import needs_mpi
+from support.jobs import needs_mpi, needs_torch
 from support.process import gone
 
 from bench.measure import check
@@ -36,10 +36,6 @@ CHECKOUT = Path(__file__).parents[2]
 SHORT = Plan(min_rounds=1, max_rounds=1, budget_s=0.0, sample_s=1e-4, gap_s=0.0, patience=0.0)
 QUIET = [0.01] * 9
 WORK = RanksWork.of({"call": STEP, "rows": 3000, "count": 500, "engine": LOCAL})
-
-needs_torch_too = pytest.mark.skipif(
-    not importlib.util.find_spec("torch"), reason="needs torch beside MPI, as the peers' have it"
-)
 
 
 def _case(**changes: Any) -> RanksCase:
@@ -196,11 +192,13 @@ def test_a_rank_that_fails_ends_all() -> None:
 
 
 @needs_mpi
-@needs_torch_too
-@pytest.mark.parametrize("engine", [MPI, GLOO, TORCH, FBGEMM])
+@pytest.mark.parametrize(
+    "engine", [MPI, *(pytest.param(each, marks=needs_torch) for each in (GLOO, TORCH, FBGEMM))]
+)
 def test_ways_over_two_ranks_agree(engine: str) -> None:
     if engine == FBGEMM:
-        pytest.importorskip("fbgemm_gpu")
+        why = "of the peers' environment, where bench checks this before it measures"
+        pytest.importorskip("fbgemm_gpu", reason=why)
     work = replace(WORK, ranks=2, engine=engine, is_spread=True)
     subject = on_ranks(work)
     timer(subject)(1)
