@@ -64,10 +64,7 @@ def _verify(work: Work, ours: Subject, theirs: Subject, record: Record) -> bool:
     """Both run once from the same start; False if the results differ."""
     for subject in (ours, theirs):
         timer(subject)(1)
-    record.check, wrong = check.compare(work, ours.state(), theirs.state())
-    if wrong:
-        record.status, record.note = "wrong", wrong
-    return not wrong
+    return check.agrees(work, ours.state(), theirs.state(), record)
 
 
 def run_task(task: Task, ours: Peer, threads: int, plan: Plan) -> Record:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.results.records import Record
 from bench.work.base import Work, chunks
 from bench.work.contestant import State
 
@@ -61,6 +62,14 @@ def compare(work: Work, ours: State, theirs: State) -> tuple[dict[str, float], s
                     )
                     break
     return worst, "; ".join(wrong[:3])
+
+
+def agrees(work: Work, ours: State, theirs: State, record: Record) -> bool:
+    """Whether results agree; the record keeps how far they are apart, and what is wrong."""
+    record.check, wrong = compare(work, ours, theirs)
+    if wrong:
+        record.status, record.note = "wrong", wrong
+    return not wrong
 
 
 def abnormal(state: State, dtype: np.dtype[Any]) -> str:

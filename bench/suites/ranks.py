@@ -340,10 +340,7 @@ def _grid(title: str, records: Sequence[Record], columns: Sequence[Column]) -> G
 def _is_expected(subject: Subject, work: RanksWork, record: Record) -> bool:
     """Whether the first step does what it should."""
     timer(subject)(1)
-    record.check, wrong = check.compare(work, subject.state(), work.expected())
-    if wrong:
-        record.status, record.note = "wrong", wrong
-    return not wrong
+    return check.agrees(work, subject.state(), work.expected(), record)
 
 
 def _is_restored(job: Job, work: RanksWork, path: Path, record: Record) -> bool:
