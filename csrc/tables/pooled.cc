@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <type_traits>
+
 #include "core/group_tasks.h"
 #include "core/targets.h"
 #include "tables/pool.h"
@@ -13,20 +15,15 @@ HWY_BEFORE_NAMESPACE();
 namespace slotwise {
 namespace HWY_NAMESPACE {
 
-struct Pools {
-  static PoolFunction Of(DType dtype) {
-    switch (dtype) {
-      case DType::kF16:
-        return &PoolBags<F16Codec>;
-      case DType::kBF16:
-        return &PoolBags<BF16Codec>;
-      case DType::kF32:
-        return PoolOfFloat32();
-      default:
-        return &PoolBags<F64Codec>;
+PoolFunction PoolOfType(DType dtype) {
+  return WithCodec(dtype, [](auto codec) -> PoolFunction {
+    if constexpr (std::is_same_v<decltype(codec), F32Codec>) {
+      return PoolOfFloat32();
+    } else {
+      return &PoolBags<decltype(codec)>;
     }
-  }
-};
+  });
+}
 
 }  // namespace HWY_NAMESPACE
 }  // namespace slotwise
@@ -37,7 +34,7 @@ namespace slotwise {
 namespace {
 
 PoolFunction PoolOf(DType dtype) {
-  static constexpr PoolFunction (*kTable[])(DType) = SLOTWISE_TABLE(Pools::Of);
+  static constexpr PoolFunction (*kTable[])(DType) = SLOTWISE_TABLE(PoolOfType);
   return kTable[TargetIndex()](dtype);
 }
 
