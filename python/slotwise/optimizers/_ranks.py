@@ -223,7 +223,8 @@ class Ranks:
         numbers = _stateful.numbers_of(optimizer)
         texts = [f"{type(optimizer).__name__}.apply_gradients"]
         texts += [f"{name}={_number(value)}" for name, value in numbers.items()]
-        texts.append(f"config={_settings(optimizer.get_config())}")
+        if self.comm.size > 1:  # one rank has nothing to differ from
+            texts.append(f"config={_settings(optimizer.get_config())}")
         for place, ((grad, _), (before, variable)) in enumerate(zip(plain, found, strict=True)):
             is_table = isinstance(variable, ShardedTable)
             name = variable.name if is_table else _gradients.name_of(variable, place)
@@ -233,7 +234,7 @@ class Ranks:
                 work.pairs.append((place, (None, self.here(optimizer, variable))))
                 texts.append(f"{name} {shape} None")
                 continue
-            if not is_table and _memory(variable) not in self._alike:
+            if self.comm.size > 1 and not is_table and _memory(variable) not in self._alike:
                 work.new.append(_memory(variable))
                 texts.append(f"beginning with {_digest(table_here(variable))}")
             item = _Item(place)
