@@ -15,7 +15,7 @@ from slotwise._tables import Array, IndexedSlices, RowPlan
 from slotwise._variable import is_recorded, plain
 
 Mode: TypeAlias = Literal["sum", "mean", "sqrtn"]
-Bags: TypeAlias = tuple[Any, Any, str, bool]  # offsets, weights, mode, include_last_offset
+Bags: TypeAlias = tuple[Any, Any, Mode, bool]  # offsets, weights, mode, include_last_offset
 
 
 # ----- forward -----------------------------------------------------------------------------------

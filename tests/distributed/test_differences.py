@@ -272,11 +272,12 @@ def test_averages_that_are_refused() -> None:
     assert in_threads(2, run) == [[-1.0] * 4] * 2
 
 
-def test_no_rows_on_one_rank() -> None:
+@in_rows(bad=[[[1], [2, 3]], slice("a", None)])
+def test_no_rows_on_one_rank(bad: Any) -> None:
     def run(comm: Communicator) -> None:
         emb = ShardedTable((8, 1), name="emb", comm=comm)
-        with pytest.raises(DistributedError):
-            emb.to_array([[1], [2, 3]] if comm.rank == 1 else None)
+        with pytest.raises(DistributedError, match="rank 1: to_array of 'emb': "):
+            emb.to_array(bad if comm.rank == 1 else None)
 
     in_threads(2, run, timeout=5)
 

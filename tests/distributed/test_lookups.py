@@ -12,6 +12,8 @@ import slotwise
 from slotwise import distributed, optimizers
 from slotwise.distributed import DistributedError, _routing
 
+NO_TABLE: Any = np.ones(3)
+NO_LIST: Any = None
 SHAPES: dict[str, tuple[tuple[int, ...], Any]] = {
     "a": ((50, 3), np.float32),
     "b": ((7, 2, 2), np.float64),
@@ -162,6 +164,8 @@ def test_tables() -> None:
     ):
         distributed.lookup([], [])
     with pytest.raises(TypeError, match=r"^lookup_pooled: tables: .* got ndarray at 1"):
-        distributed.lookup_pooled([table, np.ones(3)], [], [])  # type: ignore[list-item]
+        distributed.lookup_pooled([table, NO_TABLE], [], [])
+    with pytest.raises(TypeError, match=r"^lookup: tables: expected a list of ShardedTables"):
+        distributed.lookup(NO_LIST, [])
     with pytest.raises(ValueError, match=r"^lookup: tables: .* got 't' and 't' of two"):
         distributed.lookup([table, other], [np.array([0])] * 2)

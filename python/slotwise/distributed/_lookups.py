@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
+from slotwise import _arguments
 from slotwise._pooling import Mode, lists_of
 from slotwise._tables import Array
 from slotwise.distributed._found import Found
@@ -99,7 +100,7 @@ def lookup_pooled(
 
 def _tables_of(op: str, tables: Sequence[ShardedTable]) -> list[ShardedTable]:
     what = f"{op}: tables: expected ShardedTables of one communicator"
-    known = [*tables]
+    known = _arguments.items_of(op, "tables", "ShardedTables", tables)
     for number, table in enumerate(known):
         if not isinstance(table, ShardedTable):
             raise TypeError(f"{what}, got {type(table).__name__} at {number}")

@@ -9,13 +9,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from slotwise import _arguments, _core, _tables
-from slotwise._pooling import Mode, gather_pooled
+from slotwise._pooling import Bags, Mode, gather_pooled
 from slotwise._tables import Array, RowPlan
 from slotwise._variable import Variable
 from slotwise.distributed import _parts
@@ -35,8 +35,6 @@ from slotwise.distributed._routing import (
     exchange_all,
 )
 from slotwise.initializers import Constant, Initializer
-
-Bags: TypeAlias = tuple[Any, Any, Any, Any]  # offsets, weights, mode, include_last_offset
 
 _BLOCK = 8 << 20  # bytes of rows that are made, or sent, at a time
 
@@ -282,7 +280,7 @@ class ShardedTable:
         self, op: str, ids: Array, bags: Bags | None, ahead: _Prefetched | None
     ) -> tuple[NDArray[Any], Route | HereRoute, Bags | None]:
         """Arguments that fit, which nobody else can change, and the way to rows."""
-        array, route = _core.as_array(op, "ids", ids).copy(), None
+        array, route = _core.as_array(f"{op} of '{self.name}'", "ids", ids).copy(), None
         if bags is not None and array.ndim != 1:
             raise ValueError(f"{op}: ids: expected shape (n,), got {array.shape}")
         if ahead is None:
@@ -292,9 +290,9 @@ class ShardedTable:
         if bags is not None:
             with self._named(op):
                 gather_pooled(np.zeros((self.shape[0], 0), self.dtype), array, *bags)  # to check
-            offsets, weights, *others = bags
-            weights = None if weights is None else np.array(np.asarray(weights))
-            bags = (np.array(np.asarray(offsets)), weights, *others)
+            offsets, weights, mode, has_end = bags
+            weights = None if weights is None else np.asarray(weights).copy()
+            bags = np.asarray(offsets).copy(), weights, mode, has_end
         if route is None:
             raise ValueError(
                 f"{op} of '{self.name}': ids: expected those that were prefetched, got others"
@@ -334,11 +332,12 @@ class ShardedTable:
         Args:
             rows: numbers of rows, or a slice; None for all. Each rank may ask for others.
         """
-        if rows is None or isinstance(rows, slice):
-            rows = np.arange(self.shape[0])[rows or slice(None)]
         try:
-            wanted = np.asarray(rows)
-        except ValueError as error:
+            with self._named("to_array"):
+                if rows is None or isinstance(rows, slice):
+                    rows = np.arange(self.shape[0])[rows or slice(None)]
+                wanted = np.asarray(rows)
+        except (TypeError, ValueError) as error:  # on this rank: the others are not to wait
             ask("to_array", [self], [None], [], error)
         if wanted.size == 0:
             wanted = wanted.astype(np.int64)
@@ -467,7 +466,8 @@ def ask(
         coming = zip(tables, routes, strict=True)
         told[:, 0] = sum(len(route.places) * table._row_bytes for table, route in coming)
         for column, i in enumerate(new, 1):
-            told[:, column] = getattr(routes[i], "counts", 0)
+            route = routes[i]
+            told[:, column] = route.counts if isinstance(route, Route) else 0
     texts = [
         ("" if known is None else "prefetched ") + _described(table)
         for table, known in zip(tables, ahead, strict=True)
@@ -476,13 +476,12 @@ def ask(
     heard = agree(comm, f"{op} of {', '.join(texts)}", calls, error, told)
     for i in new:
         tables[i]._calls += 1
-    wanted = [(route.places, None) for route in routes]
-    if comm.size > 1:
-        parcels = [
-            Parcel(routes[i].places, told[:, column], heard[:, column])
-            for column, i in enumerate(new, 1)
-        ]
-        most = int(heard[:, 0].max())
-        came = iter(zip(exchange_all(comm, parcels, most), heard[:, 1:].T, strict=True))
-        wanted = [next(came) if known is None else known.asked for known in ahead]
-    return wanted, int(heard[:, 0].max())
+    most = int(heard[:, 0].max())
+    if comm.size == 1:
+        return [(route.places, None) for route in routes], most
+    parcels = [
+        Parcel(routes[i].places, told[:, column], heard[:, column])
+        for column, i in enumerate(new, 1)
+    ]
+    came = iter(zip(exchange_all(comm, parcels, most), heard[:, 1:].T, strict=True))
+    return [next(came) if known is None else known.asked for known in ahead], most

@@ -56,7 +56,7 @@ class EmbeddingBagCollection(torch.nn.Module):
         _MODE(_OP, "mode", mode)
         if not tables:
             raise ValueError(f"{_OP}: tables: expected at least one, got none")
-        self.mode = mode
+        self.mode: Any = mode  # one that `pool` takes
         self.embedding_bags = torch.nn.ModuleDict(
             {
                 name: EmbeddingBag(rows, width, mode=mode, device=device, dtype=dtype)

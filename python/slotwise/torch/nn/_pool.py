@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from slotwise import _core
-from slotwise._pooling import Bags, PooledSlices, pooled_weight_gradient
+from slotwise._pooling import Bags, Mode, PooledSlices, pooled_weight_gradient
 from slotwise.torch._gradients import PooledGradient
 from slotwise.torch._memory import array, tensor_of
 
@@ -48,7 +48,7 @@ def pool(
     op: str,
     tables: Sequence[torch.Tensor],
     features: Sequence[Ids],
-    mode: str,
+    mode: Mode,
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> torch.Tensor:
@@ -89,7 +89,7 @@ class _Lookup:
         op: str,
         table: torch.Tensor,
         given: Ids,
-        mode: str,
+        mode: Mode,
         include_last_offset: bool,
         padding_idx: int | None,
     ) -> None:
