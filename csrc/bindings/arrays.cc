@@ -93,10 +93,10 @@ py::object AsArray(const char* op, const char* name, py::handle object, bool is_
 }
 
 std::pair<const char*, const char*> NamedArray::Extent() const {
-  const char* first = PyArray_BYTES(array());
-  if (count() == 0) return {first, first};
-  const char* last = first;
+  const char* const data = PyArray_BYTES(array());
+  const char *first = data, *last = data;
   for (int d = 0; d < rank(); ++d) {
+    if (dim(d) == 0) return {data, data};
     const npy_intp reach = (dim(d) - 1) * PyArray_STRIDE(array(), d);
     (reach < 0 ? first : last) += reach;
   }
@@ -157,9 +157,9 @@ void NamedArray::RequireUpdatable() const {
 }
 
 void NamedArray::RequireApartFrom(const NamedArray& other) const {
-  if (count() == 0 || other.count() == 0) return;
   const auto mine = Extent(), its = other.Extent();
   if (mine.second <= its.first || its.second <= mine.first) return;
+  if (mine.first == mine.second || its.first == its.second) return;  // an empty one, within
   // A strided gradient may reach around another array without sharing an element.
   if (!Has(NPY_ARRAY_C_CONTIGUOUS) &&
       !py::module_::import("numpy").attr("shares_memory")(array_, other.array_).cast<bool>()) {
