@@ -33,7 +33,7 @@ SOURCES = ("python/slotwise", "csrc")
 SECONDS = 900  # for one suite; one that takes longer hangs
 
 OPS, ROWS, OPTIMIZERS, STATE = "tests/ops", "tests/rows", "tests/optimizers", "tests/state"
-RANKS = "tests/distributed"
+RANKS, DEFERRED = "tests/distributed", "tests/deferred"
 
 
 @dataclass(frozen=True)
@@ -319,6 +319,25 @@ PYTHON = (
 # ----- in C++ ------------------------------------------------------------------------------------
 
 CXX = (
+    # what is put off
+    Mutation(
+        "what fades is multiplied by a rounded factor",
+        "  if (kept > 0.5) return {1, 1 - kept};\n",
+        "",
+        f"{DEFERRED}/test_accuracy.py -k equal_absences",
+    ),
+    Mutation(
+        "a row stands at the step before",
+        "memory_.last[row] = clock_.now() + 1;",
+        "memory_.last[row] = clock_.now();",
+        f"{DEFERRED}/test_reading.py",
+    ),
+    Mutation(
+        "rows do not catch up before slots fade otherwise",
+        "  if (table.clock().EndsAt(item.motion, item.around)) table.Flush(nullptr);\n",
+        "",
+        f"{DEFERRED}/test_reading.py -k change",
+    ),
     Mutation(
         "Adam corrects its means by each other's power",
         "std::sqrt(beta2_power.one_minus());\n"

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "bindings/deferral.h"
 #include "bindings/dlpack.h"
 #include "bindings/errors.h"
 
@@ -179,7 +180,9 @@ void NamedArray::Copy() {
 }
 
 ArrayArgument::ArrayArgument(const char* op, const char* name, py::handle object, bool is_borrowed)
-    : NamedArray(op, name, AsArray(op, name, object, is_borrowed)), dtype_(DTypeOf(*this)) {}
+    : NamedArray(op, name, AsArray(op, name, object, is_borrowed)), dtype_(DTypeOf(*this)) {
+  Deferral::RequireNoneBehind(*this);
+}
 
 StridedArray ArrayArgument::strided() const {
   static_assert(sizeof(npy_intp) == sizeof(int64_t), "64-bit platforms only");

@@ -18,6 +18,7 @@ PYBIND11_MODULE(_core, module) {
   slotwise::BindCoalesce(module);
   slotwise::BindMemory(module);
   slotwise::BindDecayAverage(module);
+  slotwise::BindDeferral(module);
   slotwise::BindUpdatePlan(module);
   slotwise::BindClip(module);
   slotwise::BindRuntime(module);

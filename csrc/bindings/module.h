@@ -10,6 +10,7 @@ void BindBags(pybind11::module_& module);
 void BindClip(pybind11::module_& module);
 void BindCoalesce(pybind11::module_& module);
 void BindDecayAverage(pybind11::module_& module);
+void BindDeferral(pybind11::module_& module);
 void BindDenseOps(pybind11::module_& module);
 void BindExactTerms(pybind11::module_& module);
 void BindGather(pybind11::module_& module);

@@ -31,7 +31,8 @@ py::dict Describe(const RuleEntry& rule) {
                   "hypers"_a = hypers, "attrs"_a = attrs, "ranges"_a = Ranges(spec, &Hyper::range),
                   "sparse_ranges"_a = Ranges(spec, &Hyper::sparse_range),
                   "has_dense"_a = rule.dense != nullptr, "has_sparse"_a = rule.sparse != nullptr,
-                  "sweeps_slots"_a = rule.sweeps_slots);
+                  "sweeps_slots"_a = rule.sweeps_slots,
+                  "is_deferrable"_a = rule.movement.drift != Drift::kUnknown);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings/arrays.h"
+#include "bindings/deferral.h"
 #include "bindings/errors.h"
 
 namespace slotwise {
@@ -15,6 +16,7 @@ class TableArray : public NamedArray {
   TableArray(const char* op, const char* name, pybind11::handle object)
       : NamedArray(op, name, AsArray(op, name, object)) {
     RequireRows();
+    Deferral::RequireNoneBehind(*this);
     if (PyDataType_REFCHK(PyArray_DESCR(array()))) {
       Fail(PyExc_TypeError, op, name, "a dtype of numbers", DTypeText());
     }

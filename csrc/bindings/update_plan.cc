@@ -28,17 +28,10 @@ py::tuple OnePerEntry(const char* op, const char* name, const py::object& list, 
   return py::tuple(list);
 }
 
-const RuleEntry& FindRule(const std::string& name) {
-  for (const RuleEntry* rule : kRules) {
-    if (name == rule->spec.name) return *rule;
-  }
-  Fail(PyExc_ValueError, "UpdatePlan", "rule", "the name of a rule", name);
-}
-
 // The array that a variable of the user's is: an ndarray, or a Variable's. Null if it is neither.
 PyArrayObject* HeldArray(PyObject* variable, py::object& holder) {
   if (PyArray_Check(variable) == 0) {
-    holder = py::getattr(variable, "value", py::none());
+    holder = py::getattr(variable, "_array", py::none());
     variable = holder.ptr();
     if (PyArray_Check(variable) == 0) return nullptr;
   }
@@ -47,11 +40,21 @@ PyArrayObject* HeldArray(PyObject* variable, py::object& holder) {
 
 }  // namespace
 
+const RuleEntry& FindRule(const std::string& name) {
+  for (const RuleEntry* rule : kRules) {
+    if (name == rule->spec.name) return *rule;
+  }
+  Fail(PyExc_ValueError, "UpdatePlan", "rule", "the name of a rule", name);
+}
+
 UpdatePlan::UpdatePlan(const std::string& op, const std::string& rule, const py::list& entries,
-                       const py::object& averages, const py::object& decays)
+                       const py::object& averages, const py::object& decays,
+                       const py::object& deferrals)
     : op_(op), rule_(FindRule(rule)), written_({}) {
+  const Deferral::Trust trust;  // a step compares
   const py::tuple average_of = OnePerEntry(op_.c_str(), "averages", averages, entries.size());
   const py::tuple decays_of = OnePerEntry(op_.c_str(), "decays", decays, entries.size());
+  const py::tuple deferral_of = OnePerEntry(op_.c_str(), "deferrals", deferrals, entries.size());
   has_averages_ = !averages.is_none();
   has_decays_ = !decays.is_none();
   std::vector<WrittenMemory::Interval> intervals;
@@ -91,6 +94,12 @@ UpdatePlan::UpdatePlan(const std::string& op, const std::string& rule, const py:
       entry.pinned_average = pin(average);
     }
     if (has_decays_) entry.decays = ParseAttr(op_.c_str(), "decays", py::object(decays_of[number]));
+    if (!deferrals.is_none() && !deferral_of[number].is_none()) {
+      entry.holds_deferral = deferral_of[number];
+      entry.deferral = &entry.holds_deferral.cast<const Deferral&>();
+      entry.deferral->RequireOf(op_.c_str(), rule_, arrays,
+                                entry.average ? &*entry.average : nullptr);
+    }
   }
   written_ = WrittenMemory(std::move(intervals));
 }
@@ -130,9 +139,9 @@ void BindUpdatePlan(py::module_& module) {
   using Strings = const std::string&;
   using Object = const py::object&;
   py::class_<UpdatePlan>(module, "UpdatePlan")
-      .def(py::init<Strings, Strings, const py::list&, Object, Object>(), py::arg("op"),
+      .def(py::init<Strings, Strings, const py::list&, Object, Object, Object>(), py::arg("op"),
            py::arg("rule"), py::arg("entries"), py::arg("averages") = py::none(),
-           py::arg("decays") = py::none())
+           py::arg("decays") = py::none(), py::arg("deferrals") = py::none())
       .def("matches", &UpdatePlan::Matches)
       .def(
           "apply",

@@ -9,10 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "bindings/deferral.h"
 #include "bindings/operands.h"
 #include "bindings/written_memory.h"
 
 namespace slotwise {
+
+// Raises if there is no rule of this name.
+const RuleEntry& FindRule(const std::string& name);
 
 class UpdatePlan {
  public:
@@ -24,6 +28,8 @@ class UpdatePlan {
     Pinned pinned_var, pinned_average;
     std::array<Pinned, kMaxSlots> pinned_slots;
     bool decays = false;
+    pybind11::object holds_deferral;
+    const Deferral* deferral = nullptr;  // null: rows stand at now
 
     // Each raises if an array is not what it was.
     void RequireUnchanged() const;
@@ -31,9 +37,11 @@ class UpdatePlan {
   };
 
   // `entries` are tuples (key, name, var, slots...), the slots in the order of the rule's.
-  // `averages` lists the moving average of each var, `decays` whether it decays; None: no var does.
+  // `averages` lists the moving average of each var, `decays` whether it decays, `deferrals` what
+  // puts off the steps of its rows, or None; None: no var does.
   UpdatePlan(const std::string& op, const std::string& rule, const pybind11::list& entries,
-             const pybind11::object& averages, const pybind11::object& decays);
+             const pybind11::object& averages, const pybind11::object& decays,
+             const pybind11::object& deferrals);
 
   // Whether `pairs`, a list of tuples, are gradients of just these variables, none of them None. A
   // variable is known by its memory: another view of it is the same.

@@ -66,6 +66,7 @@ UpdateStep::UpdateStep(const UpdatePlan& plan, const std::vector<const UpdatePla
   dense_.reserve(plan.entries().size());
   for (size_t i = 0; i < plan.entries().size(); ++i) {
     plan.entries()[i].RequireUnchanged();
+    Deferral::RequireNoneBehind(plan.entries()[i].arrays->var(), plan.entries()[i].deferral);
     const PyObject* const pair = PyList_GET_ITEM(pairs.ptr(), static_cast<Py_ssize_t>(i));
     PrepareGradient(i, PyTuple_GET_ITEM(pair, 0));
   }
@@ -199,6 +200,51 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
   }
 }
 
+// A step of which the rows that no id names are put off, unless it cannot be.
+void UpdateStep::PrepareDeferred(SparseItem& item) {
+  const UpdatePlan::Entry& entry = plan_.entries()[item.entry];
+  if (entry.deferral == nullptr || VarOf(item).count() == 0) return;
+  item.deferral = entry.deferral;
+  const DType dtype = VarOf(item).dtype();
+  item.motion = entry.deferral->MotionOf(hypers_.Of(dtype), attrs_.data());
+  const DecayAndAverage* const around = around_untouched_ ? DecayAverageOf(item.entry) : nullptr;
+  bool overwrites = false;
+  if (around != nullptr) {
+    if (around->decays) item.around.decay = around->decay * around->rate;
+    if (around->average != nullptr) item.around.momentum = around->kept;
+    overwrites = around->average != nullptr && around->overwrites;
+  }
+  entry.deferral->Require(item.motion);
+  DeferredTable& table = entry.deferral->table();
+  const std::unique_lock lock(table.mutex());
+  item.is_dense = overwrites || !(item.around.decay < 1) || table.clock().IsCoarse(item.motion);
+  if (item.is_dense || table.clock().EndsAt(item.motion, item.around)) return;
+  table.clock().Reserve(item.motion, item.around, plan_.entries().size());
+}
+
+// What there is to do before the rows of an item are updated, and after.
+void UpdateStep::BeginItem(const SparseItem& item) const {
+  if (item.deferral == nullptr) return;
+  DeferredTable& table = item.deferral->table();
+  if (item.is_dense) return table.Flush(&item.motion);
+  if (table.clock().EndsAt(item.motion, item.around)) table.Flush(nullptr);
+  table.clock().Reserve(item.motion, item.around, 1);
+}
+void UpdateStep::EndItem(const SparseItem& item) const {
+  if (item.touched) Sweep(item);
+  if (item.deferral == nullptr || item.is_dense) return;
+  item.deferral->table().Tick(item.motion, item.around, hypers_.Of(VarOf(item).dtype()),
+                              attrs_.data());
+}
+
+// All rows take a step together.
+void UpdateStep::FlushEntry(size_t i) const {
+  const Deferral& deferral = *plan_.entries()[i].deferral;
+  const Motion motion =
+      deferral.MotionOf(hypers_.Of(plan_.entries()[i].arrays->var().dtype()), attrs_.data());
+  deferral.table().Flush(&motion);
+}
+
 void UpdateStep::PrepareTransforms(const Clipping& clipping, const py::object& gradient) {
   const bool clips = clipping.any(), changes = !gradient.is_none();
   if (clips && changes) {
@@ -250,7 +296,10 @@ void UpdateStep::PrepareGradientDecay(double scale, double decay) {
 
 void UpdateStep::PrepareCalls() {
   tensors_.reserve(dense_.size());
-  for (SparseItem& item : sparse_) ReserveFor(item);
+  for (SparseItem& item : sparse_) {
+    PrepareDeferred(item);
+    ReserveFor(item);
+  }
   if (clipped_bytes_ + whole_bytes_ > 0) {
     memory_ = Scratch(Scratch::Size<char>(clipped_bytes_) + Scratch::Size<char>(whole_bytes_));
     clipped_ = memory_.Take<char>(clipped_bytes_);
@@ -281,6 +330,13 @@ void UpdateStep::AddSparse(size_t first, size_t last) {
     }
     return;
   }
+  const auto each = [&](Call::Of of) {
+    for (size_t i = first; i < last; ++i) {
+      if (VarOf(sparse_[i]).count() == 0 || !(sparse_[i].touched || sparse_[i].deferral)) continue;
+      calls_.push_back({of, sparse_[i].values.dtype(), i, 1});
+    }
+  };
+  each(Call::Of::kBegin);
   for (const Duplicates duplicates : {Duplicates::kSum, Duplicates::kExact}) {
     for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32, DType::kF64}) {
       const size_t begin = tables_.size();
@@ -295,10 +351,7 @@ void UpdateStep::AddSparse(size_t first, size_t last) {
       }
     }
   }
-  for (size_t i = first; i < last; ++i) {
-    if (!sparse_[i].touched || VarOf(sparse_[i]).count() == 0) continue;
-    calls_.push_back({Call::Of::kSweep, sparse_[i].values.dtype(), i, 1});
-  }
+  each(Call::Of::kEnd);
 }
 
 void UpdateStep::AddDense(size_t first, size_t last) {
@@ -309,6 +362,9 @@ void UpdateStep::AddDense(size_t first, size_t last) {
       const Updated& arrays = *plan_.entries()[dense_[i].entry].arrays;
       const ArrayArgument& var = arrays.var();
       if (var.dtype() != dtype) continue;
+      if (plan_.entries()[dense_[i].entry].deferral != nullptr) {
+        calls_.push_back({Call::Of::kFlush, dtype, dense_[i].entry, 1});
+      }
       DenseTensor& tensor = tensors_.emplace_back();
       tensor.first = elements;
       tensor.count = var.count();
@@ -332,8 +388,9 @@ void UpdateStep::ReserveFor(SparseItem& item) {
   if (!transforms_.empty()) clipped_bytes_ = std::max(clipped_bytes_, item.values.bytes());
   if (plan_.rule().sparse == nullptr) {
     whole_bytes_ = std::max(whole_bytes_, var.bytes());
-  } else if (untouched_ != Untouched::kKeep ||
-             (around_untouched_ && DecayAverageOf(item.entry) != nullptr)) {
+  } else if ((item.deferral == nullptr || item.is_dense) &&
+             (untouched_ != Untouched::kKeep ||
+              (around_untouched_ && DecayAverageOf(item.entry) != nullptr))) {
     item.touched.emplace(static_cast<size_t>(var.dim(0)), item.rows.groups().view());
   }
 }
@@ -343,6 +400,7 @@ void UpdateStep::ReserveFor(SparseItem& item) {
 void UpdateStep::Run() const {
   std::optional<py::gil_scoped_release> release;
   if (bytes_ >= kMinBytesWithoutGil) release.emplace();
+  const std::vector<std::unique_lock<std::shared_mutex>> locks = LockDeferred();
   for (const Call& call : calls_) {
     switch (call.of) {
       case Call::Of::kTensors:
@@ -352,13 +410,33 @@ void UpdateStep::Run() const {
       case Call::Of::kTables:
         RunTables(call.dtype, &tables_[call.first], call.count, call.duplicates);
         break;
-      case Call::Of::kSweep:
-        Sweep(sparse_[call.first]);
+      case Call::Of::kBegin:
+        BeginItem(sparse_[call.first]);
+        break;
+      case Call::Of::kEnd:
+        EndItem(sparse_[call.first]);
+        break;
+      case Call::Of::kFlush:
+        FlushEntry(call.first);
         break;
       case Call::Of::kItem:
         RunItem(call.first);
     }
   }
+}
+
+// Alone with all that is put off: whoever reads rows sees them before the step or after.
+std::vector<std::unique_lock<std::shared_mutex>> UpdateStep::LockDeferred() const {
+  std::vector<std::shared_mutex*> mutexes;
+  for (const UpdatePlan::Entry& entry : plan_.entries()) {
+    if (entry.deferral != nullptr) mutexes.push_back(&entry.deferral->table().mutex());
+  }
+  std::sort(mutexes.begin(), mutexes.end());
+  mutexes.erase(std::unique(mutexes.begin(), mutexes.end()), mutexes.end());
+  std::vector<std::unique_lock<std::shared_mutex>> locks;
+  locks.reserve(mutexes.size());
+  for (std::shared_mutex* const mutex : mutexes) locks.emplace_back(*mutex);
+  return locks;
 }
 
 SparseTable UpdateStep::TableOf(const SparseItem& item) const {
@@ -371,6 +449,7 @@ SparseTable UpdateStep::TableOf(const SparseItem& item) const {
                      item.pooled ? &item.pooled->view() : nullptr};
   table.groups = item.rows.groups().view();
   table.decay_average = DecayAverageOf(item.entry);
+  if (item.deferral != nullptr && !item.is_dense) table.deferred = &item.deferral->table();
   return table;
 }
 
@@ -390,8 +469,9 @@ void UpdateStep::RunItem(size_t i) const {
     table.gradients = {clipped_, static_cast<int64_t>(table.width), nullptr};
   }
   if (plan_.rule().sparse == nullptr) return UpdateWhole(dtype, VarOf(item), table);
+  BeginItem(item);
   RunTables(dtype, &table, 1, item.duplicates);
-  if (item.touched) Sweep(item);
+  EndItem(item);
 }
 
 void UpdateStep::Sweep(const SparseItem& item) const {

@@ -6,7 +6,9 @@
 
 #include <array>
 #include <deque>
+#include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -58,8 +60,12 @@ class UpdateStep {
     pybind11::object ids;  // kept alive: a plan among them is not copied
     RowsArgument rows;
     std::optional<BagsArgument> bags;
-    std::optional<Bags> pooled;     // made of them
-    std::optional<RowSet> touched;  // where other rows are swept
+    std::optional<Bags> pooled;          // made of them
+    std::optional<RowSet> touched;       // where other rows are swept
+    const Deferral* deferral = nullptr;  // or put off
+    Motion motion;                       // of the step, then
+    Clock::Around around;
+    bool is_dense = false;  // the other rows take this step, too
   };
 
   // A call of the kernels.
@@ -67,7 +73,9 @@ class UpdateStep {
     enum class Of : uint8_t {
       kTensors,  // dense tensors of one dtype
       kTables,   // rows of tables of one dtype
-      kSweep,    // the other rows of one sparse item
+      kBegin,    // what comes before the rows of one sparse item
+      kEnd,      // and after: the other rows
+      kFlush,    // all rows of the variable of one entry catch up
       kItem      // all of one sparse item, by a gradient that is formed first
     } of;
     DType dtype;
@@ -85,11 +93,16 @@ class UpdateStep {
   void PrepareRule(const pybind11::object& hypers, const pybind11::object& attrs);
   void PrepareTransforms(const Clipping& clipping, const pybind11::object& gradient);
   void PrepareGradientDecay(double scale, double decay);
+  void PrepareDeferred(SparseItem& item);
+  void BeginItem(const SparseItem& item) const;
+  void EndItem(const SparseItem& item) const;
+  void FlushEntry(size_t i) const;
   void PrepareCalls();
   void AddDense(size_t first, size_t last);
   void AddSparse(size_t first, size_t last);
   void ReserveFor(SparseItem& item);
 
+  std::vector<std::unique_lock<std::shared_mutex>> LockDeferred() const;
   void RunItem(size_t i) const;
   void RunTables(DType dtype, const SparseTable* tables, size_t count, Duplicates duplicates) const;
   void Sweep(const SparseItem& item) const;

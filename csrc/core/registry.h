@@ -4,6 +4,7 @@
 
 #include <cstddef>
 
+#include "core/motion.h"
 #include "core/types.h"
 
 namespace slotwise {
@@ -75,13 +76,21 @@ constexpr size_t CountAttrs(const RuleSpec& spec) {
 using DenseFunction = void (*)(const DenseCall&);
 using SparseFunction = void (*)(const SparseCall&);
 using SweepFunction = void (*)(const SweepCall&);
+// The numbers of a step of rows without a gradient.
+using MotionFunction = Motion (*)(DType, const double* hypers, const bool* attrs);
+// What updates a row, by a gradient in the type that is computed in.
+struct Kernel;
+using KernelFunction = Kernel (*)(DType);
 
 struct RuleEntry {
   RuleSpec spec;
   const DenseFunction* dense;    // all indexed by TargetIndex(); null if there is no dense op
   const SparseFunction* sparse;  // null if an update depends on all of var, not on a row alone
   const SweepFunction* sweep;    // null if there is no dense op, or no sparse one
+  const KernelFunction* rows;    // null if there is no sparse op
   bool sweeps_slots;             // whether it can sweep the slots alone
+  Movement movement;             // of rows without a gradient
+  MotionFunction motion;         // null if steps cannot be put off
 };
 
 }  // namespace slotwise

@@ -118,6 +118,8 @@ struct RowGradients {
   const PooledRows* pooled;  // null: a row for each id
 };
 
+class DeferredTable;  // drivers/deferred.h
+
 // Rows of `width` elements to update: row `rows[g]` of var and of every slot, by the gradients that
 // it has where it occurs.
 struct SparseTable {
@@ -127,6 +129,7 @@ struct SparseTable {
   RowGradients gradients;
   RowGroupsView groups;
   const DecayAndAverage* decay_average;  // of these rows only; null: nothing
+  DeferredTable* deferred;               // null: rows stand at now
 };
 
 // One sparse update of a list of tables, all of one dtype, that share no memory.

@@ -2,6 +2,7 @@
 // The sparse driver: walks rows of the tables of one update, each row by one thread, with its
 // occurrences in order.
 #include "core/group_tasks.h"
+#include "drivers/deferred.h"
 #include "drivers/drivers.h"
 #include "drivers/occurrences.h"
 #include "passes/decay_average.h"
@@ -33,7 +34,9 @@ class Rows {
     Occurrences occurrences(call_.dtype, call_.duplicates, table, end);
     for (size_t g = begin; g < end; ++g) {
       if (g + kRowsAhead < end) {
-        const size_t ahead = static_cast<size_t>(rows[g + kRowsAhead]) * row_bytes;
+        const auto next = static_cast<size_t>(rows[g + kRowsAhead]);
+        const size_t ahead = next * row_bytes;
+        if (table.deferred != nullptr) table.deferred->FetchStep(next);
         PrefetchRow(arrays.var + ahead, row_bytes);
         for (size_t i = 0; i < kernel_.slots; ++i) PrefetchRow(arrays.slots[i] + ahead, row_bytes);
         if (decay_average != nullptr && decay_average->average != nullptr) {
@@ -42,12 +45,14 @@ class Rows {
       }
       const auto row = static_cast<size_t>(rows[g]);
       ByteArrays at = arrays.From(kernel_.slots, row * row_bytes, nullptr);
+      if (table.deferred != nullptr) table.deferred->CatchUp(row);
       BeforeUpdate(call_.dtype, decay_average, row * width, width, table.var);
       occurrences.ForGroup(g, [&](const void* gradient) {
         at.grad = static_cast<const unsigned char*>(gradient);
         kernel_.update(coefficients_, at, width);
       });
       AfterUpdate(call_.dtype, decay_average, row * width, width, table.var);
+      if (table.deferred != nullptr) table.deferred->Stamp(row);
     }
   }
 

@@ -9,6 +9,9 @@
 //   static void Step(coefficients, g, var, slots...);     the formula, on vectors
 // and, if an optimizer has its slots decay in rows that it leaves alone,
 //   static constexpr bool kSlotsAlone = true;
+// and, if steps of rows without a gradient can be put off (core/motion.h),
+//   static constexpr Movement kMovement;                  how they move
+//   static Motion Moves(coefficients);                    the numbers of a step
 
 #if defined(SLOTWISE_DRIVERS_RULE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SLOTWISE_DRIVERS_RULE_INL_H_
@@ -69,13 +72,24 @@ template <class R>
 struct Rule {
   // Whether slots may be swept without var: no slot depends on it, and an optimizer asks for it.
   static constexpr bool kSlotsAlone = false;
+  static constexpr Movement kMovement = {};
+
+  static Kernel RowKernel(DType dtype) { return KernelFor<RowWay, R>(dtype); }
+  static constexpr MotionFunction MotionOf() {
+    if constexpr (R::kMovement.drift == Drift::kUnknown) {
+      return nullptr;
+    } else {
+      return [](DType dtype, const double* hypers, const bool* attrs) {
+        return dtype == DType::kF64 ? Motion(R::Moves(CoefficientsOf<R, double>(hypers, attrs)))
+                                    : Motion(R::Moves(CoefficientsOf<R, float>(hypers, attrs)));
+      };
+    }
+  }
 
   static void ApplyDense(const DenseCall& call) {
     RunDense(KernelFor<SpanWay<true>, R>(call.dtype), call);
   }
-  static void ApplySparse(const SparseCall& call) {
-    RunRows(KernelFor<RowWay, R>(call.dtype), call);
-  }
+  static void ApplySparse(const SparseCall& call) { RunRows(RowKernel(call.dtype), call); }
   static void ApplySweep(const SweepCall& call) {
     if constexpr (R::kSlotsAlone) {
       if (call.untouched == Untouched::kSlots) {
@@ -95,25 +109,29 @@ HWY_AFTER_NAMESPACE();
   static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense);    \
   static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
   static constexpr SweepFunction k##rule##Sweep[] = SLOTWISE_TABLE(rule::ApplySweep);    \
+  static constexpr KernelFunction k##rule##Rows[] = SLOTWISE_TABLE(rule::RowKernel);     \
   extern const RuleEntry k##rule {                                                       \
     HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, k##rule##Sparse, k##rule##Sweep,   \
-        HWY_STATIC_DISPATCH(rule)::kSlotsAlone                                           \
+        k##rule##Rows, HWY_STATIC_DISPATCH(rule)::kSlotsAlone,                           \
+        HWY_STATIC_DISPATCH(rule)::kMovement, HWY_STATIC_DISPATCH(rule)::MotionOf()      \
   }
 
 // Makes the entry of a rule that has a dense op only, since an update depends on all of var.
 #undef SLOTWISE_DEFINE_DENSE_RULE
-#define SLOTWISE_DEFINE_DENSE_RULE(rule)                                              \
-  static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense); \
-  extern const RuleEntry k##rule {                                                    \
-    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, nullptr, nullptr, false         \
+#define SLOTWISE_DEFINE_DENSE_RULE(rule)                                                    \
+  static constexpr DenseFunction k##rule##Dense[] = SLOTWISE_TABLE(rule::ApplyDense);       \
+  extern const RuleEntry k##rule {                                                          \
+    HWY_STATIC_DISPATCH(rule)::kSpec, k##rule##Dense, nullptr, nullptr, nullptr, false, {}, \
+        nullptr                                                                             \
   }
 
 // Makes the entry of a rule that has a sparse op only.
 #undef SLOTWISE_DEFINE_SPARSE_RULE
-#define SLOTWISE_DEFINE_SPARSE_RULE(rule)                                                \
-  static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse); \
-  extern const RuleEntry k##rule {                                                       \
-    HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse, nullptr, false           \
+#define SLOTWISE_DEFINE_SPARSE_RULE(rule)                                                    \
+  static constexpr SparseFunction k##rule##Sparse[] = SLOTWISE_TABLE(rule::ApplySparse);     \
+  extern const RuleEntry k##rule {                                                           \
+    HWY_STATIC_DISPATCH(rule)::kSpec, nullptr, k##rule##Sparse, nullptr, nullptr, false, {}, \
+        nullptr                                                                              \
   }
 
 #endif

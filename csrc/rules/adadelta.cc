@@ -16,6 +16,7 @@ namespace HWY_NAMESPACE {
 
 struct Adadelta : Rule<Adadelta> {
   static constexpr bool kSlotsAlone = true;
+  static constexpr Movement kMovement = {Drift::kNone};
   static constexpr RuleSpec kSpec = {
       "Adadelta", {"accum", "accum_update"}, "grad", {{"lr"}, {"rho"}, {"epsilon"}}, {}};
 
@@ -28,6 +29,13 @@ struct Adadelta : Rule<Adadelta> {
   static HWY_INLINE Coefficients<T> Make(const Arguments<Adadelta, T>& args) {
     const auto& [lr, rho, epsilon] = args.hypers;
     return {lr, rho, rho.one_minus(), epsilon};
+  }
+
+  template <class T>
+  static Motion Moves(const Coefficients<T>& c) {
+    Motion motion;
+    motion.kept = {c.rho, c.rho, 1};
+    return motion;
   }
 
   template <class T, class V>

@@ -34,6 +34,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Adam : Rule<Adam> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOverRoot, 0, 1, 1};
   static constexpr RuleSpec kSpec = {"Adam",
                                      {"m", "v"},
                                      "grad",
@@ -53,6 +54,11 @@ struct Adam : Rule<Adam> {
     return {Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon), beta1, use_nesterov};
   }
 
+  template <class T>
+  static Motion Moves(const Coefficients<T>& c) {
+    return MomentsMove(c, c.alpha, c.epsilon);
+  }
+
   template <class T, class V>
   static HWY_INLINE void Step(const Coefficients<T>& c, V g, V& var, V& m, V& v) {
     UpdateMoments(c, g, m, v);
@@ -62,6 +68,7 @@ struct Adam : Rule<Adam> {
 };
 
 struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOverLargest, 0, 2, 1};
   static constexpr RuleSpec kSpec = {"AdamWithAmsgrad",
                                      {"m", "v", "vhat"},
                                      "grad",
@@ -75,6 +82,15 @@ struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
   static HWY_INLINE CorrectedMoments<T> Make(const Arguments<AdamWithAmsgrad, T>& args) {
     const auto& [beta1_power, beta2_power, lr, beta1, beta2, epsilon] = args.hypers;
     return Correct<T>(lr, beta1_power, beta2_power, beta1, beta2, epsilon);
+  }
+
+  // While v only fades, vhat stays.
+  template <class T>
+  static Motion Moves(const CorrectedMoments<T>& c) {
+    Motion motion = MomentsMove(c, c.alpha, c.epsilon);
+    motion.shrink = 1;
+    motion.ratio = motion.kept[0];
+    return motion;
   }
 
   template <class T, class V>
@@ -103,8 +119,20 @@ struct AdaMaxRule : Rule<R> {
 };
 
 struct AdaMax : AdaMaxRule<AdaMax> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOver, 0, 1, 1};
   static constexpr RuleSpec kSpec = {
       "AdaMax", {"m", "v"}, "grad", {kBeta1Power, kLr, kBeta1, kBeta2, kEpsilon}, {}};
+
+  template <class T>
+  static Motion Moves(const AdaMaxCoefficients<T>& c) {
+    Motion motion;
+    motion.kept = {1 - double{c.one_minus_beta1}, double{c.beta2}, 1};
+    motion.rate = c.alpha;
+    motion.epsilon = c.epsilon;
+    motion.shrink = motion.kept[1];
+    motion.ratio = motion.kept[0] / motion.shrink;
+    return motion;
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const AdaMaxCoefficients<T>& c, V g, V& var, V& m, V& v) {

@@ -77,6 +77,8 @@ constexpr Hyper kL2Shrinkage = {"l2_shrinkage", Range::kAny, Range::kNonNegative
 constexpr Hyper kLrPower = {"lr_power", Range::kFinite, Range::kNotPositive};
 
 struct Ftrl : Rule<Ftrl> {
+  // (With l2_shrinkage, every step moves `linear` by var.)
+  static constexpr Movement kMovement = {Drift::kReplaced};
   static constexpr RuleSpec kSpec = {
       "Ftrl", {"accum", "linear"}, "grad", {kLr, kL1, kL2, kLrPower}, {"multiply_linear_by_lr"}};
 
@@ -88,6 +90,13 @@ struct Ftrl : Rule<Ftrl> {
     const auto& [lr, l1, l2, lr_power] = args.hypers;
     const auto& [multiply_linear_by_lr] = args.attrs;
     return {lr, l1, l2, 0, lr_power, multiply_linear_by_lr};
+  }
+
+  template <class T>
+  static Motion Moves(const FtrlCoefficients<T>& c) {
+    Motion motion;
+    motion.is_idle = c.is_idle;
+    return motion;
   }
 
   template <class T, class V>

@@ -26,6 +26,7 @@ struct KerasRMSPropCoefficients {
 template <class R>
 struct KerasRMSPropRule : Rule<R> {
   static constexpr bool kSlotsAlone = true;
+  static constexpr Movement kMovement = {Drift::kNone};
 
   template <class T>
   using Coefficients = KerasRMSPropCoefficients<T>;
@@ -35,6 +36,13 @@ struct KerasRMSPropRule : Rule<R> {
     const auto& [lr, rho, epsilon] = args.hypers;
     const auto& [epsilon_in_root] = args.attrs;
     return {lr, rho, rho.one_minus(), epsilon, epsilon_in_root};
+  }
+
+  template <class T>
+  static Motion Moves(const KerasRMSPropCoefficients<T>& c) {
+    Motion motion;
+    motion.kept = {c.rho, c.rho, 1};
+    return motion;
   }
 };
 

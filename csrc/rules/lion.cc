@@ -13,6 +13,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Lion : Rule<Lion> {
+  static constexpr Movement kMovement = {Drift::kLasting, Base::kSign};
   static constexpr RuleSpec kSpec = {"Lion", {"m"}, "grad", {{"lr"}, {"beta1"}, {"beta2"}}, {}};
 
   template <class T>
@@ -24,6 +25,16 @@ struct Lion : Rule<Lion> {
   static HWY_INLINE Coefficients<T> Make(const Arguments<Lion, T>& args) {
     const auto& [lr, beta1, beta2] = args.hypers;
     return {lr, beta1, beta1.one_minus(), beta2, beta2.one_minus()};
+  }
+
+  template <class T>
+  static Motion Moves(const Coefficients<T>& c) {
+    Motion motion;
+    motion.kept[0] = c.beta2;
+    motion.rate = c.lr;
+    motion.ratio = 1;
+    motion.sign_kept = c.beta1;
+    return motion;
   }
 
   template <class T, class V>

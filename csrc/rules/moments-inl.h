@@ -30,6 +30,18 @@ HWY_INLINE void UpdateMoments(const C& c, V g, V& m, V& v) {
   v = v + (g * g - v) * c.one_minus_beta2;
 }
 
+// How a row without a gradient moves whose var loses rate * m / (sqrt(v) + epsilon) in a step.
+template <class C>
+Motion MomentsMove(const C& c, double rate, double epsilon) {
+  Motion motion;
+  motion.kept = {1 - double{c.one_minus_beta1}, 1 - double{c.one_minus_beta2}, 1};
+  motion.rate = rate;
+  motion.epsilon = epsilon;
+  motion.shrink = std::sqrt(motion.kept[1]);
+  motion.ratio = motion.kept[0] / motion.shrink;
+  return motion;
+}
+
 constexpr Hyper kBeta1Power = {"beta1_power"};
 constexpr Hyper kBeta2Power = {"beta2_power", Range::kAtMostOne};
 constexpr Hyper kLr = {"lr"};

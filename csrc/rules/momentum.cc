@@ -51,8 +51,17 @@ struct Momentum : MomentumRule<Momentum> {
 };
 
 struct KerasMomentum : MomentumRule<KerasMomentum> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kSlot};
   static constexpr RuleSpec kSpec = {
       "KerasMomentum", {"accum"}, "grad", {{"lr"}, {"momentum"}}, {"use_nesterov"}};
+
+  template <class T>
+  static Motion Moves(const MomentumCoefficients<T>& c) {  // the rate is in accum
+    Motion motion;
+    motion.kept[0] = motion.ratio = c.momentum;
+    motion.rate = c.use_nesterov ? -motion.ratio : -1;
+    return motion;
+  }
 
   template <class T, class V>
   static HWY_INLINE void Step(const MomentumCoefficients<T>& c, V g, V& var, V& accum) {

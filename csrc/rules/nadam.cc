@@ -19,6 +19,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Nadam : Rule<Nadam> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOverRoot, 0, 1, 1};
   static constexpr bool kSlotsAlone = true;
   static constexpr RuleSpec kSpec = {"Nadam",
                                      {"m", "v"},
@@ -48,6 +49,13 @@ struct Nadam : Rule<Nadam> {
             epsilon,
             ScalarQuotient(momentum.one_minus(), product.one_minus()),
             ScalarQuotient<T>(next, 1 - product * next)};
+  }
+
+  // Beside sqrt(v), the epsilon that is beside sqrt(v / (1 - beta2_power)) grows.
+  template <class T>
+  static Motion Moves(const Coefficients<T>& c) {
+    const double root = std::sqrt(double{c.one_minus_beta2_power});
+    return MomentsMove(c, double{c.lr} * double{c.of_m} * root, double{c.epsilon} * root);
   }
 
   template <class T, class V>

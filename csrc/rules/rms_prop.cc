@@ -39,6 +39,16 @@ struct RMSPropRule : Rule<R> {
     const auto& [lr, rho, momentum, epsilon] = args.hypers;
     return {lr, rho.one_minus(), momentum, epsilon};
   }
+
+  // Means, then the momentum, which the rate is in.
+  template <class T>
+  static Motion Moves(const RMSPropCoefficients<T>& c) {
+    Motion motion;
+    motion.kept.fill(1 - double{c.one_minus_rho});
+    motion.kept[R::kMovement.slot] = motion.ratio = c.momentum;
+    motion.rate = 1;
+    return motion;
+  }
 };
 
 // ms + (g^2 - ms) * (1 - rho). A mean that has overflowed stays infinite, which makes the
@@ -49,6 +59,7 @@ HWY_INLINE V MeanSquare(const RMSPropCoefficients<T>& c, V g, V ms) {
 }
 
 struct RMSProp : RMSPropRule<RMSProp> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kSlot, 1};
   static constexpr RuleSpec kSpec = {
       "RMSProp", {"ms", "mom"}, "grad", {{"lr"}, {"rho"}, {"momentum"}, {"epsilon"}}, {}};
 
@@ -61,6 +72,7 @@ struct RMSProp : RMSPropRule<RMSProp> {
 };
 
 struct CenteredRMSProp : RMSPropRule<CenteredRMSProp> {
+  static constexpr Movement kMovement = {Drift::kFading, Base::kSlot, 2};
   static constexpr RuleSpec kSpec = {"CenteredRMSProp",
                                      {"mg", "ms", "mom"},
                                      "grad",

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _core
-from slotwise._tables import IndexedSlices
+from slotwise._tables import IndexedSlices, rows_now
 from slotwise._variable import (
     UNRECORDED,
     Recorder,
@@ -191,7 +190,7 @@ class GradientTape:
     def gather(self, variable: Variable, ids: Any) -> Any:
         """`slotwise.gather` of a variable, which is not copied for it."""
         if self._outer is None:
-            rows = _computed(_core.gather(variable.value, plain(ids), None))
+            rows = _computed(rows_now(variable, plain(ids)))
         else:
             rows = self._outer.gather(variable, ids)
         if not self._records(variable):

@@ -40,6 +40,7 @@ def place_rows(
 def exact_terms(
     plan: RowPlan, grads: Any, order: Any, bags: Any = None
 ) -> tuple[NDArray[np.int64], NDArray[Any]]: ...
+def require_current(op: str, name: str, array: Any) -> None: ...
 def clip(
     gradients: list[Any],
     clipvalue: Any,
@@ -73,6 +74,23 @@ class RowPlan:
     def inverse(self) -> NDArray[np.int64]: ...
     def __len__(self) -> int: ...
 
+class Deferral:
+    def __init__(
+        self,
+        op: str,
+        rule: str,
+        arrays: tuple[Any, ...],
+        scope: str,
+        average: Any,
+        last: NDArray[np.int32],
+    ) -> None: ...
+    @property
+    def is_behind(self) -> bool: ...
+    @property
+    def now(self) -> int: ...
+    def flush(self) -> None: ...
+    def read(self, which: int = -1, ids: Any = None, out: Any = None) -> NDArray[Any]: ...
+
 class UpdatePlan:
     def __init__(
         self,
@@ -81,6 +99,7 @@ class UpdatePlan:
         entries: list[tuple[Any, ...]],
         averages: list[Any] | None = None,
         decays: list[bool] | None = None,
+        deferrals: list[Any] | None = None,
     ) -> None: ...
     def matches(self, pairs: list[Any]) -> bool: ...
     def apply(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slotwise import _arguments, _core
-from slotwise._variable import Variable
+from slotwise._variable import Variable, own_array
 
 Array = NDArray[Any]
 Names = Mapping[str, Any]  # variables or arrays, by name
@@ -124,7 +124,15 @@ def refuse_repeated(op: str, names: Iterable[str]) -> None:
 
 
 def array_of(value: Any) -> Array:
-    return value.value if isinstance(value, Variable) else value
+    """The array of a variable, or an array itself.
+
+    Raises:
+        ValueError: rows of it have steps to make up for.
+    """
+    array = own_array(value) if isinstance(value, Variable) else value
+    name = f"'{value.name}'" if isinstance(value, Variable) else "array"
+    _core.require_current("slotwise", name, array)
+    return array
 
 
 def owner_of(name: str, variables: Names) -> str | None:

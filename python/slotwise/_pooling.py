@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from slotwise import _arguments, _core
 from slotwise._tables import Array, IndexedSlices, RowPlan
-from slotwise._variable import is_recorded, plain
+from slotwise._variable import deferred_of, is_recorded, plain
 
 Mode: TypeAlias = Literal["sum", "mean", "sqrtn"]
 Bags: TypeAlias = tuple[Any, Any, Mode, bool]  # offsets, weights, mode, include_last_offset
@@ -74,16 +74,27 @@ def gather_pooled(
         if is_recorded(table):
             raise _recorded(op, "table")
         bags = offsets, weights, mode, include_last_offset
-        return _core.gather_pooled([(plain(table), ids, bags)], False, out)
+        return _core.gather_pooled([(*_rows_now(table, ids), bags)], False, out)
     if any(map(is_recorded, table)):
         place = [*map(is_recorded, table)].index(True)
         raise _recorded(op, f"table[{place}]")
     lists = lists_of(op, len(table), ids=ids, offsets=offsets, weights=weights)
     items = [
-        (each, own_ids, (own_offsets, own_weights, mode, include_last_offset))
-        for each, own_ids, own_offsets, own_weights in zip(map(plain, table), *lists, strict=True)
+        (*_rows_now(each, own_ids), (own_offsets, own_weights, mode, include_last_offset))
+        for each, own_ids, own_offsets, own_weights in zip(table, *lists, strict=True)
     ]
     return _core.gather_pooled(items, True, out)
+
+
+def _rows_now(table: Any, ids: Any) -> tuple[Any, Any]:
+    """A table and ids; if its rows have steps to make up for, just those rows, and their places."""
+    deferred = deferred_of(table)
+    if deferred is None:
+        return plain(table), ids
+    if isinstance(ids, RowPlan) and ids.skipped:
+        return table.value, ids
+    plan = ids if isinstance(ids, RowPlan) else RowPlan(plain(ids), len(table))
+    return deferred.core.read(deferred.which, plan.unique), plan.inverse
 
 
 def lists_of(op: str, count: int, **arguments: Any) -> list[list[Any]]:

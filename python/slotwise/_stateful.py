@@ -16,7 +16,7 @@ from slotwise._identity import Memory, memory_of
 from slotwise._lock import Locked, held, locks_of
 from slotwise._names import Array, Names, array_of, owner_of, refuse_repeated
 from slotwise._overlap import Spans
-from slotwise._variable import Variable, described
+from slotwise._variable import Variable, described, own_array
 
 
 class Met(Protocol):
@@ -211,7 +211,7 @@ def entries(op: str, group: Group, names: Names) -> Entries:
         for entry in optimizer._entries():
             if not entry.slots:
                 continue
-            default = None if entry.is_bare else entry.variable.name, entry.variable.value
+            default = None if entry.is_bare else entry.variable.name, own_array(entry.variable)
             name, owner = known.get(entry.memory, default)
             if name is None:
                 nameless.append(described(entry.variable))
@@ -221,7 +221,7 @@ def entries(op: str, group: Group, names: Names) -> Entries:
                 full = f"{prefix}{name}/{slot}"
                 if full in found.arrays:
                     repeated.add(full)
-                found.arrays[full], found.owners[full] = value.value, owner
+                found.arrays[full], found.owners[full] = array_of(value), owner
     if nameless:
         raise ValueError(
             f"{op}: variables: expected a name for every array that the optimizer trains, got none "
@@ -290,7 +290,7 @@ def prepare(op: str, group: Group, given: Collection[str], names: Names) -> Prep
             again = [*entry.slots]
         else:
             continue
-        fresh[full] = [(entry.slots[name].value, entry.first_value(name)) for name in again]
+        fresh[full] = [(own_array(entry.slots[name]), entry.first_value(name)) for name in again]
         for slot in entry.slots:
             del found.arrays[f"{full}/{slot}"]
     if somewhere:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from slotwise import _arguments, _core, _variable
-from slotwise._variable import is_recorded, plain
+from slotwise._variable import deferred_of, is_recorded, plain
 
 Array: TypeAlias = Any  # an ndarray, or an exporter of the buffer protocol or DLPack
 Shape: TypeAlias = SupportsIndex | Sequence[SupportsIndex]
@@ -111,11 +111,19 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
         [[5, 6], [1, 2]]
     """
     if not is_recorded(table):
-        return _core.gather(plain(table), ids, out)
+        return rows_now(table, ids, out)
     if out is not None:
         raise ValueError("gather: out: expected None for a table that a GradientTape records")
     rows: NDArray[Any] = _variable._recording.gather(table, ids)
     return rows
+
+
+def rows_now(table: Any, ids: Any, out: Any = None) -> NDArray[Any]:
+    """Rows of a table, whose steps may have been put off, as they are now."""
+    deferred = deferred_of(table)
+    if deferred is None:
+        return _core.gather(plain(table), ids, out)
+    return deferred.core.read(deferred.which, plain(ids), out)
 
 
 @overload

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NamedTuple, NoReturn, Protocol
 
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
@@ -90,7 +90,7 @@ class Variable(NDArrayOperatorsMixin):
         (np.float32(6.0), np.float32(12.0), True)
     """
 
-    __slots__ = ("__weakref__", "_array", "_constraint", "_name", "_trainable")
+    __slots__ = ("__weakref__", "_array", "_constraint", "_deferred", "_name", "_trainable")
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -113,17 +113,19 @@ class Variable(NDArrayOperatorsMixin):
             expected = "a function of no arguments"
             value = _arguments.called("Variable", "initial_value", expected, value)
         self._array: NDArray[Any] = _held(value, dtype)
+        self._deferred: Deferred | None = None
         self._name = NO_NAME if name is None else name
         self._trainable = trainable
         self._constraint = constraint
 
-    if TYPE_CHECKING:
-
-        @property
-        def value(self) -> NDArray[Any]: ...
-
-    else:
-        value = property(attrgetter("_array"))  # no function of Python's: each step reads some
+    @property
+    def value(self) -> NDArray[Any]:
+        deferred = self._deferred
+        if deferred is None:
+            return self._array
+        array: NDArray[Any] = deferred.core.read(deferred.which)
+        array.flags.writeable = False  # what is written into it would be lost
+        return array
 
     @property
     def name(self) -> str:
@@ -160,12 +162,14 @@ class Variable(NDArrayOperatorsMixin):
 
     def numpy(self) -> Any:
         """A copy of the array; of rank 0, a number. No gradient passes through it."""
+        if self._deferred is not None:
+            return self._deferred.core.read(self._deferred.which)
         return self._array.copy()[()]
 
     def read(self) -> Any:
         """The array; inside a `GradientTape`, what records the operations on it."""
         recorder = _recorder.get()
-        return self._array if recorder is None else recorder.read(self)
+        return self.value if recorder is None else recorder.read(self)
 
     def read_value(self) -> Any:
         """A copy of the array; inside a `GradientTape`, what records the operations on it."""
@@ -198,23 +202,29 @@ class Variable(NDArrayOperatorsMixin):
         No gradient passes through an assignment, as in TensorFlow.
         """
         value = self._fitting("assign", value)
-        with _tracking.changing(self._array):
+        with _tracking.changing(self._current()):
             self._array[...] = value
         return self
 
     def assign_add(self, delta: Any) -> Variable:
         """Add to the array in place; returns the variable."""
         delta = self._fitting("assign_add", delta)
-        with _tracking.changing(self._array):
+        with _tracking.changing(self._current()):
             self._array += delta
         return self
 
     def assign_sub(self, delta: Any) -> Variable:
         """Subtract from the array in place; returns the variable."""
         delta = self._fitting("assign_sub", delta)
-        with _tracking.changing(self._array):
+        with _tracking.changing(self._current()):
             self._array -= delta
         return self
+
+    def _current(self) -> NDArray[Any]:
+        """The array that it holds, after all rows made up for the steps that they missed."""
+        if self._deferred is not None:
+            self._deferred.core.flush()
+        return self._array
 
     def _fitting(self, method: str, value: Any) -> NDArray[Any]:
         array = _arguments.array(f"Variable.{method}", "value", plain(value))
@@ -249,10 +259,10 @@ class Variable(NDArrayOperatorsMixin):
                 "(slotwise.stop_gradient leaves it out, autograd.numpy.array keeps it)"
             )
         if dtype is None or np.dtype(dtype) == self.dtype:
-            return self._array.copy() if copy else self._array
+            return np.array(self.value) if copy else self.value
         if copy is False:
             raise ValueError(f"Variable '{self.name}': expected dtype {self.dtype}, got {dtype}")
-        return self._array.astype(dtype)
+        return self.value.astype(dtype)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out", ())
@@ -263,7 +273,8 @@ class Variable(NDArrayOperatorsMixin):
         function = ufunc if method == "__call__" else getattr(ufunc, method)
         if not out:
             return function(*map(plain, inputs), **kwargs)
-        with _tracking.changing(*(plain(x) for x in out if x is not None)):  # as of `var += x`
+        kwargs["out"] = tuple(x._current() if isinstance(x, Variable) else plain(x) for x in out)
+        with _tracking.changing(*(x for x in kwargs["out"] if x is not None)):  # as of `var += x`
             function(*map(plain, inputs), **kwargs)
         return out[0] if len(out) == 1 else out
 
@@ -293,16 +304,16 @@ class Variable(NDArrayOperatorsMixin):
     def __float__(self) -> float:
         if is_recorded(self):
             refuse_float(f"'{self.name}'")
-        return float(self._array)
+        return float(self.value)
 
     def __int__(self) -> int:
-        return int(self._array)
+        return int(self.value)
 
     def __index__(self) -> int:
-        return self._array.__index__()
+        return self.value.__index__()
 
     def __bool__(self) -> bool:
-        return bool(self._array)
+        return bool(self.value)
 
     def __eq__(self, other: Any) -> Any:
         if isinstance(other, Variable):
@@ -321,14 +332,42 @@ class Variable(NDArrayOperatorsMixin):
     def __hash__(self) -> int:
         return id(self)
 
+    def __getstate__(self) -> Any:
+        """Of a copy, whose rows are up to date; it has no optimizer yet that puts off steps."""
+        if self._deferred is not None and self._deferred.core.is_behind:
+            raise TypeError(
+                f"Variable '{self.name}': expected no rows with steps to make up for, to be copied "
+                "or pickled: call the optimizer's flush() first"
+            )
+        names = [name for name in Variable.__slots__ if name != "__weakref__"]
+        slots = {name: getattr(self, name) for name in names} | {"_deferred": None}
+        return (getattr(self, "__dict__", None), slots)
+
     def __format__(self, spec: str) -> str:
-        return format(self._array, spec) if spec else str(self)
+        return format(self.value, spec) if spec else str(self)
 
     def __str__(self) -> str:
-        return f"{self!r} {self._array}"
+        return f"{self!r} {self.value}"
 
     def __repr__(self) -> str:
         return f"<slotwise.Variable '{self.name}' shape={self.shape} dtype={self.dtype}>"
+
+
+class Deferred(NamedTuple):
+    """What puts off the steps of a variable's rows, or of those of a slot beside it."""
+
+    core: _core.Deferral
+    which: int  # -1: the variable; -2: its average; else the slot of that number
+
+
+def deferred_of(table: Any) -> Deferred | None:
+    """What puts off the steps of rows of a table; None if nothing does."""
+    return table._deferred if isinstance(table, Variable) else None
+
+
+# The array that a variable holds, of which rows may have steps to make up for. (No function of
+# Python's: each step reads some.)
+own_array: Callable[[Variable], NDArray[Any]] = attrgetter("_array")
 
 
 class Reference:
@@ -550,5 +589,5 @@ def plain(x: Any) -> Any:
     if kind in _NESTS:
         return kind(map(plain, x))
     if isinstance(x, Variable):
-        return x._array
+        return x.value
     return settled(x) if kind in _box_types else x

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise._variable import Variable
+from slotwise._variable import Variable, own_array
 
 Float: TypeAlias = Any  # a NumPy float32 or float64
 
@@ -49,7 +49,7 @@ def _scalar(value: Any) -> Any:
     if type(value) is float:  # most are
         return value
     if isinstance(value, Variable):
-        value = value.value
+        value = own_array(value)
     if np.ndim(value) != 0:
         shape = np.shape(value)
         raise ValueError(f"hyperparameter: expected a scalar, got an array of shape {shape}")

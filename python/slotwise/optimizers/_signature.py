@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from slotwise.optimizers import _deferred
 from slotwise.optimizers._description import Description, Parameter
 from slotwise.optimizers._kinds import RANKS, TEXT, Kind, OneOf
 
-SPARSE_MODES = ("keras", "lazy")
+SPARSE_MODES = ("keras", "lazy", "deferred")
 
 # Beyond Keras's, and so keyword-only.
 SPARSE = Parameter("sparse", SPARSE_MODES[0], OneOf(SPARSE_MODES), keyword_only=True)
@@ -61,7 +62,10 @@ def constructor(description: Description, common: Sequence[Parameter]) -> Callab
 
 
 def sparse_modes(description: Description) -> tuple[str, ...]:
-    return SPARSE_MODES[:1] if description.is_whole else SPARSE_MODES
+    if description.is_whole:
+        return SPARSE_MODES[:1]
+    off = dict.fromkeys(description.options, False)
+    return SPARSE_MODES[:2] if _deferred.refusal(description, off) else SPARSE_MODES
 
 
 def kinds_of(description: Description) -> dict[str, Kind]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _tables
 from slotwise._identity import Memory, memory_of
-from slotwise._variable import NO_NAME, Variable, described
+from slotwise._variable import NO_NAME, Variable, described, own_array
 
 _INITIALIZERS = {"zeros": 0.0, "zero": 0.0, "ones": 1.0, "one": 1.0}
 
@@ -53,7 +53,7 @@ def number_of(initializer: Any) -> Any:
 def array_of(op: str, given: Any, place: int | None = None) -> NDArray[Any]:
     """The array of a variable or an array."""
     if isinstance(given, Variable):
-        return given.value
+        return own_array(given)
     if isinstance(given, np.ndarray):
         return given
     where, got = described(given, place), type(given).__name__
@@ -78,7 +78,9 @@ class Entry:
         is_claimed: whether it was named since the optimizer was copied or loaded.
     """
 
-    __slots__ = ("_base", "is_bare", "is_claimed", "memory", "slots", "starts", "variable")
+    __slots__ = (
+        *("_base", "deferral", "is_bare", "is_claimed", "memory", "slots", "starts", "variable"),
+    )
 
     def __init__(self, given: Variable | NDArray[Any]) -> None:
         self.is_bare = not isinstance(given, Variable)
@@ -86,11 +88,12 @@ class Entry:
         self.slots: dict[str, Variable] = {}
         self.starts: dict[str, Any] = {}
         self.is_claimed = True
+        self.deferral: Any = None  # what puts off the steps of its rows: of `_deferred`
         self.locate()
 
     def locate(self) -> None:
         """Look up where the memory is."""
-        value = self.variable.value
+        value = own_array(self.variable)
         self.memory: Memory = memory_of(value)
         # NumPy would free, on `resize(refcheck=False)`, what a view is of; not if there is a weak
         # reference.
@@ -107,7 +110,7 @@ class Entry:
     def first_value(self, slot: str) -> Any:
         """What a slot among ``starts`` begins with."""
         start = self.starts[slot]
-        return self.variable.value if start is None else start
+        return own_array(self.variable) if start is None else start
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self.variable, self.slots, self.starts, self.is_bare
@@ -115,10 +118,11 @@ class Entry:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.variable, self.slots, self.starts, self.is_bare = state
         self.is_claimed = False
+        self.deferral = None
 
     def has_moved(self) -> bool:
         """Whether the array was resized or changed in place since it was met."""
-        return memory_of(self.variable.value) != self.memory
+        return memory_of(own_array(self.variable)) != self.memory
 
     def looks_like(self, given: Variable | NDArray[Any]) -> bool:
         if (given.shape, given.dtype) != (self.variable.shape, self.variable.dtype):
@@ -129,14 +133,14 @@ class Entry:
     def is_abandoned(self) -> bool:
         """Whether nothing outside of the optimizer refers to the variable or to its memory."""
         if self._base is None:
-            return self.variable.value.base is None and self._references() == _ALONE
-        if not _owns_memory(self.variable.value.base):
+            return own_array(self.variable).base is None and self._references() == _ALONE
+        if not _owns_memory(own_array(self.variable).base):
             return False
         return self._references() == _ALONE_AS_VIEW
 
     def _references(self) -> tuple[int, int, int]:
-        of_base = sys.getrefcount(self.variable.value.base) if self._base is not None else 0
-        return sys.getrefcount(self.variable), sys.getrefcount(self.variable.value), of_base
+        of_base = sys.getrefcount(own_array(self.variable).base) if self._base is not None else 0
+        return sys.getrefcount(self.variable), sys.getrefcount(own_array(self.variable)), of_base
 
 
 def _owns_memory(array: Any) -> bool:
@@ -176,7 +180,7 @@ class Variables:
 
     def _index(self, entry: Entry) -> None:
         self._by_memory[entry.memory] = entry
-        self._by_array[id(entry.variable.value)] = entry
+        self._by_array[id(own_array(entry.variable))] = entry
 
     def located(self) -> Iterator[Entry]:
         """All entries, with the memory that they are known by."""
@@ -209,7 +213,7 @@ class Variables:
             if id(array) in self._by_array:
                 raise _moved(op, given, place)
             return None
-        if array is not entry.variable.value and entry.has_moved():
+        if array is not own_array(entry.variable) and entry.has_moved():
             raise _moved(op, entry.variable, None)
         if has_another_constraint(given, entry.variable):
             raise ValueError(
@@ -268,7 +272,7 @@ class Variables:
         moved = [e for e in self._entries if e.has_moved()]
         for given, place in unknown:
             for entry in moved:
-                if np.may_share_memory(array_of(op, given), entry.variable.value):
+                if np.may_share_memory(array_of(op, given), own_array(entry.variable)):
                     raise _moved(op, given, place)
             for entry in doubtful:
                 if entry.looks_like(given):
@@ -363,7 +367,7 @@ class Belongings(Copied):
     def _memory(self) -> list[NDArray[Any]]:
         met = [entry.variable for entry in self._variables]
         stepped = [variable for step in self._prepared_steps or () for variable in step.variables]
-        return [variable.value for variable in (*met, *stepped)]
+        return [own_array(variable) for variable in (*met, *stepped)]
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from slotwise import _core, _tracking
-from slotwise._variable import Variable, described
-from slotwise.optimizers import _gradients
+from slotwise._variable import Variable, described, own_array
+from slotwise.optimizers import _deferred, _gradients
 from slotwise.optimizers._description import Description, Options, Scope, Update
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._numbers import TYPES, ByType, Float, Reading, compute_type, rounded
@@ -50,6 +50,7 @@ class Step:
         decays: whether the weights of each decay, or None if none do.
         updates_repeats: whether several updates of one variable may be made at once. Not of one
             that is constrained: each update is to see what the constraint made of the one before.
+        deferrals: what puts off the steps of each, or None if none are.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Step:
         averages: Sequence[Variable] | None = None,
         decays: Sequence[bool] | None = None,
         updates_repeats: bool = False,
+        deferrals: Sequence[_core.Deferral] | None = None,
     ) -> None:
         self.op, self.update, self.options, self.places = op, update, options, places
         self.variables = list(variables)
@@ -74,12 +76,13 @@ class Step:
         self.types: ByType = tuple(kind if kind in found else None for kind in TYPES)
         self.hypers = _HYPERS[update.rule]
         entries = [
-            (_key(each), described(variable, place), variable.value, *(x.value for x in own))
+            (_key(each), described(variable, place), own_array(variable), *map(own_array, own))
             for each, place, variable, own in zip(given, places, variables, slots, strict=True)
         ]
-        arrays = None if averages is None else [average.value for average in averages]
+        arrays = None if averages is None else [own_array(average) for average in averages]
         flags = None if decays is None else list(decays)
-        self.plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags)
+        put_off = None if deferrals is None else list(deferrals)
+        self.plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags, put_off)
 
     def matches(self, options: Options, pairs: list[Pair], places: Places) -> bool:
         """Whether it is for just these pairs."""
@@ -103,6 +106,7 @@ class Step:
         """The arguments of the extension, for variables whose changes are recorded here."""
         if _tracking.is_used():
             is_whole_around = (decay or average) and rows == "whole"
+            # (What is put off is written at some time, at this one perhaps.)
             _gradients.mark_touched(pairs, only_rows=scope == "rows" and not is_whole_around)
         limits = clips["clipvalue"], clips["clipnorm"], clips["global_clipnorm"]
         attrs = self.update.attrs
@@ -205,6 +209,10 @@ class Optimizer(Protocol):
 
     def _slot_beside(self, entry: Entry, role: str) -> Variable: ...
 
+    def _decays_weights(self) -> bool:
+        """Whether weights decay in a step."""
+        ...
+
     def _extras(self, entries: Sequence[Entry]) -> tuple[Any, ...]:
         """The averages of variables, and which of them decay, as `Step` takes them."""
         ...
@@ -233,10 +241,23 @@ def _new(optimizer: Optimizer, pairs: list[Pair], places: Places) -> Step:
     variables = [entry.variable for entry in entries]
     slots = [[optimizer._slot_beside(entry, role) for role in update.slots] for entry in entries]
     averages, decays = optimizer._extras(entries)
+    deferrals = None
+    if optimizer.sparse == _deferred.MODE and _is_put_off(optimizer, update, averages):
+        beside = averages or [None] * len(entries)
+        deferrals = [
+            _deferred.of(optimizer, entry, place, update, own, average)
+            for entry, place, own, average in zip(entries, places, slots, beside, strict=True)
+        ]
     return Step(
         *(optimizer._op, update, options, given, places, variables, slots, averages, decays),
         updates_repeats=optimizer._updates_repeats,
+        deferrals=deferrals,
     )
+
+
+def _is_put_off(optimizer: Optimizer, update: Update, averages: Any) -> bool:
+    """Whether rows that a gradient leaves out change at all."""
+    return update.scope != "rows" or bool(averages) or bool(optimizer._decays_weights())
 
 
 def take(
@@ -307,7 +328,7 @@ def _calls(
     optimizer: Optimizer, step: Step, pairs: list[Pair], reading: Reading, around: Around
 ) -> list[Call]:
     """What the extension is to do: one call, or one for each part."""
-    if optimizer.description.needs_dense_shape and optimizer.sparse == "keras":
+    if optimizer.description.needs_dense_shape and optimizer.sparse != "lazy":
         _gradients.refuse_without_shape(step.op, pairs, step.variables)
     if step.constrained and not optimizer._takes_constrained_rows:
         _gradients.refuse_constrained_rows(pairs, step.variables)
@@ -341,7 +362,7 @@ def _call(
     decay = None
     if share := around.weight_decay:
         decay = tuple([kind and (float(rounded(share, kind)), float(x)) for kind, x in by_type])
-    scope: Scope = step.update.scope if optimizer.sparse == "keras" else "rows"
+    scope: Scope = step.update.scope if optimizer.sparse != "lazy" else "rows"
     return step.call(pairs, hypers, scope, around.clips, decay, around.average, around.rows)
 
 

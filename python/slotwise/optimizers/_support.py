@@ -39,5 +39,5 @@ def support_matrix() -> list[dict[str, Any]]:
                 scope = cls.description.update(cls(**options)._options()).scope
                 for mode in sparse_modes(cls.description):
                     row = {"api": api, "optimizer": name, "options": dict(options), "sparse": mode}
-                    matrix.append({**row, **_TOUCHED[scope if mode == "keras" else "rows"]})
+                    matrix.append({**row, **_TOUCHED["rows" if mode == "lazy" else scope]})
     return matrix

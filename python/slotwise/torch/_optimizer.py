@@ -35,7 +35,7 @@ Work: TypeAlias = "tuple[Part, list[Pair]]"
 
 _is_profiled = torch.autograd._profiler_enabled
 
-_SPARSE, _BETA = OneOf(SPARSE_MODES), Number(at_least=0, below=1)
+_SPARSE, _BETA = OneOf(SPARSE_MODES[:2]), Number(at_least=0, below=1)
 
 
 class Kernel(NamedTuple):

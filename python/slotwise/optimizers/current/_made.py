@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
-from slotwise.optimizers import _docs
+from slotwise.optimizers import _deferred, _docs
+from slotwise.optimizers._deferred import Flushed
 from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, OneOf
@@ -22,7 +23,11 @@ from slotwise.optimizers.current._keras3 import Weight, weight
 from slotwise.optimizers.current._settings import PARAMETERS
 from slotwise.optimizers.current.optimizer import Optimizer
 
-_DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole")}  # by `sparse`; the default first
+_DECAYS = {
+    "keras": ("whole",),
+    "lazy": ("touched", "whole"),
+    "deferred": ("whole",),
+}  # by `sparse`; the default first
 
 _SPARSE_DECAY = Parameter(
     "sparse_decay", None, OneOf(("touched", "whole", None)), keyword_only=True
@@ -31,7 +36,7 @@ _SPARSE_DECAY = Parameter(
 COMMON = (*PARAMETERS, SPARSE, _SPARSE_DECAY, COMM)  # parameters of all constructors
 
 
-class Made(OnRanks, Optimizer):
+class Made(OnRanks, Flushed, Optimizer):
     """An optimizer with a description; `Described` makes its steps."""
 
     _growing = (*Optimizer._growing, "_slots")
@@ -70,15 +75,17 @@ class Made(OnRanks, Optimizer):
             )
         self.sparse_decay = sparse_decay or decays[0]
         self._check_accumulation()
+        _deferred.refuse_ranks(owner, self.sparse, comm)
         self._ranks = None if comm is None else Ranks(comm)
         self._prepared_steps = Steps()
         self._slots = {}
 
     def _check_accumulation(self) -> None:
-        if self._accumulation is not None and self.sparse == "lazy":
+        if self._accumulation is not None and self.sparse != "keras":
             raise ValueError(
                 f"{type(self).__name__}: gradient_accumulation_steps: expected None with "
-                f"sparse='lazy', got {self._accumulation}: the mean of gradients has all rows"
+                f"sparse={self.sparse!r}, got {self._accumulation}: the mean of gradients has all "
+                "rows"
             )
 
     @property
@@ -141,6 +148,9 @@ class Made(OnRanks, Optimizer):
             f"before the optimizer is built, got them afterwards: '{variable.name}' has no such "
             "slot"
         )
+
+    def _decays_weights(self) -> bool:
+        return bool(self.weight_decay)
 
     def _extras(self, entries: Sequence[Entry]) -> tuple[list[Variable] | None, list[bool]]:
         averages = [self._average_of(entry) for entry in entries] if self._averages else None

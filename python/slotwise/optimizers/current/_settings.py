@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from slotwise._lock import Locked
-from slotwise._variable import Variable
+from slotwise._variable import Variable, own_array
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._description import Description, Options, Parameter
 from slotwise.optimizers._kinds import (
@@ -119,7 +119,7 @@ class LearningRate(Locked, Checked):
         return Variable(np.array(number, np.float32), trainable=False, name="learning_rate")
 
     def _scheduled(self, schedule: Any) -> Variable:
-        value = scheduled(type(self).__name__, schedule, self._iterations.value[()])
+        value = scheduled(type(self).__name__, schedule, own_array(self._iterations)[()])
         array = np.array(value, np.float64 if isinstance(value, np.float64) else np.float32)
         return Variable(array, trainable=False, name="current_learning_rate")
 
@@ -221,7 +221,7 @@ class Settings(LearningRate):
 
     def _step_count(self) -> int:
         """How many updates there were."""
-        return int(self._iterations.value) // (self._accumulation or 1)
+        return int(own_array(self._iterations)) // (self._accumulation or 1)
 
     def _is_plain(self) -> bool:
         """Whether a call is an update by its own gradients, and no more."""
@@ -262,7 +262,7 @@ class Settings(LearningRate):
         rate, description = self.learning_rate, self.description
         values = {name: getattr(self, name) for name in description.read}
         rates = tuple(None if kind is None else rounded(rate, kind) for kind in step.types)
-        counter = self._iterations.value
+        counter = own_array(self._iterations)
         return Reading(values, description.exact, rates, self._step_count(), counter)
 
     def _around(self) -> Around:

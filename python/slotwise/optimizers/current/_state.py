@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from slotwise import _arguments
-from slotwise._variable import Variable, described
+from slotwise._variable import Variable, described, own_array
 from slotwise.optimizers._state import (
     Belongings,
     Entry,
@@ -99,7 +99,7 @@ class SlotsByVariable(Belongings, StateDict):
             self._iterations.assign_add(1)
 
     def _counted(self) -> int:
-        return int(self._iterations.value)
+        return int(own_array(self._iterations))
 
     def _counter(self) -> Variable:
         return self._iterations
@@ -394,7 +394,7 @@ class SlotsByVariable(Belongings, StateDict):
         return found
 
     def _memory(self) -> list[NDArray[Any]]:
-        return [*super()._memory(), *(variable.value for variable in list(self._held))]
+        return [*super()._memory(), *map(own_array, self._held)]
 
     def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
         if self._can_extend():

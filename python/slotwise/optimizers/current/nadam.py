@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from slotwise._variable import Variable
+from slotwise._variable import Variable, own_array
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._numbers import Part, Reading, compute_type
@@ -80,7 +80,7 @@ class Nadam(Described):
         reading = super()._reading(step)
         assert self._u_product is not None
         assert self._u_product_counter is not None
-        product, counter = self._u_product.value[()], int(self._u_product_counter)
+        product, counter = own_array(self._u_product)[()], int(self._u_product_counter)
         x = reading.numbers(type(product))
         decay = nadam.current_beta_1(x, x.step)
         count = len(step.variables)
@@ -97,8 +97,8 @@ class Nadam(Described):
             else:
                 parts[-1][1].append(i)
         changes = (
-            (self._u_product.value, float(product)),
-            (self._u_product_counter.value, counter),
+            (own_array(self._u_product), float(product)),
+            (own_array(self._u_product_counter), counter),
         )
         found = [Part(pairs, number) for number, pairs in parts]
         return reading._replace(parts=found, changes=changes)

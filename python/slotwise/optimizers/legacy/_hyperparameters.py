@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from slotwise._lock import Locked
-from slotwise._variable import Variable
+from slotwise._variable import Variable, own_array
 from slotwise.optimizers import _serialization
 from slotwise.optimizers._description import Description, Options
 from slotwise.optimizers._kinds import HYPER, RATE, Checked, Hyper, Kind, is_function, scheduled
@@ -35,7 +35,7 @@ class Hyperparameters(Locked, Checked):
 
     def _step_count(self) -> int:
         """How many steps there were; asking makes nothing."""
-        return 0 if self._iterations is None else int(self._iterations.value)
+        return 0 if self._iterations is None else int(own_array(self._iterations))
 
     def _set_hyper(self, name: str, value: Any) -> None:
         """Keep a hyperparameter; a number that was read already is written to in place."""
@@ -135,7 +135,7 @@ class Hyperparameters(Locked, Checked):
         }
         rates = tuple(None if kind is None else self._rate(kind) for kind in step.types)
         assert self._iterations is not None  # `_known` made it
-        counter = self._iterations.value
+        counter = own_array(self._iterations)
         return Reading(values, description.exact, rates, self._step_count(), counter)
 
     def _rate(self, kind: type[Float]) -> Float:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
-from slotwise.optimizers import _docs
+from slotwise.optimizers import _deferred, _docs
+from slotwise.optimizers._deferred import Flushed
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, is_function
 from slotwise.optimizers._ranks import OnRanks, Ranks
@@ -22,7 +23,7 @@ COMMON = (SPARSE, COMM)  # parameters of all constructors
 _BACKEND_EPSILON = 1e-7
 
 
-class Made(OnRanks, Optimizer):
+class Made(OnRanks, Flushed, Optimizer):
     """An optimizer with a description; `Described` makes its steps."""
 
     sparse: str
@@ -40,6 +41,7 @@ class Made(OnRanks, Optimizer):
         super().__init__(arguments.pop("name"), **kwargs)
         self.sparse = arguments.pop("sparse")
         comm = COMM.kind(self._name, COMM.name, arguments.pop(COMM.name))
+        _deferred.refuse_ranks(self._name, self.sparse, comm)
         self._ranks = None if comm is None else Ranks(comm)
         self._prepared_steps = Steps()
         arguments["learning_rate"] = self._chosen_rate(arguments["learning_rate"], kwargs)
@@ -98,6 +100,9 @@ class Made(OnRanks, Optimizer):
 
     def _slot_beside(self, entry: Entry, role: str) -> Variable:
         return entry.slots[self.description.slot_names[role]]
+
+    def _decays_weights(self) -> bool:
+        return False
 
     def _extras(self, entries: Sequence[Entry]) -> tuple[None, None]:
         return None, None

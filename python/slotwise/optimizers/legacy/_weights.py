@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from slotwise import _arguments
-from slotwise._variable import Variable, described
+from slotwise._variable import Variable, described, own_array
 from slotwise.optimizers._state import (
     Belongings,
     Variables,
@@ -190,4 +190,4 @@ class Weights(Belongings, StateDict):
         return {"iterations": self.iterations, **rest}
 
     def _memory(self) -> list[NDArray[Any]]:
-        return [*super()._memory(), *(weight.value for weight in list(self._weights))]
+        return [*super()._memory(), *map(own_array, self._weights)]

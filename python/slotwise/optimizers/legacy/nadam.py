@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from slotwise import _arguments
-from slotwise._variable import Variable
+from slotwise._variable import Variable, own_array
 from slotwise.optimizers import _registry
 from slotwise.optimizers._descriptions import nadam
 from slotwise.optimizers._numbers import Float, Part, Reading, compute_type
@@ -121,4 +121,4 @@ class Nadam(Described):
         product = float(nadam.legacy_product(reading.numbers(kind, part=before)))
         assert self._of_step is not None
         self._of_step = (*self._of_step[:2], product)
-        return reading._replace(parts=parts, changes=((self._cache.value, product),))
+        return reading._replace(parts=parts, changes=((own_array(self._cache), product),))

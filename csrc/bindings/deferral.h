@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// A variable with its slots whose rows are put off: what Python holds of a DeferredTable.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bindings/operands.h"
+#include "drivers/deferred.h"
+
+namespace slotwise {
+
+class Deferral {
+ public:
+  // `arrays` are the variable and its slots, in the order of the rule's. `scope` says what moves of
+  // the rows that a gradient leaves out: "rows" (nothing of the rule's), "slots" or "whole".
+  // `average` is None or the variable's. `last` has an int32 for each row, all 0.
+  Deferral(const std::string& op, const std::string& rule, const pybind11::tuple& arrays,
+           const pybind11::object& scope, const pybind11::object& average,
+           const pybind11::object& last);
+  ~Deferral();
+  Deferral(const Deferral&) = delete;
+  Deferral& operator=(const Deferral&) = delete;
+
+  DeferredTable& table() const { return *table_; }
+  const Updated& arrays() const { return *arrays_; }
+
+  // Raises if it is not of just these arrays.
+  void RequireOf(const char* op, const RuleEntry& rule, const Updated& arrays,
+                 const ArrayArgument* average) const;
+  // Raises if steps of these numbers cannot be put off, or if memory has moved.
+  void Require(const Motion& motion) const;
+  // The numbers of a step, for what moves.
+  Motion MotionOf(const double* hypers, const bool* attrs) const;
+
+  // Whether it holds rows that have steps to make up for.
+  bool is_behind() const { return table_->is_behind(); }
+  // Raises if an array lies in memory of which rows have steps to make up for: what is there is not
+  // what a Variable shows.
+  // (`own`: one of which that is known.)
+  static void RequireNoneBehind(const NamedArray& array, const Deferral* own = nullptr);
+  // Until its end, memory that is behind is let pass: of those who know.
+  class Trust {
+   public:
+    Trust() { ++trusted_; }
+    ~Trust() { --trusted_; }
+    Trust(const Trust&) = delete;
+    Trust& operator=(const Trust&) = delete;
+  };
+
+  void Flush();
+  // Rows as they are now, of the variable, of a slot by its number, or of the average.
+  pybind11::object Read(const pybind11::object& which, const pybind11::object& ids,
+                        const pybind11::object& out) const;
+
+ private:
+  size_t ParseWhich(const pybind11::object& which) const;
+  void RequireUnchanged() const;
+
+  static inline std::vector<const Deferral*> all_;  // guarded by the GIL, as is the next
+  static inline int trusted_ = 0;
+
+  std::string op_;
+  const RuleEntry& rule_;
+  std::unique_ptr<Updated> arrays_;
+  std::optional<ArrayArgument> average_;
+  pybind11::object last_;
+  Pinned pinned_var_, pinned_average_;
+  std::array<Pinned, kMaxSlots> pinned_slots_;
+  Movement movement_;
+  bool keeps_slots_ = false;
+  std::unique_ptr<DeferredTable> table_;
+};
+
+}  // namespace slotwise
