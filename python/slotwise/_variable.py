@@ -336,8 +336,8 @@ class Variable(NDArrayOperatorsMixin):
         """Of a copy, whose rows are up to date; it has no optimizer yet that puts off steps."""
         if self._deferred is not None and self._deferred.core.is_behind:
             raise TypeError(
-                f"Variable '{self.name}': expected no rows with steps to make up for, to be copied "
-                "or pickled: call the optimizer's flush() first"
+                f"Variable '{self.name}': expected no rows with steps to make up for, got some: "
+                "call the optimizer's flush() before it is copied"
             )
         names = [name for name in Variable.__slots__ if name != "__weakref__"]
         slots = {name: getattr(self, name) for name in names} | {"_deferred": None}

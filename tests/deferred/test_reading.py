@@ -315,7 +315,7 @@ def test_another_optimizer_of_the_same_variable() -> None:
 
 def test_copies() -> None:
     _, var, opt = behind()
-    with pytest.raises(TypeError, match="to be copied or pickled"):
+    with pytest.raises(TypeError, match="before it is copied"):
         copy.deepcopy((opt, var))
     opt.flush()
     again, twin = copy.deepcopy((opt, var))
