@@ -313,6 +313,56 @@ def test_another_optimizer_of_the_same_variable() -> None:
     assert np.array_equal(own_array(var)[0], before[0])  # which it had made up for
 
 
+def test_variables_of_one_memory() -> None:
+    array, var, opt = behind()
+    again = Variable(array, name="table")
+    ones = IndexedSlices(np.ones((1, 2), np.float32), np.array([2]), (4, 2))
+    with pytest.raises(ValueError, match="rows are up to date"):
+        slotwise.gather(again, np.array([1]))
+    opt._prepared_steps.forget()
+    opt.apply_gradients([(ones, again)])
+    assert np.array_equal(again.numpy(), var.numpy())
+
+
+def test_a_variable_that_was_replaced_is_told() -> None:
+    array, var, opt = behind()
+    opt.flush()
+    del array, var
+    other = Variable(np.ones((4, 2), np.float32), name="table")
+    with pytest.raises(KeyError, match="nothing else refers to any more"):
+        opt.apply_gradients([(np.ones((4, 2), np.float32), other)])
+
+
+def test_slots_that_change() -> None:
+    """Options that are switched on or off go on with what there is."""
+    variables = [Variable(np.ones((20, 3), np.float32), name="t") for _ in range(2)]
+    pair = [
+        optimizers.SGD(0.1, momentum=0.9, sparse=mode, use_ema=True)
+        for mode in ("keras", "deferred")
+    ]
+    random = np.random.default_rng(0)
+    for step in range(40):
+        ids = random.integers(0, 20, 4)
+        grad = IndexedSlices(random.normal(size=(4, 3)).astype(np.float32), ids, (20, 3))
+        for var, opt in zip(variables, pair, strict=True):
+            if step % 10 == 9:
+                opt.nesterov = not opt.nesterov
+            if step % 15 == 14:
+                opt.momentum = 0.0 if step == 14 else 0.9
+            opt.apply_gradients([(grad, var)])
+        close(variables[1].numpy(), variables[0].numpy(), variables[0].numpy())
+
+
+def test_files_are_refused(tmp_path: Any) -> None:
+    file = np.memmap(tmp_path / "table", np.float32, "w+", shape=(4, 2))
+    ones = IndexedSlices(np.ones((1, 2), np.float32), np.array([1]), (4, 2))
+    for array in (file, file[1:], np.asarray(file)):
+        opt = optimizers.Adam(sparse="deferred")
+        grad = ones if len(array) == 4 else IndexedSlices(ones.values, ones.indices, (3, 2))
+        with pytest.raises(ValueError, match="left behind when the process ends"):
+            opt.apply_gradients([(grad, Variable(array))])
+
+
 def test_copies() -> None:
     _, var, opt = behind()
     with pytest.raises(TypeError, match="before it is copied"):

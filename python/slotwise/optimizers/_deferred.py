@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -20,11 +21,15 @@ _MOVED = {rule["name"]: rule["is_deferrable"] for rule in _core.RULES}
 
 
 class _Held(NamedTuple):
-    """What an entry has: of which arrays, and what puts off their steps."""
+    """What puts off the steps of an entry, and of which arrays beside the variable."""
 
-    arrays: tuple[Any, ...]
+    update: tuple[str, str]  # rule and scope
+    beside: list[Variable | None]  # slots, and the average
     core: _core.Deferral
     owner: weakref.ref[Any]
+
+    def is_of(self, update: tuple[str, str], beside: Sequence[Variable | None]) -> bool:
+        return self.update == update and [*map(id, self.beside)] == [*map(id, beside)]
 
 
 _owners: weakref.WeakKeyDictionary[Variable, _Held] = weakref.WeakKeyDictionary()
@@ -56,14 +61,13 @@ def of(
     """What puts off the steps of a variable, made if there is none yet."""
     variable = entry.variable
     _require(optimizer, entry, place)
-    arrays = (update.rule, update.scope, variable, *slots, average)
+    beside, rule = [*slots, average], (update.rule, update.scope)
     known: _Held | None = entry.deferral
     if known is not None:
-        if all(a is b or a == b for a, b in zip(known.arrays[:2], arrays[:2], strict=True)) and [
-            *map(id, known.arrays[2:])
-        ] == [*map(id, arrays[2:])]:
+        if known.is_of(rule, beside):
             return known.core
         known.core.flush()
+        optimizer._prepared_steps.forget()  # which would go on with it
     other = _owners.get(variable)
     if other is not None and other is not known:
         if other.owner() not in (None, optimizer):
@@ -81,7 +85,7 @@ def of(
         each._deferred = Deferred(core, number)
     if average is not None:
         average._deferred = Deferred(core, -2)
-    entry.deferral = _owners[variable] = _Held(arrays, core, weakref.ref(optimizer))
+    entry.deferral = _owners[variable] = _Held(rule, beside, core, weakref.ref(optimizer))
     return core
 
 
@@ -94,11 +98,25 @@ def _require(optimizer: Any, entry: Entry, place: int) -> None:
             f"{where}: expected a slotwise.Variable with sparse='deferred', which shows its rows "
             "as they are now, got an array, which cannot"
         )
+    if (file := _file_of(own_array(entry.variable))) is not None:
+        raise ValueError(
+            f"{where}: expected memory of this process with sparse='deferred', got {file}, in "
+            "which rows would be left behind when the process ends"
+        )
     if entry.variable.constraint is not None:
         raise ValueError(
             f"{where}: expected no constraint with sparse='deferred', got one, which reads all "
             "rows after every step"
         )
+
+
+def _file_of(array: Any) -> str | None:
+    """What an array lies in, if that outlives the process."""
+    while array is not None:
+        if isinstance(array, (np.memmap, mmap.mmap)):
+            return f"a {type(array).__name__}"
+        array = array.obj if isinstance(array, memoryview) else getattr(array, "base", None)
+    return None
 
 
 class Flushed:
@@ -141,7 +159,7 @@ class Flushed:
             for entry in entries:
                 if entry.deferral is None or not entry.deferral.core.is_behind:
                     continue
-                for each in entry.deferral.arrays[2:]:
+                for each in (entry.variable, *entry.deferral.beside):
                     if each is not None:
                         _tracking.mark(own_array(each))
                 entry.deferral.core.flush()

@@ -140,7 +140,8 @@ class Entry:
 
     def _references(self) -> tuple[int, int, int]:
         of_base = sys.getrefcount(own_array(self.variable).base) if self._base is not None else 0
-        return sys.getrefcount(self.variable), sys.getrefcount(own_array(self.variable)), of_base
+        of_array = sys.getrefcount(own_array(self.variable)) - (self.deferral is not None)
+        return sys.getrefcount(self.variable), of_array, of_base
 
 
 def _owns_memory(array: Any) -> bool:

@@ -248,6 +248,9 @@ def _new(optimizer: Optimizer, pairs: list[Pair], places: Places) -> Step:
             _deferred.of(optimizer, entry, place, update, own, average)
             for entry, place, own, average in zip(entries, places, slots, beside, strict=True)
         ]
+        for each, variable in zip(given, variables, strict=True):
+            if isinstance(each, Variable):  # it may be another one of the same memory
+                each._deferred = variable._deferred
     return Step(
         *(optimizer._op, update, options, given, places, variables, slots, averages, decays),
         updates_repeats=optimizer._updates_repeats,
