@@ -9,7 +9,7 @@ from importlib import metadata
 from bench.work.bags import BagStepWork, PooledWork
 from bench.work.base import DenseWork, Work
 from bench.work.contestant import Subject, Unsupported
-from bench.work.optimizers import OptimizerWork
+from bench.work.optimizers import OptimizerWork, TurnsWork
 from bench.work.ranks import RanksWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
@@ -78,6 +78,9 @@ class Peer:
         raise Unsupported(f"{self.name} has no gradients of bags")
 
     def optimizer(self, work: OptimizerWork) -> Subject:
+        raise Unsupported(f"{self.name} has no such optimizer")
+
+    def turns(self, work: TurnsWork) -> Subject:
         raise Unsupported(f"{self.name} has no such optimizer")
 
     def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:

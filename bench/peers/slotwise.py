@@ -15,7 +15,7 @@ from bench.results.records import OURS, otherwise
 from bench.work.bags import BagStepWork, PooledWork
 from bench.work.base import DenseWork, RuleWork, Work
 from bench.work.contestant import State, Subject, Unsupported
-from bench.work.optimizers import GRADIENT, VAR, OptimizerWork, StepWork
+from bench.work.optimizers import GRADIENT, VAR, Config, OptimizerWork, StepWork, TurnsWork
 from bench.work.ranks import RanksWork
 from bench.work.rows import RowsWork, SparseWork
 from bench.work.state import StateWork
@@ -178,11 +178,13 @@ class Slotwise(Peer):
             for i, shape in enumerate(work.table_shapes)
         ]
 
-    def _optimizer(self, work: StepWork, tables: Sequence[Any]) -> tuple[Any, list[dict[str, Any]]]:
+    def _optimizer(
+        self, work: StepWork, tables: Sequence[Any], config: Config | None = None
+    ) -> tuple[Any, list[dict[str, Any]]]:
         """An optimizer, and each table with its slots by name, filled with start values."""
         import slotwise
 
-        opt, arrays = work.optimizer.make(slotwise.optimizers, work.config, tables)
+        opt, arrays = work.optimizer.make(slotwise.optimizers, config or work.config, tables)
         for own in arrays:
             for name in work.optimizer.slots:
                 slot = own[name].value
@@ -206,6 +208,27 @@ class Slotwise(Peer):
             return [{name: array.value[seen] for name, array in a.items()} for a in arrays]
 
         return Subject("opt.apply_gradients(pairs)", names, state)
+
+    def turns(self, work: TurnsWork) -> Subject:
+        import slotwise
+
+        assert work.batch is not None
+        (table,) = tables = self._tables(work)
+        config = {**work.config, "sparse": work.sparse}
+        opt, (arrays,) = self._optimizer(work, tables, config)
+        grads, seen = work.gradient(), work.batch.seen
+        names = {
+            "gather": slotwise.gather,
+            "IndexedSlices": slotwise.IndexedSlices,
+            **{"opt": opt, "table": table, "grads": grads, "shape": table.shape},
+            "batches": work.batch.in_turn(work.batches),
+        }
+        step = "opt.apply_gradients([(IndexedSlices(grads, ids, shape), table)])"
+
+        def state() -> State:
+            return [{name: slotwise.gather(array, seen) for name, array in arrays.items()}]
+
+        return Subject(f"ids = next(batches); gather(table, ids); {step}", names, state)
 
     def in_torch(self, work: TorchStepWork | ModelWork) -> Subject:
         import slotwise

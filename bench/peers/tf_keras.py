@@ -8,7 +8,7 @@ from typing import Any
 from bench.peers.base import Peer
 from bench.peers.tensorflow import PEER as TENSORFLOW
 from bench.work.contestant import State, Subject, Unsupported
-from bench.work.optimizers import GRADIENT, VAR, OptimizerWork
+from bench.work.optimizers import GRADIENT, VAR, OptimizerWork, TurnsWork
 from bench.work.rows import SparseWork
 
 
@@ -55,16 +55,8 @@ class TfKeras(Peer):
 
     def optimizer(self, work: OptimizerWork) -> Subject:
         import tensorflow as tf
-        import tf_keras
 
-        tables = [
-            tf.Variable(work.array(VAR, shape), name=f"var{i}")
-            for i, shape in enumerate(work.table_shapes)
-        ]
-        opt, arrays = work.optimizer.make(tf_keras.optimizers, work.config, tables)
-        for own in arrays:
-            for name in work.optimizer.slots:
-                own[name].assign(work.array(name, own[name].shape))
+        tables, opt, arrays = self._made(work)
         if work.batch is None:
             grads: list[Any] = [tf.constant(work.array(GRADIENT, shape)) for shape in work.shapes]
         else:
@@ -79,6 +71,39 @@ class TfKeras(Peer):
             return [{n: tf.gather(array, seen).numpy() for n, array in a.items()} for a in arrays]
 
         return Subject("opt.apply_gradients(pairs)", names, state)
+
+    def turns(self, work: TurnsWork) -> Subject:
+        import tensorflow as tf
+
+        assert work.batch is not None
+        (table,), opt, (arrays,) = self._made(work)
+        seen, ids = tf.constant(work.batch.seen), work.batch.in_turn(work.batches)
+        names = {
+            **{"gather": tf.gather, "IndexedSlices": tf.IndexedSlices, "opt": opt, "table": table},
+            **{"grads": tf.constant(work.gradient()), "shape": tf.constant(table.shape)},
+            "batches": map(tf.constant, ids),
+        }
+        step = "opt.apply_gradients([(IndexedSlices(grads, ids, shape), table)])"
+
+        def state() -> State:
+            return [{name: tf.gather(array, seen).numpy() for name, array in arrays.items()}]
+
+        return Subject(f"ids = next(batches); gather(table, ids); {step}", names, state)
+
+    def _made(self, work: OptimizerWork) -> tuple[list[Any], Any, list[dict[str, Any]]]:
+        """Variables, an optimizer, and each variable with its slots by name."""
+        import tensorflow as tf
+        import tf_keras
+
+        tables = [
+            tf.Variable(work.array(VAR, shape), name=f"var{i}")
+            for i, shape in enumerate(work.table_shapes)
+        ]
+        opt, arrays = work.optimizer.make(tf_keras.optimizers, work.config, tables)
+        for own in arrays:
+            for name in work.optimizer.slots:
+                own[name].assign(work.array(name, own[name].shape))
+        return tables, opt, arrays
 
 
 PEER = TfKeras()

@@ -15,7 +15,7 @@ from typing import Any
 from bench.results.records import LIMIT, OURS, REFERENCE_LIMIT, Record, Results
 from bench.results.stats import geometric_mean
 from bench.results.units import KI, MI
-from bench.suites import bags, ranks, shared, tables
+from bench.suites import bags, deferred, ranks, shared, tables
 from bench.suites import torch as in_torch
 from bench.suites.dense import POW_VARIANT
 from bench.suites.growth import AT_MOST, BASE, growth
@@ -141,6 +141,25 @@ def _optimizer(op: str, peer: str, variant: str) -> Callable[[Results], list[Rec
         return results.find(suite=OPTIMIZERS, op=op, variant=variant, dtype="float32", peer=peer)
 
     return select
+
+
+_PLAIN = [op for op in deferred.OPS if op != "AdamWAverage"]
+
+
+def _deferred(ops: Sequence[str], labels: Sequence[str]) -> Callable[[Results], list[Record]]:
+    """A step whose other rows are put off."""
+
+    def select(results: Results) -> list[Record]:
+        found = results.find(suite=deferred.NAME, dtype="float32", peer="tf_keras")
+        return [r for r in found if r.op in ops and r.variant in labels]
+
+    return select
+
+
+def _largest_over_lazy(records: Sequence[Record]) -> tuple[float, float, str]:
+    rated = [(r, x) for r in records if (x := deferred.over_lazy(r))]
+    slow, ratio = max(rated, key=lambda pair: pair[1].minima)
+    return ratio.minima, ratio.pairs.median, f"most: {slow.label}"
 
 
 def _clipped(op: str) -> Callable[[Results], list[Record]]:
@@ -456,6 +475,33 @@ TARGETS: tuple[Target, ...] = (
         )
         for op, optimizer in OPTIMIZERS_BY_NAME.items()
         if ROWS in optimizer.on and "tf_keras" in optimizer.peers
+    ),
+    *(
+        Target(
+            f"Deferred, {SPARSE_BATCH}: against Keras's {op}",
+            60.0 if op == "legacy.Adam" else 40.0,
+            "x",
+            _deferred([op], [SPARSE_BATCH]),
+            _worst_ratio,
+            expected=1,
+        )
+        for op in deferred.OPS
+    ),
+    *(
+        Target(
+            f"Deferred, {what}: time over that of the lazy meaning",
+            most,
+            "x",
+            _deferred(ops, labels),
+            _largest_over_lazy,
+            expected=count,
+            at_most=True,
+        )
+        for what, most, ops, labels, count in (
+            ("rows of 64", 2.0, _PLAIN, [SPARSE_BATCH], len(_PLAIN)),
+            ("rows of 16", 2.5, ["legacy.Adam"], [b.label for b in workloads("targets")[2:]], 1),
+            ("decay and average", 2.5, ["AdamWAverage"], [SPARSE_BATCH], 1),
+        )
     ),
     *(
         Target(

@@ -205,3 +205,14 @@ class OptimizerWork(StepWork):
         """The gradient of the batch, a row for each id."""
         assert self.batch is not None
         return self.array(GRADIENT, (self.batch.ids.size, self.batch.width))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnsWork(OptimizerWork):
+    """The rows of a batch, read, and a step on them; one batch after another.
+
+    ``sparse``: what ours does with the rows that a batch leaves out.
+    """
+
+    sparse: str
+    batches: int

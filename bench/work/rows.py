@@ -65,6 +65,12 @@ class Batch:
         """Rows whose values are compared: the touched ones and their neighbours."""
         return np.unique(np.concatenate([self.ids, (self.ids + 1) % self.rows]))
 
+    def in_turn(self, count: int) -> Iterator[Ids]:
+        """The ids of so many batches, one after another, without end; those of this are first."""
+        kept = [replace(self, seed=self.seed + i).ids for i in range(count)]
+        while True:
+            yield from kept
+
     @property
     def table(self) -> str:
         return f"{show_size(self.rows)} x {self.width}"
@@ -153,9 +159,7 @@ class SparseWork(RuleWork):
 
     def in_turn(self) -> Iterator[Ids]:
         """The ids of one call after another, without end."""
-        kept = [replace(self.batch, seed=seed).ids for seed in range(self.batches)]
-        while True:
-            yield from kept
+        return self.batch.in_turn(self.batches)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,7 +170,9 @@ void Deferral::RequireOf(const char* op, const RuleEntry& rule, const Updated& a
 
 Motion Deferral::MotionOf(const double* hypers, const bool* attrs) const {
   if (keeps_slots_) return {};
-  return rule_.motion(arrays_->var().dtype(), hypers, attrs);
+  Motion motion = rule_.motion(arrays_->var().dtype(), hypers, attrs);
+  if (movement_.drift == Drift::kNone) motion.epsilon = 0;  // beside nothing
+  return motion;
 }
 
 void Deferral::Require(const Motion& motion) const {

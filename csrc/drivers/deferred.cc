@@ -62,9 +62,14 @@ void DeferredTable::ReadRow(size_t row, size_t which, void* to) const {
     return;
   }
   if (is_replaced) {  // in a copy
-    const size_t bytes = row_bytes_;
-    Scratch memory(Scratch::Size<unsigned char>(bytes * (1 + memory_.slot_count)));
-    unsigned char* const copy = memory.Take<unsigned char>(bytes * (1 + memory_.slot_count));
+    const size_t bytes = row_bytes_, all = bytes * (1 + memory_.slot_count);
+    alignas(64) unsigned char near[4096];  // rows as long need no memory
+    Scratch memory;
+    unsigned char* copy = near;
+    if (all > sizeof(near)) {
+      memory = Scratch(Scratch::Size<unsigned char>(all));
+      copy = memory.Take<unsigned char>(all);
+    }
     ByteArrays arrays{};
     arrays.var = copy;
     std::memcpy(copy, At(memory_.var, row), bytes);
