@@ -116,9 +116,11 @@ void DeferredTable::FlushRange(const void* context, size_t begin, size_t end) {
 }
 
 void DeferredTable::Flush(const Motion* motion) {
-  const size_t bytes = std::max<size_t>(1, row_bytes_ * (1 + memory_.slot_count));
-  const size_t min_rows = std::max<size_t>(1, kMinBytesPerThread / bytes);
-  ParallelFor({memory_.rows, min_rows, 0, 1}, &FlushRange, this);
+  if (is_behind_) {
+    const size_t bytes = std::max<size_t>(1, row_bytes_ * (1 + memory_.slot_count));
+    const size_t min_rows = std::max<size_t>(1, kMinBytesPerThread / bytes);
+    ParallelFor({memory_.rows, min_rows, 0, 1}, &FlushRange, this);
+  }
   clock_.Reset(motion);
   is_behind_ = false;
 }
