@@ -363,6 +363,35 @@ def test_files_are_refused(tmp_path: Any) -> None:
             opt.apply_gradients([(grad, Variable(array))])
 
 
+def test_dense_variables_are_what_they_were() -> None:
+    """Only variables with gradients of rows are put off; they may begin with dense ones."""
+    table, bias = Variable(np.ones((4, 2), np.float32)), np.float32(1) + np.zeros((), np.float32)
+    weights, scale = np.ones((3, 3), np.float32), Variable(bias)
+    opt = optimizers.Adam(0.1, sparse="deferred")
+    ones = IndexedSlices(np.ones((1, 2), np.float32), np.array([1]), (4, 2))
+    for step in range(4):
+        grad: Any = ones if step else np.ones((4, 2), np.float32)
+        opt.apply_gradients(
+            [(grad, table), (np.ones((3, 3), np.float32), weights), (np.float32(1), scale)]
+        )
+    assert scale._deferred is None
+    assert np.allclose(weights, 0.6)
+    assert np.allclose(scale.value, 0.6)
+    assert table._deferred is not None
+    twin, keras = Variable(np.ones((4, 2), np.float32)), optimizers.Adam(0.1)
+    for step in range(4):
+        keras.apply_gradients([(ones if step else np.ones((4, 2), np.float32), twin)])
+    close(table.numpy(), twin.numpy(), twin.numpy())
+
+
+def test_another_mode() -> None:
+    _, var, opt = behind()
+    opt.sparse = "lazy"
+    ones = IndexedSlices(np.ones((1, 2), np.float32), np.array([1]), (4, 2))
+    with pytest.raises(ValueError, match="expected 'deferred', as in the steps before"):
+        opt.apply_gradients([(ones, var)])
+
+
 def test_copies() -> None:
     _, var, opt = behind()
     with pytest.raises(TypeError, match="before it is copied"):

@@ -50,7 +50,8 @@ class Step:
         decays: whether the weights of each decay, or None if none do.
         updates_repeats: whether several updates of one variable may be made at once. Not of one
             that is constrained: each update is to see what the constraint made of the one before.
-        deferrals: what puts off the steps of each, or None if none are.
+        deferrals: what puts off the steps of each, or None if its gradients were dense so far;
+            None if no steps are put off.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Step:
         averages: Sequence[Variable] | None = None,
         decays: Sequence[bool] | None = None,
         updates_repeats: bool = False,
-        deferrals: Sequence[_core.Deferral] | None = None,
+        deferrals: Sequence[_core.Deferral | None] | None = None,
     ) -> None:
         self.op, self.update, self.options, self.places = op, update, options, places
         self.variables = list(variables)
@@ -82,11 +83,15 @@ class Step:
         arrays = None if averages is None else [own_array(average) for average in averages]
         flags = None if decays is None else list(decays)
         put_off = None if deferrals is None else list(deferrals)
+        self.is_put_off = put_off is not None
+        self.dense = [i for i, each in enumerate(put_off or ()) if each is None]
         self.plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags, put_off)
 
     def matches(self, options: Options, pairs: list[Pair], places: Places) -> bool:
         """Whether it is for just these pairs."""
         if self.options != options or self.places != places or not self.plan.matches(pairs):
+            return False
+        if self.dense and any(_gradients.is_slices(pairs[i][0]) for i in self.dense):
             return False
         return not self.constrained or not any(
             has_another_constraint(given, variable)
@@ -244,9 +249,12 @@ def _new(optimizer: Optimizer, pairs: list[Pair], places: Places) -> Step:
     deferrals = None
     if optimizer.sparse == _deferred.MODE and _is_put_off(optimizer, update, averages):
         beside = averages or [None] * len(entries)
+        of = zip(pairs, entries, places, slots, beside, strict=True)
         deferrals = [
             _deferred.of(optimizer, entry, place, update, own, average)
-            for entry, place, own, average in zip(entries, places, slots, beside, strict=True)
+            if entry.deferral is not None or _gradients.is_slices(grad)
+            else None
+            for (grad, _), entry, place, own, average in of
         ]
         for each, variable in zip(given, variables, strict=True):
             if isinstance(each, Variable):  # it may be another one of the same memory
@@ -333,6 +341,11 @@ def _calls(
     """What the extension is to do: one call, or one for each part."""
     if optimizer.description.needs_dense_shape and optimizer.sparse != "lazy":
         _gradients.refuse_without_shape(step.op, pairs, step.variables)
+    if step.is_put_off and optimizer.sparse != _deferred.MODE:
+        raise ValueError(
+            f"{step.op}: sparse: expected 'deferred', as in the steps before, got "
+            f"{optimizer.sparse!r}: make another optimizer, after flush()"
+        )
     if step.constrained and not optimizer._takes_constrained_rows:
         _gradients.refuse_constrained_rows(pairs, step.variables)
     if len(reading.parts) <= 1:
