@@ -134,8 +134,7 @@ Deferral::Deferral(const std::string& op, const std::string& rule, const py::tup
 
 Deferral::~Deferral() { all_.erase(std::remove(all_.begin(), all_.end(), this), all_.end()); }
 
-void Deferral::RequireNoneBehind(const NamedArray& array, const Deferral* own) {
-  if (all_.empty() || trusted_ > 0) return;
+void Deferral::CompareWithAll(const NamedArray& array, const Deferral* own) {
   const auto memory = array.Extent();
   const auto overlaps = [&](const NamedArray& other) {
     const auto its = other.Extent();

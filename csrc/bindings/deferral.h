@@ -40,7 +40,9 @@ class Deferral {
   // Raises if an array lies in memory of which rows have steps to make up for: what is there is not
   // what a Variable shows.
   // (`own`: one of which that is known.)
-  static void RequireNoneBehind(const NamedArray& array, const Deferral* own = nullptr);
+  static void RequireNoneBehind(const NamedArray& array, const Deferral* own = nullptr) {
+    if (!all_.empty() && trusted_ == 0) CompareWithAll(array, own);
+  }
   // Until its end, memory that is behind is let pass: of those who know.
   class Trust {
    public:
@@ -56,6 +58,7 @@ class Deferral {
                         const pybind11::object& out) const;
 
  private:
+  static void CompareWithAll(const NamedArray& array, const Deferral* own);
   size_t ParseWhich(const pybind11::object& which) const;
   void RequireUnchanged() const;
 

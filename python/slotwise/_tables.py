@@ -110,6 +110,8 @@ def gather(table: Array, ids: Array, out: Array | None = None) -> NDArray[Any]:
         >>> slotwise.gather(np.array([[1, 2], [3, 4], [5, 6]]), np.array([2, 0])).tolist()
         [[5, 6], [1, 2]]
     """
+    if type(table) is np.ndarray:  # as most are: nothing more to ask
+        return _core.gather(table, ids, out)
     if not is_recorded(table):
         return rows_now(table, ids, out)
     if out is not None:
