@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from operator import attrgetter
@@ -358,6 +359,7 @@ class Deferred(NamedTuple):
 
     core: _core.Deferral
     which: int  # -1: the variable; -2: its average; else the slot of that number
+    owner: weakref.ref[Any]  # the optimizer
 
 
 def deferred_of(table: Any) -> Deferred | None:

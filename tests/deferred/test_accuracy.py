@@ -14,6 +14,7 @@ from support.deferred import (
     Dense,
     Periodic,
     Zipf,
+    assert_near_after_absence,
     assert_within,
     cases,
     measured,
@@ -73,14 +74,4 @@ def test_16_bits(case: Case, dtype: Any) -> None:
 
 @pytest.mark.parametrize("name", ["Adam", "AdamW, average, restarts", "Nadam", "Lion", "Ftrl"])
 def test_long_absence(name: str) -> None:
-    (case,) = [case for case in cases() if case.name == name]
-    stream = Zipf(3, rows=200)
-    runs = [Dense(case, stream.table.astype(np.float64)), Dense(case, stream.table)]
-    runs.append(Deferred(case, stream.table))
-    nothing = np.zeros(0, np.int64), np.zeros((0, 8), np.float32)
-    for step, (ids, grads) in zip(range(6000), stream, strict=False):
-        for run in runs:
-            run.step(*((ids, grads) if step < 200 else nothing))
-    exact, dense, deferred = (run.read()["var"].astype(np.float64) for run in runs)
-    mine, its = (float(((x - exact) ** 2).mean()) ** 0.5 for x in (deferred, dense))
-    assert mine <= 1.5 * its, (mine, its)
+    assert_near_after_absence(name, Zipf(3, rows=200), 6000)

@@ -91,7 +91,7 @@ BAD_ARGUMENTS = (
     (
         ValueError,
         {"sparse": "eager"},
-        "sparse: expected 'keras' or 'lazy' or 'deferred'",
+        "sparse: expected 'keras' or 'lazy' or 'deferred', got 'eager'",
     ),
     (ValueError, {"sparse_decay": "touched"}, "sparse_decay: expected 'whole' with sparse='keras'"),
 )

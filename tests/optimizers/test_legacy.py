@@ -283,7 +283,8 @@ def test_what_is_no_variable() -> None:
 
 
 def test_sparse_modes() -> None:
-    with pytest.raises(ValueError, match="sparse: expected 'keras' or 'lazy' or 'deferred'"):
+    expected = "sparse: expected 'keras' or 'lazy' or 'deferred', got 'eager'"
+    with pytest.raises(ValueError, match=expected):
         legacy.Adam(sparse="eager")
     assert "sparse" not in legacy.Adam().get_config()
     lazy = legacy.Adam.from_config(legacy.Adam(sparse="lazy").get_config())

@@ -6,14 +6,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 from support.deferred import (
     Case,
-    Deferred,
-    Dense,
     Periodic,
     Zipf,
+    assert_near_after_absence,
     assert_within,
     cases,
     measured,
@@ -36,14 +34,4 @@ def test_equal_absences(case: Case, period: int) -> None:
 @pytest.mark.parametrize("name", ["Adam", "AdamW, restarts", "Adamax", "SGD, decay, average"])
 def test_an_absence_of_300_000_steps(name: str) -> None:
     """Longer than the tables by step: all rows catch up on the way."""
-    (case,) = [case for case in cases() if case.name == name]
-    stream = Zipf(3, rows=60, width=4, batch=8)
-    runs = [Dense(case, stream.table.astype(np.float64)), Dense(case, stream.table)]
-    runs.append(Deferred(case, stream.table))
-    nothing = np.zeros(0, np.int64), np.zeros((0, 4), np.float32)
-    for step, (ids, grads) in zip(range(300_000), stream, strict=False):
-        for run in runs:
-            run.step(*((ids, grads) if step < 200 else nothing))
-    exact, dense, deferred = (run.read()["var"].astype(np.float64) for run in runs)
-    mine, its = (float(((x - exact) ** 2).mean()) ** 0.5 for x in (deferred, dense))
-    assert mine <= 1.5 * its, (mine, its)
+    assert_near_after_absence(name, Zipf(3, rows=60, width=4, batch=8), 300_000)

@@ -281,3 +281,17 @@ def assert_within(case: Case, result: dict[str, dict[str, float]]) -> None:
     for name, found in result.items():
         assert found["check"] <= 1.5, (case.name, name, found)
         assert max(found["rms"], found["max"]) <= 2, (case.name, name, found)
+
+
+def assert_near_after_absence(name: str, stream: Zipf, steps: int) -> None:
+    """Rows that had gradients in 200 steps, then in none."""
+    (case,) = [case for case in cases() if case.name == name]
+    runs = [Dense(case, stream.table.astype(np.float64)), Dense(case, stream.table)]
+    runs.append(Deferred(case, stream.table))
+    nothing = np.zeros(0, np.int64), np.zeros((0, stream.table.shape[1]), np.float32)
+    for step, (ids, grads) in zip(range(steps), stream, strict=False):
+        for run in runs:
+            run.step(*((ids, grads) if step < 200 else nothing))
+    exact, dense, deferred = (run.read()["var"].astype(np.float64) for run in runs)
+    mine, its = (float(((x - exact) ** 2).mean()) ** 0.5 for x in (deferred, dense))
+    assert mine <= 1.5 * its, (mine, its)

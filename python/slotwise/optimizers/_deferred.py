@@ -26,13 +26,9 @@ class _Held(NamedTuple):
     update: tuple[str, str]  # rule and scope
     beside: list[Variable | None]  # slots, and the average
     core: _core.Deferral
-    owner: weakref.ref[Any]
 
     def is_of(self, update: tuple[str, str], beside: Sequence[Variable | None]) -> bool:
         return self.update == update and [*map(id, self.beside)] == [*map(id, beside)]
-
-
-_owners: weakref.WeakKeyDictionary[Variable, _Held] = weakref.WeakKeyDictionary()
 
 
 def refusal(description: Description, options: Options) -> str | None:
@@ -68,8 +64,8 @@ def of(
             return known.core
         known.core.flush()
         optimizer._prepared_steps.forget()  # which would go on with it
-    other = _owners.get(variable)
-    if other is not None and other is not known:
+    other = variable._deferred
+    if other is not None:
         if other.owner() not in (None, optimizer):
             raise ValueError(
                 f"{optimizer._op}: {described(variable, place)}: expected a variable of which no "
@@ -81,11 +77,12 @@ def of(
         *(optimizer._op, update.rule, tuple(map(own_array, (variable, *slots))), update.scope),
         *(None if average is None else own_array(average), last),
     )
+    owner = weakref.ref(optimizer)
     for number, each in enumerate((variable, *slots), -1):
-        each._deferred = Deferred(core, number)
+        each._deferred = Deferred(core, number, owner)
     if average is not None:
-        average._deferred = Deferred(core, -2)
-    entry.deferral = _owners[variable] = _Held(rule, beside, core, weakref.ref(optimizer))
+        average._deferred = Deferred(core, -2, owner)
+    entry.deferral = _Held(rule, beside, core)
     return core
 
 

@@ -110,9 +110,9 @@ class Step:
     ) -> Call:
         """The arguments of the extension, for variables whose changes are recorded here."""
         if _tracking.is_used():
-            is_whole_around = (decay or average) and rows == "whole"
-            # (What is put off is written at some time, at this one perhaps.)
-            _gradients.mark_touched(pairs, only_rows=scope == "rows" and not is_whole_around)
+            is_whole = scope != "rows" or ((decay or average) and rows == "whole")
+            # (What was put off is written at some time, at this one perhaps.)
+            _gradients.mark_touched(pairs, only_rows=not (is_whole or self.is_put_off))
         limits = clips["clipvalue"], clips["clipnorm"], clips["global_clipnorm"]
         attrs = self.update.attrs
         return (self.plan, pairs, hypers, attrs, *limits, scope, decay, average, rows, None)

@@ -23,11 +23,8 @@ from slotwise.optimizers.current._keras3 import Weight, weight
 from slotwise.optimizers.current._settings import PARAMETERS
 from slotwise.optimizers.current.optimizer import Optimizer
 
-_DECAYS = {
-    "keras": ("whole",),
-    "lazy": ("touched", "whole"),
-    "deferred": ("whole",),
-}  # by `sparse`; the default first
+# By `sparse`; the default first.
+_DECAYS = {"keras": ("whole",), "lazy": ("touched", "whole"), "deferred": ("whole",)}
 
 _SPARSE_DECAY = Parameter(
     "sparse_decay", None, OneOf(("touched", "whole", None)), keyword_only=True
