@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -59,11 +61,28 @@ class TouchedRows:
 
     def put_back(self, touched: NDArray[np.bool_]) -> None:
         """Count rows again that were set aside."""
-        self._touched |= touched
+        self._touched[touched] = True  # and no other: those may be marked meanwhile
 
     def count_from(self, since: str, names: Iterable[str]) -> None:
         """Count from a checkpoint that holds these names; what was set aside is in it."""
-        self.since, self.names = since, frozenset(names)
+        with _counting:
+            self.since, self.names = since, frozenset(names)
+
+    def count_again(
+        self, failed: str, touched: NDArray[np.bool_], since: str | None, names: frozenset[str]
+    ) -> None:
+        """Count as before a checkpoint that was not written after all.
+
+        Unless rows count from another one by now: what was loaded since has them all.
+        """
+        with _counting:
+            if self.since == failed:
+                self.put_back(touched)
+                self.since, self.names = since, names
+
+
+_counting = threading.Lock()
+os.register_at_fork(after_in_child=_counting._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 # The arrays that are tracked, and their slots, by their memory; for as long as it is there.

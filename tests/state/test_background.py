@@ -1,0 +1,625 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saves in the background: the moment of the call, exactly, whatever goes on or goes wrong."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import mmap
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import slotwise
+from slotwise import CheckpointManager, IndexedSlices, Variable, optimizers
+from slotwise.optimizers import legacy
+from slotwise.state import BackgroundSave, StateError, _background, _writer
+from support.at_once import in_threads
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there are no snapshots of memory")
+
+NAMES = pytest.mark.parametrize("name", ["x", "x.safetensors"])
+ONES = {"a": np.ones(1000), "b": np.ones(3, np.float32)}
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_flight() -> Iterator[None]:
+    """No error of a save in the background is left to the next test."""
+    yield
+    saving = _background._latest
+    if saving is not None:
+        assert saving._ended.wait(60)
+        saving._is_told = True
+
+
+@pytest.fixture
+def gate(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Holds the process that writes, at its beginning, until the gate is opened."""
+    place, refuse, own = (
+        tmp_path_factory.mktemp("gate") / "open",
+        _writer._refuse_others,
+        os.getpid(),
+    )
+
+    def waiting(*arguments: Any) -> None:
+        while os.getpid() != own and not place.exists():
+            time.sleep(0.001)
+        refuse(*arguments)
+
+    monkeypatch.setattr(_writer, "_refuse_others", waiting)
+    yield place.touch
+    place.touch()
+
+
+def writer() -> psutil.Process:
+    """The process that writes."""
+    found: list[psutil.Process] = psutil.Process().children()
+    assert len(found) == 1
+    return found[0]
+
+
+def saved(path: Path, **arguments: Any) -> BackgroundSave:
+    found = slotwise.save(path, **arguments, background=True)
+    assert found.is_background
+    return found
+
+
+# ----- the moment of the call --------------------------------------------------------------------
+
+
+class Job:
+    """An optimizer, its variables, and steps that change all of them."""
+
+    def __init__(self, kind: str) -> None:
+        rng = np.random.default_rng(0)
+        self.table = Variable(slotwise.zeros((200_000, 8)), name="table")
+        self.table.assign(rng.standard_normal(self.table.shape).astype(np.float32))
+        strided = np.zeros((70, 3000), np.float32).T
+        self.own = [self.table, Variable(np.ones(11, np.float16), name="half")]
+        self.own += [Variable(np.ones(5), name="double")]
+        self.opt = {
+            "adam": lambda: optimizers.Adam(0.01, amsgrad=True),
+            "lazy": lambda: optimizers.Adam(0.01, sparse="lazy"),
+            "ema": lambda: optimizers.SGD(0.1, momentum=0.9, use_ema=True, weight_decay=0.01),
+            "adafactor": lambda: optimizers.Adafactor(0.01),
+            "legacy": lambda: legacy.Nadam(0.01),
+            "legacy-sparse": lambda: legacy.Adagrad(0.1),
+        }[kind]()
+        if not kind.startswith("legacy"):
+            self.own.append(Variable(strided, name="strided"))
+        self.is_sparse, self.count = kind in ("lazy", "legacy-sparse"), 0
+        self.step()
+
+    def step(self) -> None:
+        rng = np.random.default_rng(self.count)
+        self.count += 1
+        pairs: list[Any] = [(np.full(v.shape, 0.5, v.dtype), v) for v in self.own[1:]]
+        grad: Any = np.full(self.table.shape, 0.1, np.float32)
+        if self.is_sparse:
+            ids = rng.integers(0, len(self.table), 500)
+            grad = IndexedSlices(np.ones((500, 8), np.float32), ids, self.table.shape)
+        self.opt.apply_gradients([(grad, self.table), *pairs])
+
+    def now(self) -> dict[str, Any]:
+        state = self.opt.state_dict(copy=True)
+        del state["config"]
+        return {**state, **{v.name: np.array(v.value) for v in self.own}}
+
+
+@NAMES
+@pytest.mark.parametrize("kind", ["adam", "lazy", "ema", "adafactor", "legacy", "legacy-sparse"])
+def test_what_is_written_is_the_moment_of_the_call(
+    tmp_path: Path, name: Any, kind: Any, gate: Any
+) -> None:
+    job = Job(kind)
+    for round_ in range(2):
+        expected = job.now()
+        saving = saved(
+            tmp_path / name, optimizer=job.opt, variables=job.own, extra=round_, verify=bool(round_)
+        )
+        job.step()  # before anything is written
+        gate()
+        while not saving.done():
+            job.step()
+        assert saving.result() == saving.id
+        found = slotwise.load(tmp_path / name)
+        assert found.extra == round_ and found.arrays.keys() == expected.keys()
+        for key, array in found.arrays.items():
+            assert array.dtype == expected[key].dtype
+            assert array.tobytes() == expected[key].tobytes(), key
+        assert os.listdir(tmp_path) == [name]
+
+
+def test_arrays_that_share_memory_are_written_whole(tmp_path: Path) -> None:
+    """Pages are freed once they are written, but not those of another array."""
+    x = np.arange(8 << 20, dtype=np.float32)
+    given = {"x": x, "part": x[1 << 20 :], "again": x[:], "alone": x + 1, "empty": np.zeros(0)}
+    expected = {name: array.copy() for name, array in given.items()}
+    saving = saved(tmp_path / "x", variables=given, verify=True)
+    for array in given.values():
+        array += 1
+    saving.result()
+    for name, array in slotwise.load(tmp_path / "x").arrays.items():
+        np.testing.assert_array_equal(array, expected[name])
+
+
+def test_forks_beside_steps_and_saves(tmp_path: Path) -> None:
+    """Whatever other threads hold at that moment."""
+    jobs, is_over = [Job("adam"), Job("lazy")], threading.Event()
+    errors: list[BaseException] = []
+
+    def loop(function: Callable[[], Any]) -> None:
+        try:
+            while not is_over.is_set():
+                function()
+        except BaseException as error:
+            errors.append(error)
+
+    def churn() -> None:
+        [bytearray(size) for size in range(0, 100_000, 1000)], warnings.warn("x", stacklevel=1)
+
+    others = [*(job.step for job in jobs), churn, gc.collect]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        threads = [threading.Thread(target=loop, args=(other,)) for other in others]
+        for thread in threads:
+            thread.start()
+        try:
+            for number in range(20):
+                job = jobs[number % 2]
+                saving = saved(tmp_path / "x", optimizer=job.opt, variables=job.own, verify=True)
+                saving.result(60)
+                loaded = slotwise.load(tmp_path / "x").arrays
+                assert (loaded["double"] != 1).all() and loaded["iterations"] > 0
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
+    assert not errors, errors
+
+
+def test_savers_in_threads_take_turns(tmp_path: Path) -> None:
+    def work(number: Any) -> None:
+        for _ in range(4):
+            saving = slotwise.save(
+                tmp_path / f"{number}", variables=ONES, extra=number, background=True
+            )
+            assert len(psutil.Process().children()) <= 1
+            saving.result(60)
+            assert slotwise.load(tmp_path / f"{number}").extra == number
+
+    in_threads(work, 4)
+
+
+# ----- deltas ------------------------------------------------------------------------------------
+
+
+def tracked() -> tuple[Variable, Any, Callable[[int], None]]:
+    emb = Variable(np.zeros((100, 2)), name="emb")
+    touched = slotwise.track(emb)
+
+    def change(row: int) -> None:
+        emb.value[row] += 1
+        touched.mark([row])
+
+    return emb, touched, change
+
+
+def test_deltas(tmp_path: Path, gate: Any) -> None:
+    emb, touched, change = tracked()
+    base = saved(tmp_path / "base", variables=[emb])
+    change(3)
+    assert touched.since == base.id and touched.rows.tolist() == [3]
+    threading.Timer(0.1, gate).start()
+    # It waits until the base is there.
+    delta = slotwise.save_delta(
+        tmp_path / "delta", since=tmp_path / "base", variables=[emb], background=True
+    )
+    assert base.done() and delta.is_background
+    expected = emb.numpy().copy()
+    change(5)
+    assert delta.result() == touched.since
+    assert slotwise.load_array(tmp_path / "delta", "emb@rows").tolist() == [3]
+    loaded = slotwise.load(tmp_path / "base", deltas=[tmp_path / "delta"]).arrays["emb"]
+    np.testing.assert_array_equal(loaded, expected)
+    assert touched.rows.tolist() == [5]
+
+
+@pytest.mark.parametrize("is_delta", [False, True])
+def test_rows_of_a_save_that_fails_stay_touched(tmp_path: Path, is_delta: Any, gate: Any) -> None:
+    emb, touched, change = tracked()
+    base = slotwise.save(tmp_path / "base", variables=[emb])
+    change(3)
+    (tmp_path / "file").write_text("")
+    given: dict[str, Any] = {"variables": [emb], "background": True}
+    if is_delta:
+        saving = slotwise.save_delta(tmp_path / "file", since=base, **given)
+    else:
+        saving = slotwise.save(tmp_path / "file", **given)
+    change(7)
+    assert touched.rows.tolist() == [7]
+    gate()
+    with pytest.raises(FileExistsError):
+        saving.result()
+    assert touched.rows.tolist() == [3, 7] and touched.since == base
+    slotwise.save_delta(tmp_path / "delta", since=tmp_path / "base", variables=[emb])
+    assert slotwise.load_array(tmp_path / "delta", "emb@rows").tolist() == [3, 7]
+
+
+def test_a_load_meanwhile_is_what_counts(tmp_path: Path, gate: Any) -> None:
+    emb, touched, change = tracked()
+    base = slotwise.save(tmp_path / "base", variables=[emb])
+    change(3)
+    (tmp_path / "file").write_text("")
+    saving = saved(tmp_path / "file", variables=[emb])
+    slotwise.load(tmp_path / "base", variables=[emb])
+    gate()
+    with pytest.raises(FileExistsError):
+        saving.result()
+    assert touched.rows.tolist() == [] and touched.since == base
+
+
+# ----- handles and errors ------------------------------------------------------------------------
+
+
+def test_a_handle(tmp_path: Path, gate: Any) -> None:
+    saving = saved(tmp_path / "x", variables=ONES)
+    assert not saving.done() and saving.path == tmp_path / "x" and "being written" in repr(saving)
+    with pytest.raises(TimeoutError, match="still being written"):
+        saving.result(0.01)
+    assert not (tmp_path / "x").exists()
+    child = os.fork()
+    if child == 0:
+        try:
+            slotwise.save(tmp_path / "own", variables=ONES)  # which waits for nobody
+            saving.result()
+        except RuntimeError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    gate()
+    assert saving.result(60) == saving.result() == saving.id
+    assert saving.done() and "complete" in repr(saving)
+    with slotwise.state.Reader(saving.path) as reader:
+        assert reader.metadata["id"] == saving.id
+
+
+def test_arguments_are_checked_at_once(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="extra"):
+        slotwise.save(tmp_path / "x", variables=ONES, extra={1, 2}, background=True)
+    with pytest.raises(TypeError, match="background"):
+        slotwise.save(tmp_path / "x", variables=ONES, background="yes")  # type: ignore[call-overload]
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_that_nobody_was_told_is_one_of_the_next_save(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    saving = saved(tmp_path / "file", variables=ONES)
+    with pytest.raises(FileExistsError, match="expected a checkpoint or nothing, got a file"):
+        slotwise.save(tmp_path / "x", variables=ONES)
+    assert "failed" in repr(saving) and os.listdir(tmp_path) == ["file"]
+    slotwise.save(tmp_path / "x", variables=ONES)  # once
+    with pytest.raises(FileExistsError):
+        saving.result()
+
+    saving = saved(tmp_path / "file", variables=ONES)
+    with pytest.raises(FileExistsError):
+        saving.result()
+    saved(tmp_path / "x", variables=ONES).result()
+
+
+@NAMES
+def test_a_file_that_grows_too_large(tmp_path: Path, name: Any) -> None:
+    slotwise.save(tmp_path / name, variables=ONES)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        saving = saved(tmp_path / name, variables={"a": np.zeros(1 << 18)})
+        with pytest.raises(OSError, match="File too large") as caught:
+            saving.result()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert caught.value.errno == errno.EFBIG
+    assert os.listdir(tmp_path) == [name] and slotwise.load(tmp_path / name).arrays["a"][0] == 1
+
+
+def test_a_writer_that_is_killed(tmp_path: Path, gate: Any) -> None:
+    slotwise.save(tmp_path / "x", variables=ONES)
+    saving = saved(tmp_path / "x", variables={"a": np.zeros(3)})
+    writer().kill()
+    with pytest.raises(RuntimeError, match=r"x: the process that writes it was ended by signal 9"):
+        saving.result()
+    assert slotwise.load(tmp_path / "x").arrays["a"][0] == 1
+    gate()
+    saved(tmp_path / "x", variables={"a": np.zeros(3)}).result()
+    assert os.listdir(tmp_path) == ["x"] and slotwise.load(tmp_path / "x").arrays["a"][0] == 0
+
+
+@pytest.mark.parametrize("how", ["ended", "killed"])
+def test_a_program_that_waits_for_any_child(tmp_path: Path, how: Any, gate: Any) -> None:
+    """And so has it before we do; or has the system forget all of them."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        saving = saved(tmp_path / "x", variables=ONES)
+        if how == "killed":
+            writer().kill()
+            with pytest.raises(RuntimeError, match="the process that writes it was ended"):
+                saving.result()
+        else:
+            gate()
+            saving.result()
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_pipe_that_others_inherit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child of the program's, forked at that moment, lives on: the save ends all the same."""
+    fork, other = os.fork, []
+
+    def twice() -> int:
+        process = fork()
+        if process:
+            other.append(fork())
+            if other[0] == 0:
+                time.sleep(60)
+                os._exit(0)
+        return process
+
+    monkeypatch.setattr(os, "fork", twice)
+    try:
+        saved(tmp_path / "x", variables=ONES).result(30)
+    finally:
+        os.kill(other[0], signal.SIGKILL)
+        os.waitpid(other[0], 0)
+
+
+def test_memory_that_is_not_forked(tmp_path: Path) -> None:
+    memory = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_DONTFORK)
+    saving = saved(tmp_path / "x", variables={"a": np.frombuffer(memory, np.uint8)})
+    with pytest.raises(StateError, match="'a': expected memory that a child of fork has"):
+        saving.result()
+
+
+# ----- in the foreground instead -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["table", "anonymous"])
+def test_shared_memory_is_saved_in_the_foreground(tmp_path: Path, kind: Any) -> None:
+    if kind == "table":
+        x: Any = slotwise.open_table(tmp_path / "map", (3000, 10), mode="w+")
+    else:
+        x = np.frombuffer(mmap.mmap(-1, 120_000), np.float32).reshape(3000, 10)
+    x[:] = 1
+    with pytest.warns(UserWarning, match="background: 'w' is in shared memory") as caught:
+        saving = slotwise.save(
+            tmp_path / "x", variables={"other": np.ones(3), "w": x}, background=True
+        )
+    assert caught[0].filename == __file__
+    assert not saving.is_background and saving.done() and saving.result() == saving.id
+    np.testing.assert_array_equal(slotwise.load_array(tmp_path / "x", "w"), x)
+    with pytest.warns(UserWarning, match="in the foreground"), pytest.raises(FileExistsError):
+        slotwise.save(tmp_path / "map", variables={"w": x, "x": x}, background=True) if (
+            kind == "table"
+        ) else slotwise.save(_file(tmp_path), variables={"w": x}, background=True)
+
+
+def _file(folder: Path) -> Path:
+    (folder / "file").write_text("")
+    return folder / "file"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOMEM, "no memory"), RuntimeError("shutdown")])
+def test_no_fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any) -> None:
+    def fork() -> int:
+        raise error
+
+    emb, touched, change = tracked()
+    change(3)
+    monkeypatch.setattr(os, "fork", fork)
+    handles = len(os.listdir("/proc/self/fd"))
+    with pytest.warns(UserWarning, match="save: background: fork: .*saved in the foreground"):
+        saving = slotwise.save(tmp_path / "x", variables=[emb], background=True)
+    assert len(os.listdir("/proc/self/fd")) == handles
+    assert saving.done() and touched.since == saving.id and touched.rows.tolist() == []
+    assert slotwise.load_array(tmp_path / "x", "emb")[3, 0] == 1
+
+
+def test_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    manager = CheckpointManager(tmp_path, max_to_keep=1, background=True)
+    for step in range(3):
+        with pytest.warns(UserWarning, match="expected Linux"):
+            manager.save(step, variables=ONES)
+        assert manager.steps == [step]
+
+
+# ----- managers ----------------------------------------------------------------------------------
+
+
+def test_a_manager(tmp_path: Path, gate: Any) -> None:
+    with CheckpointManager(tmp_path, max_to_keep=2, background=True) as manager:
+        assert manager.saving is None
+        manager.close()
+        path = manager.save(1, variables=ONES)
+        first = manager.saving
+        assert first is not None and not first.done()
+        assert path == tmp_path / "step-1" == first.path
+        assert manager.steps == [] and manager.latest is None and manager.restore_latest() is None
+        gate()
+        for step in range(2, 6):
+            manager.save(step, variables=ONES, extra=step)
+            assert manager.latest in (step - 1, step) and len(manager.steps) <= 3
+    assert first.done() and manager.steps == [4, 5]
+    found = manager.restore_latest()
+    assert found is not None and found.extra == 5
+    manager.save(6, variables=ONES, background=False)
+    assert manager.steps == [5, 6]
+
+
+def test_a_manager_whose_save_fails(tmp_path: Path) -> None:
+    manager = CheckpointManager(tmp_path, max_to_keep=1, background=True)
+    manager.save(1, variables=ONES)
+    manager.close()
+    (tmp_path / "step-2").write_text("")
+    manager.save(2, variables=ONES)
+    with pytest.raises(FileExistsError):
+        manager.close()
+    manager.close()  # who closes knows
+    (tmp_path / "step-2").unlink()
+    assert manager.steps == [1]
+    (tmp_path / "step-3").write_text("")
+    manager.save(3, variables=ONES)
+    with pytest.raises(FileExistsError):
+        manager.save(4, variables=ONES)
+    (tmp_path / "step-3").unlink()
+    manager.save(4, variables=ONES)
+    manager.close()
+    assert manager.steps == [4]
+
+
+# ----- processes ---------------------------------------------------------------------------------
+
+BEGIN = """
+import os, signal, sys, threading, time
+import numpy as np, slotwise
+path = sys.argv[1]
+x = slotwise.full((4 << 20, 4), 1.0)
+w = slotwise.Variable(x, name="w")
+"""
+
+
+def program(path: Path, code: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BEGIN + textwrap.dedent(code), str(path)]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=120, **kwargs
+    )
+
+
+def test_the_end_of_the_interpreter_waits(tmp_path: Path) -> None:
+    done = program(tmp_path / "x", "slotwise.save(path, variables=[w], background=True); x[:] = 2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == ["x"] and (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+
+
+def test_the_end_of_the_interpreter_tells_errors(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    done = program(tmp_path / "x", "slotwise.save(path, variables=[w], background=True)")
+    assert done.returncode == 0 and "it failed in the background: FileExistsError" in done.stderr
+
+
+def test_a_program_that_is_killed_leaves_the_writer_to_finish(tmp_path: Path) -> None:
+    """And nobody who waits for the program waits for the writer, too: nor for its pipes."""
+    slotwise.save(tmp_path / "x", variables={"w": np.zeros(3)})
+    code = """
+        from slotwise.state import _writer
+        refuse = _writer._refuse_others
+        def waiting(*arguments):
+            while not os.path.exists(path + ".go"):
+                time.sleep(0.01)
+            refuse(*arguments)
+        _writer._refuse_others = waiting
+        slotwise.save(path, variables=[w], background=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = program(tmp_path / "x", code)
+    assert done.returncode == -signal.SIGKILL
+    assert slotwise.load_array(tmp_path / "x", "w").shape == (3,)
+    (tmp_path / "x.go").touch()
+    end = time.monotonic() + 60
+    while slotwise.load_array(tmp_path / "x", "w").shape == (3,) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+
+
+def test_signals_to_all_of_a_job_are_for_the_program(tmp_path: Path) -> None:
+    code = """
+        caught = []
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda number, frame: caught.append(number))
+        saving = slotwise.save(path, variables=[w], background=True)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+            os.killpg(0, number)
+        try:
+            os.killpg(0, signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            pass
+        assert len(caught) == 3 and saving.result() == saving.id
+    """
+    done = program(tmp_path / "x", code, start_new_session=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+
+
+def test_memory(tmp_path: Path) -> None:
+    """What the writer has for itself: a few buffers, and the pages that were changed meanwhile."""
+    code = """
+        import glob
+        from slotwise.state import _atomic
+        sync = _atomic.sync
+        def holding(place):  # when all is written
+            open(path + ".all", "w").close()
+            while not os.path.exists(path + ".go"):
+                time.sleep(0.01)
+            _atomic.sync = sync
+            sync(place)
+        give_up = slotwise.state._mappings.give_up
+        if sys.argv[2:] == ["kept"]:
+            slotwise.state._mappings.give_up = lambda span: None
+        _atomic.sync = holding
+        slotwise.save(path, variables=[w], background=True)
+        x[:: 1 << 14] = 5  # 256 pages
+        while not os.path.exists(path + ".all"):
+            time.sleep(0.01)
+        child, = open(f"/proc/self/task/{os.getpid()}/children").read().split() or [
+            c for t in os.listdir("/proc/self/task")
+            for c in open(f"/proc/self/task/{t}/children").read().split()
+        ]
+        rollup = open(f"/proc/{child}/smaps_rollup").read()
+        print(sum(int(l.split()[1]) for l in rollup.splitlines() if l.startswith("Private")))
+        open(path + ".go", "w").close()
+    """
+    done = program(tmp_path / "x", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) < (64 << 10) + 4 * 256
+    assert (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+
+
+def test_huge_pages_are_made_again(tmp_path: Path) -> None:
+    """The first write after a fork splits them."""
+    code = """
+        def huge():
+            lines = open("/proc/self/smaps_rollup").read().splitlines()
+            return sum(int(l.split()[1]) for l in lines if l.startswith("AnonHugePages"))
+        before = huge()
+        saving = slotwise.save(path, variables=[w], background=True)
+        x[:: 1 << 10] = 5
+        split = huge()
+        saving.result()
+        end = time.monotonic() + 30
+        while huge() < before and time.monotonic() < end:
+            time.sleep(0.1)
+        print(before, split, huge())
+    """
+    done = program(tmp_path / "x", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    before, split, after = map(int, done.stdout.split())
+    if before < 64 << 10 or split >= before:
+        pytest.skip("the system has no huge pages, or does not split them")
+    if tuple(map(int, os.uname().release.split(".")[:2])) < (6, 1):
+        pytest.skip("the system cannot make them when it is asked to")
+    assert after >= before
