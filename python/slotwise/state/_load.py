@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 
 from slotwise import _match, _names, _stateful, _tracking
 from slotwise._arguments import converted, flag_of, items_of, named_of, shown, text_of
-from slotwise._match import Kind, Report
-from slotwise._names import Array, Given, Names, array_of
-from slotwise._stateful import Group, Prepared
+from slotwise._match import Report
+from slotwise._names import Array, Given, Kind, Names, array_of, owner_of
+from slotwise._stateful import CLOCK, STEPS, Group, Prepared
 from slotwise.distributed import DistributedError
 from slotwise.distributed._parts import Parted
 from slotwise.distributed._placement import Placement
@@ -141,6 +141,8 @@ def load(
 
         (content, optimizer), _ = ranks.agree(begin)
         layers, last = content.layers, content.layers[-1].metadata
+        if optimizer is None and variables is None:
+            _refuse_behind("load", layers[-1], last["variables"])
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
@@ -156,11 +158,13 @@ def load(
             found = content.targets(group, names)
             if strict and found.report:
                 raise ValueError(f"load: {path}: {found.report}")
+            content.require_whole(found.fitting)
+            _stateful.bring_to_now(group, names or {})
+            _names.require_current("load", found.arrays)
             return tracked, found
 
-        (tracked, (targets, kinds, parted, prepared, report)), _ = ranks.agree(prepare)
-        fitting = {n: x for n, x in targets.items() if content.has(n)}
-        fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
+        (tracked, found), _ = ranks.agree(prepare)
+        kinds, parted, report, fitting = found.kinds, found.parted, found.report, found.fitting
         comms += [part.comm for part in parted.values()]  # of slots that were made just now, too
         ranks = ranks_of("load", comms)
         try:
@@ -178,7 +182,7 @@ def load(
             for touched in tracked:
                 touched.mark()
             raise
-        prepared.begin_anew()
+        found.prepared.finish()
         _track(group, names or {}, last["id"], fitting)
         return Loaded(last["id"], last["config"], last["extra"], optimizer, report, {})
 
@@ -204,7 +208,8 @@ def load_array(
 
     Raises:
         KeyError: there is none of this name.
-        StateError: no checkpoint, or a damaged one; deltas that do not follow one another.
+        StateError: no checkpoint, or a damaged one; deltas that do not follow one another; rows
+            that have steps to make up for (``sparse="deferred"``).
         ValueError: rows that are no such slice; views of deltas, or of a tensor in parts.
 
     Example:
@@ -224,6 +229,7 @@ def load_array(
         raise ValueError("load_array: mmap: expected False with deltas, got True")
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
+        _refuse_behind("load_array", layers[-1], [name])
         if deltas:
             return _Content(layers, {}).read(name, rows, verify)
         return layers[0].read(name, rows, mmap, verify)
@@ -243,6 +249,7 @@ class _Targets(NamedTuple):
         parted: those that are parts.
         prepared: what begins anew.
         report: what does not fit.
+        fitting: of the arrays, those that are filled.
     """
 
     arrays: dict[str, Array]
@@ -250,6 +257,7 @@ class _Targets(NamedTuple):
     parted: dict[str, Parted]
     prepared: Prepared
     report: Report
+    fitting: dict[str, Array]
 
 
 class _Content:
@@ -262,7 +270,7 @@ class _Content:
             _check_chain(layer, parent, layers[0])
             parent = layer.metadata["id"]
         last = layers[-1].metadata
-        prefixes = _configs.prefixes(last["config"])
+        self._prefixes = prefixes = _configs.prefixes(last["config"])
         names = {n: _renamed(n, rename) for n in last["variables"]}
         names |= {n: _renamed_state(n, prefixes, rename) for n in last["state"]}
         self._in_file = {here: n for n, here in names.items()}
@@ -318,7 +326,7 @@ class _Content:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
         differing = _configs.compare_config("load", group, self.layers[-1].metadata["config"])
-        prepared = Prepared({}, {}, {})
+        prepared = Prepared({}, {}, {}, [])
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
@@ -333,7 +341,19 @@ class _Content:
         for name, array in targets.items():
             if not array.flags.writeable:
                 raise ValueError(f"load: '{name}': expected a writable array, got a read-only one")
-        return _Targets(targets, kinds, parted, prepared, report)
+        fitting = {n: x for n, x in targets.items() if n in self._in_file}
+        fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
+        return _Targets(targets, kinds, parted, prepared, report, fitting)
+
+    def require_whole(self, wanted: Collection[str]) -> None:
+        """Raise if just a part is to be loaded of what tells how rows are now."""
+        for variable, own in _put_off(self._variables, self._in_file, self._prefixes):
+            if (left_out := own - set(wanted)) and left_out != own:
+                raise ValueError(
+                    f"load: {self.layers[-1].path}: rows of '{variable}' have steps to make up "
+                    "for, by its optimizer: expected both to be loaded, got no place for "
+                    f"{', '.join(sorted(left_out))}"
+                )
 
     def _plan(
         self, names: Iterable[str], verify: bool
@@ -429,6 +449,40 @@ class _Content:
         return {name: layer.read(name, verify=verify) for name in names}
 
 
+def _put_off(
+    variables: Collection[str], names: Collection[str], prefixes: Iterable[str]
+) -> Iterator[tuple[str, set[str]]]:
+    """Variables of which rows have steps to make up for; all that belongs to each.
+
+    Args:
+        variables: their names.
+        names: of these and of the optimizers' state.
+        prefixes: what names of state begin with.
+    """
+    state = set(names) - set(variables)
+    for name in state:
+        base, _, last = name.rpartition("/")
+        if last == STEPS:
+            prefix = next((prefix for prefix in prefixes if base.startswith(prefix)), "")
+            owners = {base: None, **{prefix + v: None for v in variables}}
+            beside = {n for n in state if owner_of(n, owners) == base}
+            yield base.removeprefix(prefix), {base.removeprefix(prefix), *beside}
+
+
+def _refuse_behind(op: str, layer: Reader, wanted: Collection[str]) -> None:
+    """Raise if rows are to be returned that have steps to make up for."""
+    if "id" not in layer.metadata:
+        return
+    variables, prefixes = layer.metadata["variables"], _configs.prefixes(layer.metadata["config"])
+    for variable, own in _put_off(variables, [*variables, *layer.metadata["state"]], prefixes):
+        if any(name in own and name.rpartition("/")[2] not in (STEPS, CLOCK) for name in wanted):
+            raise StateError(
+                f"{layer.path}: {op}: expected rows that are up to date, got those of "
+                f"'{variable}', which have steps to make up for: load it into a Variable with its "
+                "optimizer, or save it after the optimizer's flush()"
+            )
+
+
 def _sink(array: Array, tensor: Tensor, rows: Array | None) -> Sink:
     """Where a tensor of a file goes, in an array that is whole."""
     if rows is not None:
@@ -482,7 +536,7 @@ def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
 def _renamed(name: str, rename: Mapping[str, str]) -> str:
     if name in rename:
         return rename[name]
-    owner = _names.owner_of(name, rename)
+    owner = owner_of(name, rename)
     return name if owner is None else rename[owner] + name[len(owner) :]
 
 
