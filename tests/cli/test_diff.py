@@ -57,7 +57,7 @@ def test_differences_largest_first(tmp_path: Path) -> None:
         "name          changed  max |B-A|  |B-A|/|A|  NaN, inf  max at",
         "large    1 of 5 (20%)          7          -         -  [3]",
         "small  1 of 6 (16.6%)        0.5      0.204         -  [1, 2]",
-        "1 tensor is the same",
+        "same: 1 tensor",
     ]
     data = json.loads(run("diff", a, b, "--json").stdout)
     assert [each["name"] for each in data["tensors"]] == ["large", "small"]

@@ -191,6 +191,21 @@ def test_bad_paths(tmp_path: Path) -> None:
     assert refused(2, "show", "x" * 5000).endswith("File name too long")
 
 
+def test_other_kinds_of_files(folder: Path) -> None:
+    assert "expected a file or folder" in refused(2, "show", "/dev/null")
+    with open("/dev/full", "w") as full:
+        found = subprocess.run(
+            [*COMMAND, "show", "base"],
+            check=False,
+            cwd=folder,
+            env=ENVIRONMENT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert found.returncode == 1
+    assert found.stderr == b"slotwise: [Errno 28] No space left on device\n"
+
+
 def test_damaged_files(tmp_path: Path, folder: Path) -> None:
     path = tmp_path / "cut.safetensors"
     path.write_bytes((folder / "whole.safetensors").read_bytes()[:-1])

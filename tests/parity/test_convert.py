@@ -122,6 +122,9 @@ def test_checkpoints_of_tensorflow(api: str, tmp_path: Path) -> None:
     arrays = slotwise.load(tmp_path / "out").arrays
     kernel = model.trainable_variables[0]
     np.testing.assert_array_equal(arrays["model/layer_with_weights-0/kernel"], kernel.numpy())
+    convert("tf", "bare", "--optimizer", "none", folder=tmp_path)
+    names = {*slotwise.load(tmp_path / "bare").arrays}
+    assert len(names) == len(model.variables) + 1 and "save_counter" in names
     if api == "current":
         assert "optimizer/_variables/1" in arrays
         return

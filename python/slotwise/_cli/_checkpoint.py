@@ -138,6 +138,8 @@ def open_reader(path: str) -> Reader:
         raise Refused(f"{path}: {error.strerror}") from None
     if not is_there:
         raise Refused(f"{path}: there is no such file or folder")
+    if not is_folder and not place.is_file():
+        raise Refused(f"{path}: expected a file or folder, got something else")
     if not is_folder and not os.access(place, os.R_OK):
         raise Refused(f"{path}: it may not be read")
     if is_folder and _index.INDEX not in names:

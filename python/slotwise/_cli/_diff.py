@@ -180,8 +180,7 @@ def _lines(found: _Found) -> Iterator[str]:
         yield f"{_text.printable(name)}: {own} -> {other}"
     if found.values:
         yield from _text.table(_rows(found), right=[1, 2, 3, 4])
-    same = _text.count(found.same, "tensor")
-    yield f"{same} {'is' if found.same == 1 else 'are'} the same" if found else f"same: {same}"
+    yield f"same: {_text.count(found.same, 'tensor')}"
 
 
 def _rows(found: _Found) -> Iterator[tuple[str, ...]]:

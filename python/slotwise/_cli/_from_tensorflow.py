@@ -58,9 +58,13 @@ def read(source: str, optimizer: str | None) -> Converted:
     except Exception as error:  # of TensorFlow, in many classes
         raise Failed(f"{source}: TensorFlow cannot read it: {one_line(error)}") from None
     notes = [f"left out, as they are no numbers: {', '.join(left)}"] if left else []
-    if optimizer in (None, NONE):
+    if optimizer is None:
         return Converted(tensors, notes=notes)
-    return _with_optimizer(source, str(optimizer), tensors, owners, notes)
+    if optimizer == NONE:
+        return Converted(
+            _without_optimizers(tensors, owners), notes=[*notes, "the optimizer is left out"]
+        )
+    return _with_optimizer(source, optimizer, tensors, owners, notes)
 
 
 def _named(name: str) -> tuple[str, tuple[str, str] | None]:
@@ -69,6 +73,18 @@ def _named(name: str) -> tuple[str, tuple[str, str] | None]:
     if (found := _SLOT.fullmatch(own)) is not None:
         return f"{found[1]}/{found[3]}", (found[1], found[2])
     return own, None
+
+
+def _without_optimizers(
+    tensors: dict[str, Any], owners: dict[str, tuple[str, str]]
+) -> dict[str, Any]:
+    """What is neither a slot nor below an object that has slots or counts steps."""
+    found = {optimizer for _, optimizer in owners.values()}
+    for count in (*_COUNTS, "_iterations"):
+        ending = f"/{count}"
+        found |= {name.removesuffix(ending) for name in tensors if name.endswith(ending)}
+    prefixes = tuple(f"{name}/" for name in found)
+    return {n: x for n, x in tensors.items() if n not in owners and not n.startswith(prefixes)}
 
 
 def _with_optimizer(
@@ -92,12 +108,13 @@ def _with_optimizer(
     for own in [own for own in variables if own.startswith(prefix)]:
         short = own.removeprefix(prefix)
         numbers[_COUNTS.get(short, short)] = variables.pop(own).numpy()
-    settings = {n: float(numbers[n]) for n in inspect.signature(cls).parameters if n in numbers}
+    known = {*inspect.signature(cls).parameters, "decay"}
     try:
+        settings = {name: float(x) for name, x in numbers.items() if name in known}
         made = cls(**settings)
         _stateful.make_slots(made, [variables[own] for own in trained])
-        known = made.state_dict()  # a decay of 0 is no state
-        numbers = {n: x for n, x in numbers.items() if n in known or n not in settings}
+        kept_here = made.state_dict()  # a decay of 0 is no state
+        numbers = {n: x for n, x in numbers.items() if n in kept_here or n not in settings}
         made.load_state_dict({**numbers, **{own: tensors[own] for own in owners}})
     except (KeyError, TypeError, ValueError) as error:
         raise Refused(f"{source}: the optimizer: {one_line(error)}") from None

@@ -44,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             given = parser().parse_args(arguments)
         except SystemExit:
-            sys.stdout.flush()  # of the help, whose reader may be gone
+            _flush()  # of the help, whose reader may be gone
             raise
         trouble = REFUSED if given.command == "diff" else FAILED
         try:
             code: int = given.run(given)
-            sys.stdout.flush()
+            _flush()
         except Refused as error:
             return _say(error, REFUSED)
         except BrokenPipeError:
@@ -61,9 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _say("interrupted", INTERRUPTED)
     except BrokenPipeError:  # what is left is written at exit, to nobody
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return PIPE_CLOSED
     return code
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it may be closed
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError:
+            _drop_output()
+            raise
+
+
+def _drop_output() -> None:
+    """Have what is left of the output written to nobody at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(what: object, code: int) -> int:
