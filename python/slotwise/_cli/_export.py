@@ -105,7 +105,7 @@ class _Chosen(Mapping[str, Source]):
 
 
 def _check_names(names: list[str]) -> None:
-    """Refuse names that a .npz file would cut off.
+    """Refuse names that a .npz file cannot have.
 
     Raises:
         Refused: one has a null character, or is too long.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from slotwise._cli import _checkpoint, _commands, _text
 from slotwise._cli._checkpoint import Checkpoint
 from slotwise._cli._errors import DONE, Refused
-from slotwise.state._stream import PIECE, pieces
+from slotwise.state._stream import PIECE, Scattered, pieces
 
 _LONG = """\
 Print a tensor, or some of its rows: a line for each row (of the first axis), its numbers apart by
@@ -64,8 +64,12 @@ def run(given: argparse.Namespace) -> int:
         step = max(1, PIECE // max(1, row))
         for begin in range(first, last, step):
             end = min(last, begin + step)
-            parts = [*pieces(source, begin * row, end * row)]
-            values = np.concatenate(parts) if parts else np.empty(0)
+            # A few rows are not worth putting the whole table in order.
+            if isinstance(source, Scattered) and (last - first) <= step:
+                values = source.rows(begin, end)
+            else:
+                parts = [*pieces(source, begin * row, end * row)]
+                values = np.concatenate(parts) if parts else np.empty(0)
             for line in values.reshape(end - begin, width):
                 print(" ".join(map(str, _plain(line))))
     return DONE

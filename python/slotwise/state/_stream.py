@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -81,7 +83,8 @@ class _Lazy(Mapping[str, Source]):
         if isinstance(origin, Reader):
             tensor = origin.tensor(own)
             if tensor.buckets:
-                return _in_order(tensor.shape, tensor.dtype, partial(_fill, origin, tensor))
+                fill, read = partial(_fill, origin, tensor), partial(origin.read, own)
+                return Scattered(tensor.shape, tensor.dtype, fill, read)
             return _Stream(origin, tensor)
         return self._of_content(origin, own)
 
@@ -99,7 +102,11 @@ class _Lazy(Mapping[str, Source]):
         layers = [layer for layer in layers if layer.tensor.size]
         # Rows in the order of their buckets are everywhere in the file.
         if tensor.buckets or any((layer.ids[1:] < layer.ids[:-1]).any() for layer in layers):
-            return _in_order(*kind, lambda out: content.fill({name: out}, "during", False))
+            return Scattered(
+                *kind,
+                lambda out: content.fill({name: out}, "during", False),
+                lambda rows: content.read(name, rows, True),
+            )
         return _Stream(reader, tensor, layers)
 
     def __iter__(self) -> Iterator[str]:
@@ -115,17 +122,46 @@ def _fill(reader: Reader, tensor: Tensor, out: Array) -> None:
     reader.fill([Part(tensor, 0, tensor.size, sink)])
 
 
-def _in_order(shape: tuple[int, ...], dtype: np.dtype[Any], fill: Callable[[Array], Any]) -> Source:
-    """A tensor in a temporary file, which has no name and ends with the array."""
-    size = math.prod(shape) * dtype.itemsize
-    if not size:
-        return WholeArray(np.empty(shape, dtype))
-    with tempfile.TemporaryFile() as file:
-        file.truncate(size)
-        memory = np.memmap(file, np.uint8, "r+", shape=(size,))
-    out = memory.view(dtype).reshape(shape)
-    fill(out)
-    return WholeArray(out)
+class Scattered:
+    """A tensor whose rows are everywhere in its files.
+
+    Pieces of it come from a temporary file, which has all rows in order; it has no name, and ends
+    with this.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        fill: Callable[[Array], Any],
+        read: Callable[[slice], Array],
+    ) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._fill, self._read = fill, read
+        self._lock = threading.Lock()  # pieces are asked for in threads
+        self._ordered: WholeArray | None = None
+
+    def piece(self, begin: int, end: int) -> Any:
+        """The bytes from one place to another."""
+        with self._lock:
+            if self._ordered is None:
+                self._ordered = WholeArray(self._in_order())
+        return self._ordered.piece(begin, end)
+
+    def rows(self, first: int, last: int) -> Array:
+        """Some rows, in memory, without the temporary file."""
+        return self._read(slice(first, last))
+
+    def _in_order(self) -> Array:
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if not size:
+            return np.empty(self.shape, self.dtype)
+        with tempfile.TemporaryFile() as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, no signal
+            memory = np.memmap(file, np.uint8, "r+", shape=(size,))
+        out = memory.view(self.dtype).reshape(self.shape)
+        self._fill(out)
+        return out
 
 
 def pieces(source: Source, begin: int = 0, end: int | None = None) -> Iterator[Array]:
