@@ -133,11 +133,11 @@ def load(
     ranks = ranks_of("load", comms)
     with ExitStack() as stack:
 
-        def begin() -> tuple[_Content, Any]:
+        def begin() -> tuple[Content, Any]:
             layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
             is_saved = isinstance(optimizer, str)
             made = _made(layers[-1], custom_objects) if is_saved else optimizer
-            return _Content(layers, rename), made
+            return Content(layers, rename), made
 
         (content, optimizer), _ = ranks.agree(begin)
         layers, last = content.layers, content.layers[-1].metadata
@@ -231,7 +231,7 @@ def load_array(
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
         _refuse_behind("load_array", layers[-1], [name])
         if deltas:
-            return _Content(layers, {}).read(name, rows, verify)
+            return Content(layers, {}).read(name, rows, verify)
         return layers[0].read(name, rows, mmap, verify)
 
 
@@ -260,7 +260,7 @@ class _Targets(NamedTuple):
     fitting: dict[str, Array]
 
 
-class _Content:
+class Content:
     """The tensors of a base and its deltas, by the names that they have here."""
 
     def __init__(self, layers: Sequence[Reader], rename: Mapping[str, str]) -> None:
@@ -277,7 +277,7 @@ class _Content:
         self._variables = {names[n] for n in last["variables"]}
         if len(self._in_file) < len(last["variables"]) + len(last["state"]):
             raise ValueError("load: rename: expected names that differ")
-        self._bases = {name: self._base(name) for name in self._in_file}
+        self.bases = {name: self._base(name) for name in self._in_file}
 
     @property
     def names(self) -> list[str]:
@@ -299,7 +299,7 @@ class _Content:
 
     def kind(self, name: str) -> Kind:
         """Shape and dtype."""
-        tensor = self.layers[self._bases[name]].tensor(self._in_file[name])
+        tensor = self.layers[self.bases[name]].tensor(self._in_file[name])
         return tensor.shape, tensor.dtype
 
     def read(self, name: str, rows: slice | None, verify: bool) -> Array:
@@ -307,13 +307,13 @@ class _Content:
         if name not in self._in_file:
             raise KeyError(f"{self.layers[-1].path}: no tensor '{name}'")
         kind = self.kind(name)
-        own, base = self._in_file[name], self._bases[name]
+        own, base = self._in_file[name], self.bases[name]
         array = self.layers[base].read(own, rows, verify=verify)
         begin = rows.indices(kind[0][0])[0] if rows is not None else 0
         for layer in self.layers[base + 1 :]:
             which = layer.metadata["rows"][own]
             found = self._row_ids(layer, {which}, verify)[which]
-            ids = _checked(found, kind, layer, own) - begin
+            ids = checked_rows(found, kind, layer, own) - begin
             inside = (ids >= 0) & (ids < len(array))
             array[ids[inside]] = layer.read(own, verify=verify)[inside]
         return array
@@ -365,11 +365,11 @@ class _Content:
             found = []
             for name in wanted:
                 own = self._in_file[name]
-                if number < self._bases[name]:
+                if number < self.bases[name]:
                     continue
                 ids = layer.metadata["rows"].get(own)
                 if ids is not None:
-                    ids = _checked(rows[ids], self.kind(name), layer, own)
+                    ids = checked_rows(rows[ids], self.kind(name), layer, own)
                 found.append((name, layer.tensor(own), ids))
             yield layer, found
 
@@ -517,7 +517,7 @@ def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
     raise StateError(f"{layer.path}: expected a delta since {parent}, is one since {expected}")
 
 
-def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
+def checked_rows(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
     """The rows of a tensor of a shape and dtype that a delta holds."""
     shape, dtype = kind
     are_rows = bool(shape) and ids.ndim == 1 and ids.dtype == np.int64
