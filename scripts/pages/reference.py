@@ -92,11 +92,11 @@ def _docstring(module: str) -> str:
 
 def _elsewhere() -> str:
     """What is called by the package's name and stands on another page."""
-    lines = ["| also here | on the page |\n|---|---|\n"]
+    lines = ["Also here, and explained on other pages:\n\n"]
     others = [e for e in entries() if e.path.count(".") == 1 and e.module not in ("slotwise",)]
     for module, members in groupby(others, lambda entry: entry.module):
         names = ", ".join(f"[`{e.path}`][{e.path}]" for e in members)
-        lines.append(f"| {names} | [`{module}`]({module.split('.')[1]}.md) |\n")
+        lines.append(f"- {names}, of [`{module}`]({module.split('.')[1]}.md)\n")
     return "".join(lines) + "\n"
 
 
