@@ -13,6 +13,7 @@ PARITY := .venv-parity
 PEERS := .venv-bench
 TORCH := .venv-torch
 RANKS := .venv-ranks
+DOCS := .venv-docs
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 # The tests that start processes as ranks, of MPI or of PyTorch, where these are.
@@ -26,7 +27,7 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo demo-torch demo-ranks test crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch demo-ranks test docs crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +38,7 @@ help:
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
 	@echo 'make ranks     the tests of ranks that are processes of MPI, in their own environment'
+	@echo 'make docs      the pages as a site that needs no network, in build/site'
 	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
 	@echo 'make tidy      clang-tidy on the parts that are not vector code'
 	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
@@ -80,6 +82,11 @@ torch: $(TORCH)/.project
 		tests/pytorch $(OF_RANKS) tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
 		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
 	SLOTWISE_TESTS_NEED=torch,mpi4py $(TORCH)/bin/python -m pytest tests/bench/test_ranks_suite.py -k over_two_ranks
+
+# Pages for each public name are made of the docstrings, with charts of the published figures.
+docs: $(DOCS)/.project
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+	$(DOCS)/bin/python scripts/check_site.py build/site
 
 # The tests of ranks that are processes of MPI: one job at a time, as each has several.
 ranks: $(RANKS)/.project
@@ -188,6 +195,16 @@ $(RANKS)/.tools: pyproject.toml $(VENV)/.created
 
 $(RANKS)/.project: $(WHEEL) $(RANKS)/.tools
 	$(RANKS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(DOCS)/.tools: pyproject.toml $(VENV)/.created
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python scripts/requirements.py docs >$@.txt
+	$(DOCS)/bin/python $(PIP) install -r $@.txt
+	@touch $@
+
+$(DOCS)/.project: $(WHEEL) $(DOCS)/.tools
+	$(DOCS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
 $(PEERS)/.project: $(WHEEL)

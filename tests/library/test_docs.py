@@ -24,7 +24,7 @@ MODULES = [slotwise] + [
     if found.name != "slotwise._core" and (HAS_TORCH or "slotwise.torch" not in found.name)
 ]
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FOR_DEVELOPERS = [
     ROOT / name for name in ("HACKING.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
 ]
@@ -33,6 +33,10 @@ BAGS = ("offsets", "weights", "mode", "include_last_offset")
 ROW_OPTIONS = ("duplicates", "bounds", *BAGS)
 COMMON = ("use_locking", *ROW_OPTIONS, "name")  # of all ops, or all sparse ones
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def public_functions() -> list[Any]:
@@ -50,7 +54,7 @@ def test_examples_run(module: Any) -> None:
     assert failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pages_run(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block of Python, one after the other in one namespace, as a reader would."""
     if page.name == "torch.md":
@@ -70,12 +74,12 @@ def test_pages_run(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             exec(compile(block, where, "exec"), names)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_pages_have_no_merge_markers(page: Any) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})", page.read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [*PAGES, *FOR_DEVELOPERS], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *FOR_DEVELOPERS], ids=name_of)
 def test_links_lead_somewhere(page: Any) -> None:
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#]*)(?:#[^)]*)?\)", text):
@@ -93,8 +97,8 @@ def headings(page: Path) -> set[str]:
 
 def test_the_index_lists_every_page() -> None:
     index = (ROOT / "docs" / "index.md").read_text()
-    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
-    assert [name for name in pages if f"({name})" not in index] == []
+    pages = [str(page.relative_to(ROOT / "docs")) for page in PAGES if page.parent != ROOT]
+    assert [name for name in pages if name != "index.md" and f"({name})" not in index] == []
 
 
 def test_figures_of_the_readme_are_those_of_the_benchmark() -> None:
