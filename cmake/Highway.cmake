@@ -150,10 +150,7 @@ else()
   set_target_properties(hwy PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
   # As headers of the system: they have warnings of their own, for NEON.
   get_target_property(highway_headers hwy INTERFACE_INCLUDE_DIRECTORIES)
-  set_target_properties(
-    hwy
-    PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${highway_headers}"
-  )
+  set_target_properties(hwy PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${highway_headers}")
   if(SKBUILD) # who passes the wheel on passes Highway on
     install(
       FILES "${highway_SOURCE_DIR}/LICENSE"

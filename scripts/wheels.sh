@@ -41,11 +41,12 @@ unshare --map-root-user --net true 2>/dev/null && offline=(unshare --map-root-us
 for machine in "${machines[@]}"; do
     command -v "$machine-linux-gnu-g++" >/dev/null && command -v mmdebstrap >/dev/null && continue
     echo "Installing with apt: ${packages[*]}"
-    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-        --no-install-recommends "${packages[@]}" </dev/null >/dev/null || {
+    apt-get -qq update || true  # what is missing shows in the next line
+    if ! DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+        "${packages[@]}" </dev/null >/dev/null; then
         echo "As an administrator: apt-get install ${packages[*]}" >&2
         exit 1
-    }
+    fi
 done
 mkdir -p "$work" dist
 [ -x "$tools/auditwheel" ] || {
@@ -55,11 +56,14 @@ mkdir -p "$work" dist
 export PATH=$tools:$PATH
 
 say "The source distribution"
-"$tools/pip" -q install $("$tools/python" scripts/requirements.py build | sed -n '/scikit-build\|pybind11\|numpy>=2/p')
-rm -rf "$work/src" third_party/highway dist/*
+"$tools/python" scripts/requirements.py build >"$work/requirements.txt"
+"$tools/pip" -q install -r "$work/requirements.txt"
+bundled=
+[ ! -d third_party/highway ] || bundled=yes  # these are a source distribution's files
+rm -rf "$work/src" dist/*
 logged "$work/sdist.log" python -m build --no-isolation --sdist --outdir dist . \
     ${HIGHWAY:+-Ccmake.define.FETCHCONTENT_SOURCE_DIR_HIGHWAY="$(realpath "$HIGHWAY")"}
-rm -rf third_party/highway  # the repository has none
+[ -n "$bundled" ] || rm -rf third_party/highway  # else later builds would take it
 mkdir "$work/src"
 tar -xzf dist/*.tar.gz --strip-components=1 -C "$work/src"
 sources=$(cd "$work/src" && find CMakeLists.txt cmake csrc third_party scripts/wheels -type f -print0 |
@@ -88,7 +92,7 @@ for machine in "${machines[@]}"; do
         venv=$work/venv-$version
         if [ ! -x "$venv/bin/python" ]; then
             "$python" -m venv --without-pip "$venv"
-            "$tools/pip" --python "$venv/bin/python" -q install scikit-build-core pybind11 numpy
+            "$tools/pip" --python "$venv/bin/python" -q install -r "$work/requirements.txt"
         fi
         raw=$work/raw
         rm -rf "$raw"

@@ -19,7 +19,16 @@ LARGEST = 6_000_000  # bytes of a wheel
 TAG = re.compile(r"manylinux_2_(\d+)_(?:x86_64|aarch64)")
 LICENCES = ("LICENSE", "highway/LICENSE", "libgomp/copyright")
 # Of the system: what manylinux allows, as far as we use it.
-SYSTEMS = ("ld-linux", "libc.", "libdl.", "libgcc_s.", "libm.", "libpthread.", "librt.", "libstdc++.")
+SYSTEMS = (
+    "ld-linux",
+    "libc.",
+    "libdl.",
+    "libgcc_s.",
+    "libm.",
+    "libpthread.",
+    "librt.",
+    "libstdc++.",
+)
 
 
 def readelf(path: Path, *options: str) -> str:

@@ -20,6 +20,8 @@ quick=(tests/ops tests/rows tests/tables tests/optimizers tests/state/test_golde
 emulated=(tests/ops/test_golden.py tests/ops/test_codec.py tests/ops/test_pow.py
     tests/optimizers/test_keras_golden.py tests/state/test_golden_state.py
     "tests/library/test_targets.py")
+mkdir -p "$work"
+python3 scripts/requirements.py test >"$work/requirements-test.txt"
 pytest=(-m pytest -q -p no:cacheprovider -p no:randomly)
 
 import_time='
@@ -33,7 +35,7 @@ test_here() {
     python=$(scripts/wheels/python.sh "$version" x86_64) || return 0
     rm -rf "$venv"
     "$python" -m venv --without-pip "$venv"
-    "${pip[@]}" --python "$venv/bin/python" install "$wheel" $(python3 scripts/requirements.py test)
+    "${pip[@]}" --python "$venv/bin/python" install "$wheel" -r "$work/requirements-test.txt"
     run=(env -i HOME="$HOME" LANG=C.UTF-8 PATH="$venv/bin" OMP_WAIT_POLICY=passive python)
     if "${run[@]}" -c 'import shutil, sys; sys.exit(not any(map(shutil.which, ("cc", "g++", "ld"))))'; then
         echo "A compiler is on the path" >&2
@@ -51,7 +53,7 @@ test_emulated() {
     rm -rf "$site"
     "${pip[@]}" install --target "$site" --python-version "$version" --implementation cp \
         --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 \
-        "$wheel" $(python3 scripts/requirements.py test)
+        "$wheel" -r "$work/requirements-test.txt"
     run=(env PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 qemu-aarch64-static -L "$root" "$python")
     "${run[@]}" -c 'import slotwise; print(slotwise.__file__); slotwise.show_config()'
     "${run[@]}" "${pytest[@]}" "${emulated[@]}"
