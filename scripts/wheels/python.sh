@@ -36,6 +36,12 @@ esac
 scripts/wheels/unpack.sh "$suite" "$machine" "$root" "python$version" "python$version-venv" \
     "libpython$version-dev" libstdc++6 >&2
 python=$root/usr/bin/python$version
+# Its Python.h asks for <triplet/python3.x/pyconfig.h>, which lies beside its folder. That of another
+# machine differs in macros that no other header uses.
+for triplet in x86_64-linux-gnu aarch64-linux-gnu; do
+    mkdir -p "$root/usr/include/python$version/$triplet"
+    ln -sfn "../../$machine-linux-gnu/python$version" "$root/usr/include/python$version/$triplet/"
+done
 # With the libraries that it was unpacked with: it may need newer ones than the system's.
 if [ "$machine" = x86_64 ] && ! has_headers "$python"; then
     patchelf --set-interpreter "$root/usr/lib64/ld-linux-x86-64.so.2" \
