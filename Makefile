@@ -27,7 +27,7 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo demo-torch demo-ranks test docs crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch demo-ranks test docs crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -49,6 +49,7 @@ help:
 	@echo 'make mutate    make small wrong changes, one at a time, each of which the tests must notice'
 	@echo 'make bench     measure for five minutes, against the peers installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
+	@echo 'make wheels    the source distribution and the wheels of a release into dist/, see RELEASING.md'
 	@echo 'make clean     remove everything that make made'
 
 demo: $(VENV)/.project $(VENV)/.tools-demo
@@ -137,8 +138,12 @@ sanitize: sanitize-asan-ubsan
 sanitize-asan-ubsan sanitize-tsan: sanitize-%: $(VENV)/.created
 	scripts/sanitize.sh $* $(ARGS)
 
+# Then: scripts/wheels/test.sh x86_64 && scripts/wheels/test.sh aarch64
+wheels:
+	scripts/wheels.sh
+
 clean:
-	rm -rf build .venv .venv-* examples/out
+	rm -rf build dist .venv .venv-* examples/out
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
