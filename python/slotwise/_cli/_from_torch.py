@@ -7,7 +7,6 @@ import inspect
 import json
 import zipfile
 from collections.abc import Mapping
-from pickle import UnpicklingError
 from typing import Any
 
 from slotwise import Variable, interop
@@ -41,11 +40,11 @@ def read(source: str, optimizer: str | None) -> Converted:
     try:
         is_mapped = zipfile.is_zipfile(source)  # the older format cannot be
         found = torch.load(source, map_location="cpu", weights_only=True, mmap=is_mapped)
-    except UnpicklingError:
-        text = "it holds other objects than tensors and plain data, or is damaged"
-        raise Failed(f"{source}: PyTorch cannot load it with weights_only: {text}") from None
     except Exception as error:  # in many classes
-        raise Failed(f"{source}: PyTorch cannot load it: {one_line(error)}") from None
+        text = one_line(error)
+        if type(error).__name__ == "UnpicklingError":  # which tells at length how to run its code
+            text = "with weights_only: it has more than tensors and plain data, or is damaged"
+        raise Failed(f"{source}: PyTorch cannot load it: {text}") from None
     weights, state, rest = _parts(source, torch, found)
     extra, notes = _extra(rest)
     for name, value in weights.items():
