@@ -52,7 +52,8 @@ test_emulated() {
     python=$(scripts/wheels/python.sh "$version" aarch64) || return 0  # says that there is none
     rm -rf "$site"
     "${pip[@]}" install --target "$site" --python-version "$version" --implementation cp \
-        --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64 \
+        --only-binary=:all: --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 \
+        --platform manylinux_2_26_aarch64 --platform manylinux2014_aarch64 \
         "$wheel" -r "$work/requirements-test.txt"
     # What tests start as sys.executable is emulated, too, also where the system does not see to it.
     printf '#!/bin/sh\nexec qemu-aarch64-static -L "%s" "%s" "$@"\n' "$root" "$python" >"$site/python"
