@@ -105,7 +105,7 @@ Clock::Clock(const Movement& movement, size_t slots, DType dtype, bool has_avera
 
 Clock::Plan Clock::PlanFor(const Motion& motion, bool epsilon_varies, std::string* refusal) const {
   Plan plan;
-  if (movement_.drift != Drift::kFading || motion.ratio == 1) return plan;
+  if (movement_.drift != Drift::kFading || IsSteady(motion)) return plan;
   std::ostringstream why;
   const double r = motion.ratio, q = motion.shrink;
   if (!(r >= 0 && r < 1)) {
@@ -212,8 +212,8 @@ void Clock::Begin(const Motion& motion, double kept, bool epsilon_varies, const 
   epsilon_varies_ = epsilon_varies;
   kept_ = kept;
   age_ = plan.age, terms_ = plan.terms, centre_ = plan.centre;
-  is_summed_ = movement_.drift == Drift::kLasting ||
-               (movement_.drift == Drift::kFading && motion.ratio == 1);
+  is_summed_ =
+      movement_.drift == Drift::kLasting || (movement_.drift == Drift::kFading && IsSteady(motion));
   const size_t of_table = std::max(bytes_ / 16 / BytesOfStep(), kFewestSteps);
   capacity_ = std::min({kMostSteps, kMostBytes / BytesOfStep(), of_table});
   for (size_t i = 0; i < slots_; ++i) powers_[i].Start(motion.kept[i], capacity_);

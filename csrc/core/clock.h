@@ -118,6 +118,10 @@ class Clock {
 
   Plan PlanFor(const Motion& motion, bool epsilon_varies, std::string* refusal) const;
   void Begin(const Motion& motion, double kept, bool epsilon_varies, const Plan& plan);
+  // Whether a row moves by the same in each step: its slot stays, and nothing stands beside it.
+  bool IsSteady(const Motion& motion) const {
+    return motion.ratio == 1 && movement_.base == Base::kSlot;
+  }
   bool Varies(const Motion& motion) const {
     return has_latest_ && latest_.epsilon != motion.epsilon;
   }

@@ -52,6 +52,10 @@ class PutOff(Protocol):
     @property
     def arrays(self) -> Mapping[str, Array]: ...
 
+    def check(self, clock: Array) -> None:
+        """Raise if `CLOCK` is of another kind of variable, or of another rule."""
+        ...
+
     def finish(self) -> None:
         """Have rows stand where they are told to."""
         ...
@@ -277,10 +281,11 @@ def add_put_off(group: Group, found: Entries, names: Names) -> list[Any]:
         deferred = deferred_of(entry.variable)
         if deferred is None or entry.memory not in arrays:
             continue
-        known.append(deferred.core)
         prefix = next(prefix for prefix in group if full.startswith(prefix))
         beside = {f"{full}/{name}": x for name, x in group[prefix]._put_off(entry).items()}
         found.arrays.update(beside)
+        if beside:  # else another optimizer puts them off
+            known.append(deferred.core)
         if f"{full}/{STEPS}" in beside:
             found.owners[f"{full}/{STEPS}"] = arrays[entry.memory]
     return known
@@ -317,14 +322,14 @@ class Prepared(NamedTuple):
     arrays: dict[str, Array]
     owners: dict[str, Array]  # of slots, the arrays beside which they are
     fresh: dict[str, list[tuple[Array, Any]]]  # variables without state; slots, and their values
-    put_off: list[PutOff]
+    put_off: dict[str, PutOff]  # by the name that precedes theirs
 
     def finish(self) -> None:
         """What follows once the arrays are filled.
 
         The slots of variables without state get the values that they begin with.
         """
-        for each in self.put_off:
+        for each in self.put_off.values():
             each.finish()
         for slots in self.fresh.values():
             for array, value in slots:
@@ -365,7 +370,7 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
     if somewhere:
         known = {name for prefix in group for name in others if prefix + name in found.met}
         fresh |= {name: [] for name in others if name not in known}
-    put_off = []
+    put_off = {}
     arrays = {memory_of(array): array for array in map(array_of, names.values())}
     for full, entry in (*found.met.items(), *found.others.items()):
         prefix = next(prefix for prefix in group if full.startswith(prefix))
@@ -374,7 +379,7 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
         taken = None if variable is None else group[prefix]._taking(variable, kinds)
         if taken is None:
             continue
-        put_off.append(taken)
+        put_off[full] = taken
         found.arrays.update((f"{full}/{which}", x) for which, x in taken.arrays.items())
         if STEPS in taken.arrays and entry.memory in arrays:
             found.owners[f"{full}/{STEPS}"] = arrays[entry.memory]

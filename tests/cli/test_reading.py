@@ -296,3 +296,16 @@ def test_an_interrupt(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     assert (process.returncode, error) == (130, b"slotwise: interrupted\n")
+
+
+def test_rows_that_are_behind_are_refused(tmp_path: Path) -> None:
+    table = slotwise.Variable(np.ones((6, 2), np.float32), name="table")
+    opt = slotwise.optimizers.Adam(0.1, sparse="deferred")
+    for ids in ([1], [2], [2]):
+        rows = slotwise.IndexedSlices(np.ones((1, 2), np.float32), np.array(ids), (6, 2))
+        opt.apply_gradients([(rows, table)])
+    slotwise.save(tmp_path / "ckpt", optimizer=opt, variables=[table])
+    assert "table" in done("show", "ckpt", folder=tmp_path)
+    for command in (("get", "ckpt", "table"), ("export", "ckpt", "out.npz")):
+        assert "steps to make up for" in refused(1, *command, folder=tmp_path)
+    assert not (tmp_path / "out.npz").exists()

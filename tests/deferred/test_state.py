@@ -341,3 +341,83 @@ def test_kills_and_resumes(tmp_path: Path) -> None:
     for kill_at in (10, 25, 33, 52):
         assert train(tmp_path / "killed", kill_at)[0] == -signal.SIGKILL
     assert train(tmp_path / "killed", -1) == (0, expected)
+
+
+# ----- several that share -------------------------------------------------------------------------
+
+
+def stepped(optimizer: Any, variable: Variable, *ids: int, times: int = 1) -> None:
+    grad = np.ones((len(ids), variable.shape[1]), np.float32)
+    for _ in range(times):
+        optimizer.apply_gradients([(IndexedSlices(grad, np.array(ids), variable.shape), variable)])
+
+
+def behind() -> tuple[Variable, Any]:
+    var = Variable(np.ones((6, 2), np.float32), name="table")
+    opt = optimizers.Adam(0.1, sparse="deferred")
+    stepped(opt, var, 1)
+    stepped(opt, var, 2, times=3)
+    return var, opt
+
+
+def test_an_optimizer_that_has_met_them_does_not_save_them(tmp_path: Path) -> None:
+    var, opt = behind()
+    other = optimizers.SGD(0.1, momentum=0.9, sparse="lazy")
+    other.build([var])
+    with pytest.raises(ValueError, match="rows are up to date"):
+        slotwise.save(tmp_path / "a", optimizer=other, variables=[var])
+    slotwise.save(tmp_path / "a", optimizer={"a": opt, "b": other}, variables=[var])
+
+
+def test_another_rule_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    var, opt = behind()
+    slotwise.save(tmp_path / "a", optimizer=opt, variables=[var])
+    again = Variable(np.full((6, 2), 7, np.float32), name="table")
+    for made in (optimizers.Adam(0.1, use_ema=True), optimizers.Nadam(0.1, sparse="deferred")):
+        with pytest.raises(ValueError, match="updated by the same rule"):
+            slotwise.load(tmp_path / "a", optimizer=made, variables=[again], strict=False)
+        assert (again.numpy() == 7).all()
+
+
+def test_another_variable_of_the_memory_that_takes_a_step() -> None:
+    array = np.ones((6, 2), np.float32)
+    one, other = Variable(array, name="table"), Variable(array, name="table")
+    opt = optimizers.Adam(0.1, sparse="deferred")
+    stepped(opt, one, 1)
+    stepped(opt, one, 2, times=3)
+    stepped(opt, other, 2)
+    np.testing.assert_array_equal(one.numpy(), other.numpy())
+    other.assign(np.full((6, 2), 5.0))
+    np.testing.assert_array_equal(one.numpy(), np.full((6, 2), 5.0))
+
+
+def test_two_optimizers_that_take_turns() -> None:
+    var = Variable(np.ones((6, 2), np.float32), name="table")
+    one, other = (optimizers.Adam(0.1, sparse="deferred") for _ in range(2))
+    stepped(one, var, 1)
+    one.flush()
+    stepped(other, var, 1)
+    other.flush()
+    stepped(one, var, 2, times=2)
+    seen = var.numpy()
+    one.flush()
+    np.testing.assert_array_equal(var.numpy(), seen)
+
+
+def test_dense_gradients_before_and_after() -> None:
+    var, w = (Variable(np.ones((6, 2), np.float32), name=name) for name in ("table", "w"))
+    opt, ones = optimizers.Adam(0.1, sparse="deferred"), np.ones((6, 2), np.float32)
+    opt.build([var, w])
+    opt.apply_gradients([(ones, var)])
+    opt.apply_gradients([(IndexedSlices(ones[:1], np.array([1]), (6, 2)), var), (ones, w)])
+    opt.apply_gradients([(ones, var)])
+    assert int(opt.iterations) == 3
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "Nadam", "Adamax"])
+def test_a_root_that_fades_as_fast_is_refused(name: str) -> None:
+    beta = 0.5 if name == "Adamax" else 0.25
+    var = Variable(np.ones((6, 2), np.float32), name="table")
+    opt = getattr(optimizers, name)(0.1, beta_1=0.5, beta_2=beta, sparse="deferred")
+    with pytest.raises(ValueError, match="ever farther"):
+        stepped(opt, var, 1)

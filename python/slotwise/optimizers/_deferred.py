@@ -63,6 +63,13 @@ class _Taking(NamedTuple):
     core: _core.Deferral
     flushes: bool  # as the optimizer puts off none
 
+    def check(self, clock: NDArray[Any]) -> None:
+        if not np.array_equal(clock[:2], self.core.clock[:2]):  # the format; which rule of what
+            raise ValueError(
+                "deferred_clock: expected that of a variable of the same kind, updated by the same "
+                "rule, got another's"
+            )
+
     def finish(self) -> None:
         steps = self.arrays.get(STEPS)
         if steps is None:
@@ -89,8 +96,7 @@ def of(optimizer: Any, entry: Entry, place: int | None, moved: Moved) -> _core.D
     known: _Held | None = entry.deferral
     if known is not None and known.moved.is_as(moved):
         return known.core
-    if known is not None:
-        optimizer._prepared_steps.forget()  # which would go on with it
+    optimizer._prepared_steps.forget()  # which would go on with it, or without any
     if (other := variable._deferred) is not None:
         if other.core.is_behind and other.owner() not in (None, optimizer):
             raise ValueError(
@@ -178,8 +184,8 @@ class Flushed:
                     raise ValueError(f"{op}: variable: expected one that was updated, got {what}")
                 entries = [found]
             for entry in entries:
-                if entry.variable._deferred is not None:
-                    entry.variable._deferred.flush()
+                if entry.deferral is not None:  # the variable may have another's by now
+                    Deferred(entry.deferral.core, -1, weakref.ref(self)).flush()
 
     def _moved(self, entry: Entry) -> Moved:
         """What moves of a variable without a gradient, as Keras means the optimizer."""

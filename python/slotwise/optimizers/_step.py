@@ -85,6 +85,10 @@ class Step:
         flags = None if decays is None else list(decays)
         put_off = None if deferrals is None else list(deferrals)
         self.is_put_off = put_off is not None
+        self.deferred = [
+            v._deferred if each is not None else None
+            for v, each in zip(variables, put_off or (), strict=False)
+        ]
         self.dense = [i for i, each in enumerate(put_off or ()) if each is None]
         self.plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags, put_off)
 
@@ -98,6 +102,18 @@ class Step:
             has_another_constraint(given, variable)
             for (_, given), variable in zip(pairs, self.variables, strict=True)
         )
+
+    def _hand_on(self, pairs: list[Pair]) -> None:
+        """Have the variables that are given show what is put off.
+
+        They may be others of the same memory, or ones of which another optimizer has put off steps
+        since, and made up for them.
+        """
+        for (_, given), own in zip(pairs, self.deferred, strict=True):
+            if own is None or not isinstance(given, Variable) or given._deferred is own:
+                continue
+            if given._deferred is None or not given._deferred.core.is_behind:
+                given._deferred = own
 
     def call(
         self,
@@ -113,6 +129,8 @@ class Step:
         if _tracking.is_used():
             is_whole = scope != "rows" or ((decay or average) and rows == "whole")
             _gradients.mark_touched(pairs, only_rows=self.is_put_off or not is_whole)
+        if self.is_put_off:
+            self._hand_on(pairs)
         limits = clips["clipvalue"], clips["clipnorm"], clips["global_clipnorm"]
         attrs = self.update.attrs
         return (self.plan, pairs, hypers, attrs, *limits, scope, decay, average, rows, None)

@@ -142,7 +142,7 @@ def load(
         (content, optimizer), _ = ranks.agree(begin)
         layers, last = content.layers, content.layers[-1].metadata
         if optimizer is None and variables is None:
-            _refuse_behind("load", layers[-1], last["variables"])
+            refuse_behind("load", layers[-1], last["variables"])
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
@@ -159,6 +159,8 @@ def load(
             if strict and found.report:
                 raise ValueError(f"load: {path}: {found.report}")
             content.require_whole(found.fitting)
+            for full, each in found.prepared.put_off.items():
+                each.check(content.read(f"{full}/{CLOCK}", None, True))
             _stateful.bring_to_now(group, names or {})
             _names.require_current("load", found.arrays)
             return tracked, found
@@ -229,7 +231,7 @@ def load_array(
         raise ValueError("load_array: mmap: expected False with deltas, got True")
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
-        _refuse_behind("load_array", layers[-1], [name])
+        refuse_behind("load_array", layers[-1], [name])
         if deltas:
             return Content(layers, {}).read(name, rows, verify)
         return layers[0].read(name, rows, mmap, verify)
@@ -326,7 +328,7 @@ class Content:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
         differing = _configs.compare_config("load", group, self.layers[-1].metadata["config"])
-        prepared = Prepared({}, {}, {}, [])
+        prepared = Prepared({}, {}, {}, {})
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
@@ -469,7 +471,7 @@ def _put_off(
             yield base.removeprefix(prefix), {base.removeprefix(prefix), *beside}
 
 
-def _refuse_behind(op: str, layer: Reader, wanted: Collection[str]) -> None:
+def refuse_behind(op: str, layer: Reader, wanted: Collection[str]) -> None:
     """Raise if rows are to be returned that have steps to make up for."""
     if "id" not in layer.metadata:
         return

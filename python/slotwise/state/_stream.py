@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slotwise.distributed._placement import Placement
 from slotwise.state._checksums import CHUNK
 from slotwise.state._format import Tensor
-from slotwise.state._load import Content, checked_rows
+from slotwise.state._load import Content, checked_rows, refuse_behind
 from slotwise.state._memory import IntoArray, IntoStored, Source, WholeArray, as_bytes
 from slotwise.state._reader import Part, Reader
 
@@ -82,6 +82,7 @@ class _Lazy(Mapping[str, Source]):
         origin, own = self._origins[name]
         if isinstance(origin, Reader):
             tensor = origin.tensor(own)
+            refuse_behind("reading", origin, [own])
             if tensor.buckets:
                 fill, read = partial(_fill, origin, tensor), partial(origin.read, own)
                 return Scattered(tensor.shape, tensor.dtype, fill, read)
@@ -89,6 +90,7 @@ class _Lazy(Mapping[str, Source]):
         return self._of_content(origin, own)
 
     def _of_content(self, content: Content, name: str) -> Source:
+        refuse_behind("reading", content.layers[-1], [name])
         base = content.bases[name]
         reader, kind = content.layers[base], content.kind(name)
         tensor = reader.tensor(name)
