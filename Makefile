@@ -13,6 +13,7 @@ PARITY := .venv-parity
 PEERS := .venv-bench
 TORCH := .venv-torch
 RANKS := .venv-ranks
+DOCS := .venv-docs
 # The environment with all peers, if it has been made; else the one with TensorFlow.
 BENCH := $(if $(wildcard $(PEERS)/bin/python),$(PEERS),$(PARITY))
 # The tests that start processes as ranks, of MPI or of PyTorch, where these are.
@@ -26,7 +27,7 @@ PY_CODE := python tests bench examples scripts
 CXX_CODE = $(shell find csrc \( -name '*.h' -o -name '*.cc' \))
 CMAKE_CODE := CMakeLists.txt cmake
 
-.PHONY: help demo demo-torch demo-ranks test crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan clean
+.PHONY: help demo demo-torch demo-ranks test docs crash fuzz mutate lint tidy format parity torch ranks bench bench-peers sanitize sanitize-asan-ubsan sanitize-tsan wheels clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,6 +38,7 @@ help:
 	@echo 'make parity    compare with the real TensorFlow, live, in its own environment'
 	@echo 'make torch     the tests of slotwise.torch, beside PyTorch, in its own environment'
 	@echo 'make ranks     the tests of ranks that are processes of MPI, in their own environment'
+	@echo 'make docs      the pages as a site that needs no network, in build/site'
 	@echo 'make lint      ruff, mypy --strict, codespell, formats, the order of the rooms'
 	@echo 'make tidy      clang-tidy on the parts that are not vector code'
 	@echo 'make format    let ruff, clang-format and gersemi rewrite the sources'
@@ -47,6 +49,7 @@ help:
 	@echo 'make mutate    make small wrong changes, one at a time, each of which the tests must notice'
 	@echo 'make bench     measure for five minutes, against the peers installed: TensorFlow, or all'
 	@echo 'make bench-peers  install all peers, in .venv-bench'
+	@echo 'make wheels    the source distribution and the wheels of a release into dist/, see RELEASING.md'
 	@echo 'make clean     remove everything that make made'
 
 demo: $(VENV)/.project $(VENV)/.tools-demo
@@ -80,6 +83,11 @@ torch: $(TORCH)/.project
 		tests/pytorch $(OF_RANKS) tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
 		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
 	SLOTWISE_TESTS_NEED=torch,mpi4py $(TORCH)/bin/python -m pytest tests/bench/test_ranks_suite.py -k over_two_ranks
+
+# Pages for each public name are made of the docstrings, with charts of the published figures.
+docs: $(DOCS)/.project
+	PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
+	$(DOCS)/bin/python scripts/check_site.py build/site
 
 # The tests of ranks that are processes of MPI: one job at a time, as each has several.
 ranks: $(RANKS)/.project
@@ -130,8 +138,12 @@ sanitize: sanitize-asan-ubsan
 sanitize-asan-ubsan sanitize-tsan: sanitize-%: $(VENV)/.created
 	scripts/sanitize.sh $* $(ARGS)
 
+# Then: scripts/wheels/test.sh x86_64 && scripts/wheels/test.sh aarch64
+wheels:
+	scripts/wheels.sh
+
 clean:
-	rm -rf build .venv .venv-* examples/out
+	rm -rf build dist .venv .venv-* examples/out
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -188,6 +200,16 @@ $(RANKS)/.tools: pyproject.toml $(VENV)/.created
 
 $(RANKS)/.project: $(WHEEL) $(RANKS)/.tools
 	$(RANKS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
+	@touch $@
+
+$(DOCS)/.tools: pyproject.toml $(VENV)/.created
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python scripts/requirements.py docs >$@.txt
+	$(DOCS)/bin/python $(PIP) install -r $@.txt
+	@touch $@
+
+$(DOCS)/.project: $(WHEEL) $(DOCS)/.tools
+	$(DOCS)/bin/python $(PIP) install --force-reinstall --no-deps build/wheel/*.whl
 	@touch $@
 
 $(PEERS)/.project: $(WHEEL)

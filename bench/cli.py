@@ -53,6 +53,7 @@ examples:
   python -m bench show report                         the tables and the report of an earlier run
   python -m bench compare old.json new.json           what changed between two runs
   python -m bench guard --reference PATH|VERSION      fail if the installed build became slower
+  python -m bench deferred                            growth, flushes, bookkeeping of deferred steps
 """
 
 
@@ -129,7 +130,11 @@ def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     guard.add_argument("--limit", type=float, default=1.10, help="slower by this much: fail")
     guard.add_argument("--count", action="store_true", help="count instructions too (valgrind)")
     guard.add_argument("--out", type=Path, default=Path("build/bench/guard.json"))
-    return {"show": show, "compare": compare, "guard": guard}
+    deferred = argparse.ArgumentParser(prog="python -m bench deferred")
+    deferred.add_argument("--threads", type=int, default=2)
+    deferred.add_argument("--rows", type=parse_size, default=64 << 20, help="of tables, at most")
+    deferred.add_argument("--repeats", type=int, default=6, help="the least time counts")
+    return {"show": show, "compare": compare, "guard": guard, "deferred": deferred}
 
 
 def _peers(names: Sequence[str] | None, console: Console) -> list[Peer]:
@@ -296,6 +301,10 @@ def _tool(name: str, argv: Sequence[str], console: Console) -> int:
         from bench.tools import compare
 
         return compare.show(console, store.load(args.old), store.load(args.new))
+    if name == "deferred":
+        from bench.tools.deferred import deferred
+
+        return deferred(console, args.threads, args.rows, args.repeats)
     from bench.tools.guard import guard
 
     return guard(args.reference, args.threads, args.limit, args.count, args.out, console)

@@ -10,6 +10,8 @@
 # works where none is.
 option(SLOTWISE_BUNDLE_HIGHWAY "Build the pinned Highway even if one is installed" OFF)
 set(SLOTWISE_HIGHWAY_VERSION 1.4.0)
+# Of the files that a source distribution has of it, see slotwise_checksum.
+set(SLOTWISE_HIGHWAY_SHA256 eac154dd9e7c05ad852ec1de27be17595bbcb38a0cce54b7e86492beb55d6307)
 set(highway_url https://github.com/google/highway.git)
 set(highway_folder "${CMAKE_CURRENT_SOURCE_DIR}/third_party/highway")
 
@@ -92,6 +94,19 @@ macro(slotwise_fetch_highway)
   endif()
 endmacro()
 
+# One number for a folder: SHA-256 of a line per file, with the file's SHA-256 and path.
+function(slotwise_checksum folder result)
+  file(GLOB_RECURSE paths LIST_DIRECTORIES FALSE RELATIVE "${folder}" "${folder}/*")
+  list(SORT paths)
+  set(lines "")
+  foreach(path IN LISTS paths)
+    file(SHA256 "${folder}/${path}" checksum)
+    string(APPEND lines "${checksum}  ${path}\n")
+  endforeach()
+  string(SHA256 checksum "${lines}")
+  set(${result} ${checksum} PARENT_SCOPE)
+endfunction()
+
 if(SKBUILD_STATE STREQUAL "sdist")
   slotwise_fetch_highway()
   if(NOT highway_SOURCE_DIR STREQUAL highway_folder)
@@ -105,6 +120,16 @@ if(SKBUILD_STATE STREQUAL "sdist")
       DESTINATION "${highway_folder}"
       REGEX "/contrib$|_test[.]cc$"
       EXCLUDE
+    )
+  endif()
+  slotwise_checksum("${highway_folder}" highway_sha256)
+  if(NOT highway_sha256 STREQUAL SLOTWISE_HIGHWAY_SHA256)
+    file(REMOVE_RECURSE "${highway_folder}") # else the next build would take it
+    message(
+      FATAL_ERROR
+      "${highway_SOURCE_DIR}: expected the files of Highway ${SLOTWISE_HIGHWAY_VERSION} "
+      "(SHA-256 ${SLOTWISE_HIGHWAY_SHA256}), got others (${highway_sha256}). A source distribution "
+      "brings just that release along."
     )
   endif()
 elseif(hwy_FOUND)
@@ -123,6 +148,9 @@ else()
   slotwise_fetch_highway()
   add_library(hwy::hwy ALIAS hwy)
   set_target_properties(hwy PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden)
+  # As headers of the system: they have warnings of their own, for NEON.
+  get_target_property(highway_headers hwy INTERFACE_INCLUDE_DIRECTORIES)
+  set_target_properties(hwy PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${highway_headers}")
   if(SKBUILD) # who passes the wheel on passes Highway on
     install(
       FILES "${highway_SOURCE_DIR}/LICENSE"

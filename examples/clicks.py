@@ -10,11 +10,13 @@ ends at a gradient of each bag; ``slotwise.PooledSlices`` hands that on without 
 One call of ``apply_gradients`` updates the tables and the layers.
 
 The first batches also go through plain NumPy, which pools rows, expands gradients and updates
-tables of its own, to compare time and result.
+tables of its own, to compare time and result. Others go through Adam three times, once for each
+meaning that a sparse gradient can have (`Meaning`), on tables most of whose rows no batch names.
 
 Prints log loss and AUC on held-out data, beside those of the true probabilities and of a constant,
 draws ``out/clicks.png``, and exits with an error if the model comes less than `REQUIRED_SHARE` of
-the way from the constant to the truth or if the two ways of training differ.
+the way from the constant to the truth, if the two ways of training differ, or if what
+``sparse="deferred"`` trains is not what ``sparse="keras"`` does.
 """
 
 from __future__ import annotations
@@ -40,6 +42,8 @@ from tqdm import tqdm
 
 REQUIRED_SHARE = 0.8  # of the way from a constant to the truth, in log loss
 LARGEST_DIFFERENCE = 1e-4  # between tables trained by slotwise and by NumPy; usually 0
+SPARE = 16  # times the rows, in tables that are to have room
+LARGEST_SHARE = 0.01  # of what lazy updates train otherwise than Keras, for deferred ones
 
 
 # --- The data -------------------------------------------------------------------------------------
@@ -154,8 +158,8 @@ class Layers:
 class Model(Layers):
     """The layers, and the tables below them."""
 
-    def __init__(self, args: argparse.Namespace, rng: np.random.Generator) -> None:
-        self.tables = [slotwise.empty((feature.rows, args.dim)) for feature in FEATURES]
+    def __init__(self, args: argparse.Namespace, rng: np.random.Generator, spare: int = 1) -> None:
+        self.tables: list[Any] = [slotwise.empty((spare * f.rows, args.dim)) for f in FEATURES]
         for table in self.tables:
             table[...] = rng.uniform(-0.05, 0.05, table.shape)
         super().__init__(args, rng)
@@ -165,7 +169,7 @@ class Model(Layers):
 
     def gradients(
         self, bags: Jagged, pooled_grad: Array, dense: list[Array]
-    ) -> list[tuple[PooledSlices | Array, Array]]:
+    ) -> list[tuple[PooledSlices | Array, Any]]:
         """Pairs for an optimizer, of all tables and layers."""
         slices = PooledSlices.of_tables(pooled_grad, self.tables, *bags, mode="mean")
         return [
@@ -326,6 +330,77 @@ def train(args: argparse.Namespace) -> Compared:
     )
 
 
+# --- What a sparse gradient means -----------------------------------------------------------------
+
+
+class Meaning(NamedTuple):
+    """What Adam makes of gradients that name few rows.
+
+    With ``sparse="keras"``, momentum goes on moving all others, in a sweep over the tables; with
+    ``"lazy"``, they stay where they are; with ``"deferred"``, they move as Keras says, when they
+    are next read.
+    """
+
+    sparse: str
+    seconds: float  # of a batch's pooling and step, median
+    loss: float  # on held-out data
+    tables: list[Array]
+
+
+def compare_meanings(args: argparse.Namespace) -> list[Meaning]:
+    """The same batches, from the same start, by each."""
+    found = []
+    for sparse in ("keras", "deferred", "lazy"):
+        rng = np.random.default_rng(args.seed)
+        world, model = World(rng), Model(args, rng, SPARE)
+        test = world.draw(args.held_out // 10, rng)
+        tables = [
+            slotwise.Variable(table, name=feature.name)
+            for table, feature in zip(model.tables, FEATURES, strict=True)
+        ]
+        model.tables = tables  # which show rows as they are now
+        optimizer = slotwise.optimizers.Adam(0.002, sparse=sparse)
+        optimizer.build([*tables, *model.dense])
+        times = []
+        for _ in range(args.meanings):
+            batch = world.draw(args.batch, rng)
+            t0 = time.perf_counter()
+            pooled = model.pool(batch.bags)
+            t1 = time.perf_counter()
+            h, logit = model.forward(pooled)
+            grad, dense = model.backward(pooled, h, logit, batch.clicked)
+            pairs = model.gradients(batch.bags, grad, [x / args.batch for x in dense])
+            t2 = time.perf_counter()
+            optimizer.apply_gradients(pairs)
+            times.append(time.perf_counter() - t2 + t1 - t0)
+        loss = log_loss(model.predict(test.bags), test.clicked)
+        values = [table.numpy() for table in tables]
+        found.append(Meaning(sparse, float(np.median(times)), loss, values))
+    return found
+
+
+def differences(meanings: list[Meaning]) -> dict[str, float]:
+    """How far the tables of each are from those of Keras, at most."""
+    first = meanings[0]
+    return {
+        each.sparse: max(
+            float(np.abs(a - b).max()) for a, b in zip(each.tables, first.tables, strict=True)
+        )
+        for each in meanings
+    }
+
+
+def summary_of(meanings: list[Meaning]) -> str:
+    rows, far = sum(map(len, meanings[0].tables)), differences(meanings)
+    lines = [f"Adam on {rows:,} rows   ms per batch   log loss   tables differ from Keras's by"]
+    for each in meanings:
+        name = f'sparse="{each.sparse}"'
+        lines.append(
+            f"{name:22} {1e3 * each.seconds:>12.2f} {each.loss:>10.4f}   {far[each.sparse]:.2g}"
+        )
+    return "\n".join(lines)
+
+
 # --- Report ---------------------------------------------------------------------------------------
 
 
@@ -475,12 +550,20 @@ def main() -> int:
     options.add_argument(
         "--compare", type=int, default=100, help="batches that NumPy trains on, too"
     )
+    options.add_argument(
+        "--meanings",
+        type=int,
+        default=60,
+        help="batches to compare meanings of sparse gradients by",
+    )
     args = options.parse_args()
 
     print(introduction(args))
     with threadpool_limits(1, user_api="blas"):  # the layers are small
         result = train(args)
+        meanings = compare_meanings(args)
     print("\n" + summary(result))
+    print("\n" + summary_of(meanings))
     path = args.out / "clicks.png"
     plot(result, path, lambda axes: draw_times(axes, result))
     print(f"\nloss, predictions and times: {path}")
@@ -488,6 +571,9 @@ def main() -> int:
     faults = shortfalls(result)
     if not result.largest_difference <= LARGEST_DIFFERENCE:
         faults.append("the tables trained by slotwise and by NumPy differ")
+    far = differences(meanings)
+    if not far["deferred"] <= LARGEST_SHARE * far["lazy"]:
+        faults.append("the tables of deferred updates are not Keras's")
     for fault in faults:
         print(fault)
     return 1 if faults else 0

@@ -59,6 +59,8 @@ PYTHON = (
     "torch.optim torch.nn",
     "torch.__init__",
     "__init__",
+    "_cli",
+    "__main__",
 )
 
 ASKING = ("state", "interop")  # rooms that know no private member of what is in

@@ -69,6 +69,37 @@ def sources() -> dict[Path, str]:
 # ----- in Python ---------------------------------------------------------------------------------
 
 PYTHON = (
+    # what is put off
+    Mutation(
+        "all rows count as touched where few were named",
+        "only_rows=self.is_put_off or not is_whole",
+        "only_rows=not is_whole",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "rows that catch up in a step are in no delta",
+        "        if call[0].flushes != before:",
+        "        if call[0].flushes < before:",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "rows are loaded without the steps that they have missed",
+        "            content.require_whole(found.fitting)\n",
+        "",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "rows that are behind are returned as they lie",
+        '        refuse_behind("load_array", layers[-1], [name])\n',
+        "",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "what is loaded lies over rows that catch up later",
+        "            _stateful.bring_to_now(group, names or {})\n",
+        "",
+        f"{DEFERRED}/test_state.py",
+    ),
     # numbers of a step
     Mutation(
         "the first step is number 0",
@@ -331,6 +362,18 @@ CXX = (
         "memory_.last[row] = clock_.now() + 1;",
         "memory_.last[row] = clock_.now();",
         f"{DEFERRED}/test_reading.py",
+    ),
+    Mutation(
+        "a row may stand at a step that was never taken",
+        "return s >= 0 && s <= now;",
+        "return s <= now;",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "a clock that was loaded has forgotten its tables",
+        "record.Numbers(&of_var_, of_steps * terms_);",
+        "if (!record.is_read()) record.Numbers(&of_var_, of_steps * terms_);",
+        f"{DEFERRED}/test_state.py",
     ),
     Mutation(
         "rows do not catch up before slots fade otherwise",

@@ -17,10 +17,14 @@ from bench.results.views import (
     Chart,
     Column,
     Grid,
+    Ratios,
     Section,
     contestants,
     rated,
 )
+
+# What people ask, a page each in docs/performance/.
+QUESTIONS = ("small", "large", "sparse", "steps", "state", "ranks")
 
 
 class Told:
@@ -33,6 +37,8 @@ class Told:
     limit = "a plain loop with as many reads and writes"
     unit = "elements"  # what a case's size counts
     rank = 0  # the order in reports
+    asked = "large"  # the one of QUESTIONS whose page has it
+    has_ratios = True  # False: its records have no meaning as a peer's time over ours
     is_over_sizes = False  # one op on one array a case: part of the chart of ratios over sizes
     columns: Sequence[Column] = (*TIMES, *LIMITS, OF_REFERENCE)
 
@@ -83,6 +89,11 @@ class Told:
         slower = sorted(((x.minima, r) for r, x in rated(records) if x.minima < 1), key=_first)
         return [f"{self.at(r)} ({show_ratio(ratio)})" for ratio, r in slower]
 
+    def losses_to(self, records: Sequence[Record]) -> list[str]:
+        """The same with the peer that each is lost to."""
+        slower = sorted(((x.minima, r) for r, x in rated(records) if x.minima < 1), key=_first)
+        return [f"{self.at(r)}: {show_ratio(ratio)} the speed of {r.peer}" for ratio, r in slower]
+
     def share_of_limit(self, records: Sequence[Record]) -> str:
         """The share of the limit's rate that the largest size reaches, in a sentence."""
         largest = max((r.size for r in records if r.fraction(LIMIT)), default=0)
@@ -96,29 +107,35 @@ class Told:
             f"{self.limit} (least {100 * least:.0f} %: {record.label})."
         )
 
-    def grids(self, records: Sequence[Record]) -> list[Grid]:
-        """Tables for a page: a row for each place, a column for each peer."""
+    def question(self, record: Record) -> str:
+        """The page that a case is on: what people ask who have such arrays."""
+        return self.asked
+
+    def ratios(self, records: Sequence[Record]) -> list[Ratios]:
+        """For a page, dtype by dtype: a row for each place, a figure for each peer."""
         found = []
         for dtype, members in groupby(sorted(records, key=lambda r: r.dtype), lambda r: r.dtype):
             mine = list(members)
             by_peer: dict[str, list[Record]] = {}
             for record, _ in sorted(rated(mine), key=lambda pair: pair[0].size):
                 by_peer.setdefault(record.peer, []).append(record)
-            if not by_peer:
+            if not by_peer or not self.has_ratios:
                 continue
-            peers = sorted(by_peer)
-            means = {peer: self.means(by_peer[peer]) for peer in peers}
+            means = {peer: self.means(by_peer[peer]) for peer in by_peer}
             places = dict.fromkeys(self.place(r) for r, _ in rated(_by_size(mine)))
-            rows = [[dtype, *peers]]
-            rows += [[at, *(means[peer].get(at, "") for peer in peers)] for at in places]
-            rows.append(["least", *(self.least(by_peer[peer]) for peer in peers)])
-            rows.append(["faster in", *(_wins(by_peer[peer]) for peer in peers)])
+            rows = {
+                at: {peer: mean[at] for peer, mean in means.items() if at in mean} for at in places
+            }
+            least = {peer: self.least(by_peer[peer]) for peer in by_peer}
             # Once, beside the peer that has most cases: the others' rounds say the same again.
-            most = max(peers, key=lambda peer: len(by_peer[peer]))
-            slower = self.losses(mine)
-            note = f"Slower: {'; '.join(slower)}. " if slower else ""
-            found.append(Grid(dtype, rows, note + self.share_of_limit(by_peer[most])))
+            most = max(by_peer, key=lambda peer: len(by_peer[peer]))
+            share = self.share_of_limit(by_peer[most])
+            found.append(Ratios(dtype, rows, least, self.losses_to(mine), share))
         return found
+
+    def grids(self, records: Sequence[Record]) -> list[Grid]:
+        """Tables of its own for a page, of what is no ratio to a peer."""
+        return []
 
     def sections(self, records: Sequence[Record]) -> list[Section]:
         """Charts: bytes per second over sizes, for each op with three sizes or more."""
@@ -150,8 +167,3 @@ def _op(record: Record) -> tuple[str, str]:
 
 def _by_size(records: Sequence[Record]) -> list[Record]:
     return sorted(records, key=lambda r: r.size)
-
-
-def _wins(records: Sequence[Record]) -> str:
-    ratios = [x.minima for _, x in rated(records)]
-    return f"{sum(x >= 1 for x in ratios)} of {len(ratios)}"

@@ -24,11 +24,27 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of words, its head first."""
+    """A table, its head first; the first columns are words, the others figures."""
 
     title: str
     rows: Sequence[Sequence[str]]
     note: str = ""
+    words: int = 1
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Geometric means of peers' times over ours, of one dtype, in words.
+
+    ``means`` is by place and peer; ``least`` is the smallest ratio to each peer and its case;
+    ``losses`` are the cases in which a peer is faster; ``share`` is a sentence on the limit.
+    """
+
+    dtype: str
+    means: Mapping[str, Mapping[str, str]]
+    least: Mapping[str, str]
+    losses: Sequence[str] = ()
+    share: str = ""
 
 
 @dataclass(frozen=True)

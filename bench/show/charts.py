@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -21,7 +22,7 @@ from bench.results.views import Chart, Line
 # Stand-ins that matplotlib writes into the SVG, and the variables that replace them.
 _FOREGROUND, _GRID, _BACKGROUND = "#010101", "#020202", "#030303"
 _OURS, _LIMIT, _LOSS = "#040404", "#050505", "#060606"
-_PEERS = ("#070707", "#080808", "#090909", "#0a0a0a", "#0b0b0b", "#0c0c0c", "#0d0d0d")
+_PEERS = ("#070707", "#080808", "#090909", "#0a0a0a", "#0b0b0b", "#0c0c0c", "#0d0d0d", "#0e0e0e")
 _VARIABLES = {
     _FOREGROUND: "var(--ink)",
     _GRID: "var(--grid)",
@@ -31,7 +32,7 @@ _VARIABLES = {
     _LOSS: "var(--loss)",
     **{colour: f"var(--peer{i})" for i, colour in enumerate(_PEERS)},
 }
-_MARKERS = ("s", "^", "D", "v", "P", "X", "<")
+_MARKERS = ("s", "^", "D", "v", "P", "X", "<", "o")
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -173,4 +174,43 @@ def ratio_bars(title: str, records: Sequence[Record]) -> str:
         return _svg(figure, f"ratios, {title}".replace("\n", ", "))
 
 
-_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+def ratio_dots(
+    title: str, rows: Sequence[tuple[str, Mapping[str, float]]], peers: Sequence[str]
+) -> str:
+    """A row of a table each, a mark for each peer: right of the line, we are faster.
+
+    ``peers`` are all that there are, so that a peer looks the same in every chart.
+    """
+    rows = [(textwrap.fill(name, 32), by_peer) for name, by_peer in rows]
+    values = [value for _, by_peer in rows for value in by_peer.values()]
+    low, high = min(0.8, 0.8 * min(values)), max(2.0, 1.3 * max(values))
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(
+            figsize=(5.8, 1.0 + 0.27 * sum(1 + name.count("\n") for name, _ in rows)),
+            layout="constrained",
+        )
+        axes.axvspan(low, 1, color=_LOSS, alpha=0.12, linewidth=0)
+        axes.axvline(1, color=_FOREGROUND, linewidth=1)
+        for number, peer in enumerate(peers):
+            found = [(by_peer[peer], -y) for y, (_, by_peer) in enumerate(rows) if peer in by_peer]
+            dress = {**_dress(Line(peer, {}), number, peers), "linewidth": 0}
+            if found:
+                axes.plot(*zip(*found, strict=True), **dress, markersize=6, label=peer)
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axes.set_yticks([-y for y in range(len(rows))], [name for name, _ in rows])
+        axes.set_ylim(0.6 - len(rows), 0.6)
+        axes.tick_params(axis="y", length=0)
+        steps = [s for s in _STEPS if low <= s <= high]
+        while len(steps) > 5:  # every other one, 1 always among them
+            steps = [s for i, s in enumerate(steps) if (i - steps.index(1)) % 2 == 0]
+        axes.set_xticks(steps, [f"{s:g}x" for s in steps])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.grid(linewidth=0.6)
+        axes.set_axisbelow(True)
+        columns = min(4, sum(any(peer in by for _, by in rows) for peer in peers))
+        figure.legend(loc="outside upper center", ncols=columns, fontsize=9, handletextpad=0.2)
+        return _svg(figure, title)
+
+
+_STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)

@@ -12,8 +12,10 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.results.records import Record, Results
+from bench.results.told import QUESTIONS
 from bench.results.views import Grid, rated
 from bench.show import charts, first
+from bench.show.questions import Answer, answer
 from bench.show.summary import overviews
 from bench.show.table import cases
 from bench.show.targets import judged
@@ -23,7 +25,7 @@ from bench.suites.base import Suite
 TEMPLATES = Path(__file__).with_name("templates")
 
 # What a page in Markdown may ask for, between <!-- bench:NAME --> and <!-- bench:end -->.
-PARTS = ("page", "short")
+PARTS = ("page", "short", *QUESTIONS)
 _MARKED = re.compile(r"(<!-- bench:(\w+) -->\n).*?(<!-- bench:end -->)", re.DOTALL)
 
 
@@ -67,12 +69,9 @@ def write_parts(runs: Sequence[Results], path: Path) -> None:
 def _part(name: str, runs: Sequence[Results]) -> str:
     if name == "short":
         return in_markdown(first.short(runs[:1]))
+    if name in QUESTIONS:
+        return in_words(answer(runs[0], name))
     results = runs[0]
-    grids = [
-        (suite, suite.grids(records), _differing(results.find(suite=suite.name, status="wrong")))
-        for suite in all_suites().values()
-        if (records := results.find(suite=suite.name, status="ok"))
-    ]
     page = _environment(autoescape=False).get_template("page.md.j2")
     return page.render(
         results=results,
@@ -82,21 +81,20 @@ def _part(name: str, runs: Sequence[Results]) -> str:
         short=first.short(runs),
         targets=[row for row in judged(results) if row.value],
         command=_command(results),
-        suites=[(suite, found, wrong) for suite, found, wrong in grids if found],
         in_markdown=in_markdown,
     )
 
 
-def _differing(records: Sequence[Record]) -> str:
-    """What was not timed because a peer computes something else, in a sentence; or nothing."""
-    names = dict.fromkeys(f"{r.label} ({r.peer}, {r.dtype})" for r in records)
-    return f"Not timed, results differ: {', '.join(names)}." if names else ""
+def in_words(answer: Answer) -> str:
+    """The answer to one question, for its page."""
+    page = _environment(autoescape=False).get_template("question.md.j2")
+    return page.render(answer=answer, in_markdown=in_markdown)
 
 
 def in_markdown(grid: Grid) -> str:
-    """A table, its figures aligned to the right."""
+    """A table, its figures aligned to the right; of ratios, a chart may be drawn from it."""
     head, *rows = grid.rows
-    rule = ["---", *["--:"] * (len(head) - 1)]
+    rule = [*["---"] * grid.words, *["--:"] * (len(head) - grid.words)]
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
 

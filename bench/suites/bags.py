@@ -93,6 +93,7 @@ class BagsSuite(Suite):
     limit = "a plain loop over as many bytes"
     unit = "ids"
     rank = 6
+    asked = "sparse"
     method = "pooled"
     columns: Sequence[Column] = (
         *TIMES,

@@ -15,6 +15,7 @@ class CallOverhead(Suite):
     title = "Cost of a call"
     about = "One call of each op on 64 elements, called by keywords as users write it."
     rank = 0
+    asked = "small"
     is_over_sizes = True
 
     def cases(self, options: Options) -> list[Case]:

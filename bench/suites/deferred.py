@@ -60,6 +60,7 @@ class Deferred(Suite):
     )
     unit = "ids"
     rank = 10
+    asked = "sparse"
     method = "turns"
     columns = (
         *TIMES,

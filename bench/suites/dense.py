@@ -54,6 +54,9 @@ class Dense(Suite):
             ]
         return found
 
+    def question(self, record: Record) -> str:
+        return "small" if record.size <= 16 * KI else "large"
+
     def briefs(self, records: Sequence[Record]) -> list[Brief]:
         plain = [r for r in records if r.dtype == "float32" and not r.variant]
         largest = max((r.size for r in plain), default=0)

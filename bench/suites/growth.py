@@ -48,6 +48,8 @@ class Growth(Sparse):
     )
     unit = "rows"
     rank = 9
+    has_ratios = False
+    asked = "sparse"
     columns = (
         *TIMES,
         Column("growth", lambda r: f"{g.minima:.2f}" if (g := growth(r)) else None),

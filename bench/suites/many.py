@@ -60,6 +60,7 @@ class Many(Suite):
     title = "Lists of tensors"
     about = "One optimizer step over all tensors of a model."
     rank = 2
+    asked = "steps"
     method = "many"
     limits = True
 

@@ -61,6 +61,7 @@ class Memory(Suite):
     title = "Memory"
     about = "Peak memory that one call takes beyond its arrays."
     rank = 3
+    has_ratios = False
     columns = (
         Column(OURS, bytes_of(_PEAK, lambda r: OURS)),
         Column(THEIRS, bytes_of(_PEAK, lambda r: r.peer)),

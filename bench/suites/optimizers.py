@@ -49,6 +49,7 @@ class Optimizers(Suite):
     limits = True
     limit = "a plain loop over as many bytes"
     rank = 10
+    asked = "steps"
     method = "optimizer"
 
     def cases(self, options: Options) -> list[Case]:

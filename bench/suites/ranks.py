@@ -168,6 +168,7 @@ class Ranks(Suite):
         "or of the state."
     )
     rank = 10
+    asked = "ranks"
     limit = "a plain write or read"
     columns = (
         *TIMES,
@@ -298,7 +299,7 @@ class Ranks(Suite):
             ),
             _grid("Many ranks", _many(records), [_CLOCKS, *_BUSIEST]),
         ]
-        return [*super().grids(records), *(grid for grid in own if len(grid.rows) > 1)]
+        return [grid for grid in own if len(grid.rows) > 1]
 
     def sections(self, records: Sequence[Record]) -> list[Section]:
         many = _many(records)

@@ -42,6 +42,7 @@ class Rows(Suite):
     limit = "a plain loop over as many bytes"
     unit = "ids"
     rank = 5
+    asked = "sparse"
     method = "rows"
     columns = (*TIMES, ROWS_RATE, *LIMITS)
 

@@ -108,6 +108,8 @@ class Shared(Suite):
         "is, with passive waiting, and with one thread. Times are medians of the rounds."
     )
     rank = 12
+    has_ratios = False
+    asked = "steps"
     columns = (
         *(_time(name) for name in (OURS, PASSIVE, ONE_THREAD)),
         _over(PASSIVE),

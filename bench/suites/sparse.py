@@ -62,6 +62,7 @@ class Sparse(Suite):
     limit = "a plain loop over as many bytes"
     unit = "ids"
     rank = 4
+    asked = "sparse"
     method = "sparse"
     columns: Sequence[Column] = (*TIMES, ROWS_RATE, *LIMITS)
 

@@ -37,6 +37,7 @@ class State(Suite):
         "a plain sequential write or read. Only slotwise has checksums, and verifies them."
     )
     rank = 11
+    asked = "state"
     limit = "a plain write or read"
     columns = (*TIMES, *LIMITS, Column("beyond arrays", bytes_of("beyond", lambda r: OURS)))
     method = "state"

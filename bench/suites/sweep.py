@@ -26,6 +26,7 @@ class Sweep(Sparse):
         "gradient it takes per second."
     )
     rank = 8
+    asked = "sparse"
 
     def cases(self, options: Options) -> list[Case]:
         if options.level == "targets" or (options.ops and MERGE not in options.ops):

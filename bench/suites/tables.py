@@ -44,6 +44,7 @@ class Tables(BagsSuite):
         "of ours for each."
     )
     rank = 7
+    asked = "sparse"
     columns = (*TIMES, ROWS_RATE, *LIMITS)
 
     def cases(self, options: Options) -> list[Case]:

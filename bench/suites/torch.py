@@ -70,6 +70,7 @@ class Torch(Suite):
     limits = True
     limit = "a plain loop over as many bytes"
     rank = 11
+    asked = "steps"
     method = "in_torch"
 
     def cases(self, options: Options) -> list[Case]:

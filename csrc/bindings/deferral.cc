@@ -67,20 +67,22 @@ void ReadNamed(const DeferredTable& table, size_t which, const RowGroups& groups
   Gather({distinct.data(), view.groups, reading.row_bytes(), {places.data(), false, count}, to});
 }
 
-// An array of any dtype, of which no rows have steps to make up for.
+// An array of any dtype, of which no rows have steps to make up for, except for these.
 class TableOrNumber : public NamedArray {
  public:
-  TableOrNumber(const char* op, const char* name, py::handle object)
+  TableOrNumber(const char* op, const char* name, py::handle object,
+                const std::vector<const Deferral*>& known)
       : NamedArray(op, name, py::reinterpret_borrow<py::object>(object)) {
-    Deferral::RequireNoneBehind(*this);
+    Deferral::RequireNoneBehind(*this, known);
   }
 };
 
 }  // namespace
 
 Deferral::Deferral(const std::string& op, const std::string& rule, const py::tuple& arrays,
-                   const py::object& scope, const py::object& average, const py::object& last)
-    : op_(op), rule_(FindRule(rule)), last_(last) {
+                   const py::object& scope, const py::object& average, const py::object& last,
+                   int64_t rows)
+    : op_(op), rule_(FindRule(rule)), last_array_(last) {
   const Trust trust;  // rows of another that holds them are brought to now by who asks for this
   const size_t slots = CountSlots(rule_.spec);
   RequireTuple(op_.c_str(), "arrays", 1 + slots, arrays);
@@ -104,6 +106,7 @@ Deferral::Deferral(const std::string& op, const std::string& rule, const py::tup
   memory.dtype = var.dtype();
   memory.rows = static_cast<size_t>(var.dim(0));
   memory.width = var.width();
+  memory.whole_rows = std::max(memory.rows, static_cast<size_t>(std::max<int64_t>(rows, 0)));
   memory.slot_count = slots;
   memory.var = var.data();
   arrays_->GetSlots(memory.slots);
@@ -134,14 +137,14 @@ Deferral::Deferral(const std::string& op, const std::string& rule, const py::tup
 
 Deferral::~Deferral() { all_.erase(std::remove(all_.begin(), all_.end(), this), all_.end()); }
 
-void Deferral::CompareWithAll(const NamedArray& array, const Deferral* own) {
+void Deferral::CompareWithAll(const NamedArray& array, const Deferral* const* own, size_t count) {
   const auto memory = array.Extent();
   const auto overlaps = [&](const NamedArray& other) {
     const auto its = other.Extent();
     return memory.first < its.second && its.first < memory.second;
   };
   for (const Deferral* const each : all_) {
-    if (each == own || !each->is_behind()) continue;
+    if (!each->is_behind() || std::find(own, own + count, each) != own + count) continue;
     bool is_shared =
         overlaps(each->arrays_->var()) || (each->average_ && overlaps(*each->average_));
     for (size_t i = 0; i < each->arrays_->slot_count(); ++i) {
@@ -196,6 +199,51 @@ void Deferral::Flush() {
   table_->Flush(nullptr);
 }
 
+py::tuple Deferral::Arrays() const {
+  py::list found;
+  const auto add = [&](const NamedArray& array) {
+    found.append(py::reinterpret_borrow<py::object>(reinterpret_cast<PyObject*>(array.array())));
+  };
+  add(arrays_->var());
+  for (size_t i = 0; i < arrays_->slot_count(); ++i) add(arrays_->slot(i));
+  if (average_) add(*average_);
+  return py::tuple(found);
+}
+
+py::object Deferral::Clock() const {
+  Record record;
+  const std::unique_lock lock(table_->mutex());
+  table_->Keep(record);
+  const std::vector<double>& numbers = record.numbers();
+  auto size = static_cast<npy_intp>(numbers.size());
+  const auto found = py::reinterpret_steal<py::object>(PyArray_SimpleNew(1, &size, NPY_DOUBLE));
+  if (!found) throw py::error_already_set();
+  std::copy(numbers.begin(), numbers.end(), static_cast<double*>(DataOf(found)));
+  return found;
+}
+
+void Deferral::Restore(const py::object& last_object, const py::object& clock_object) {
+  const IntegerArray last(op_.c_str(), "last", last_object);
+  const ArrayArgument clock(op_.c_str(), "clock", clock_object);
+  const auto is_plain = [](const NamedArray& array) {
+    return array.rank() == 1 && array.Has(NPY_ARRAY_CARRAY_RO);
+  };
+  if (!is_plain(last) || PyArray_ITEMSIZE(last.array()) != 4 ||
+      last.dim(0) != arrays_->var().dim(0) || !is_plain(clock) || clock.dtype() != DType::kF64) {
+    Fail(PyExc_ValueError, op_.c_str(), "last, clock", "what a Deferral of these arrays gave",
+         "other arrays");
+  }
+  RequireUnchanged();
+  Record record(static_cast<const double*>(clock.data()), clock.count());
+  const std::unique_lock lock(table_->mutex());
+  try {
+    table_->Restore(record, static_cast<const int32_t*>(last.data()));
+  } catch (const std::invalid_argument&) {
+    Fail(PyExc_ValueError, op_.c_str(), "deferred_clock, deferred_steps",
+         "those of a variable of the same kind, updated by the same rule", "others");
+  }
+}
+
 size_t Deferral::ParseWhich(const py::object& which) const {
   const auto number = which.cast<int64_t>();
   const auto slots = static_cast<int64_t>(arrays_->slot_count());
@@ -211,6 +259,7 @@ py::object Deferral::Read(const py::object& which, const py::object& ids_object,
   RequireUnchanged();
   const size_t array = ParseWhich(which);
   const ArrayArgument& var = arrays_->var();
+  RequireNoneBehind(var, this);  // (another Variable of this memory may have gone on with others)
   std::optional<IntegerArray> ids;
   std::optional<RowsArgument> rows;
   std::vector<npy_intp> shape = var.ShapeOfRows(static_cast<size_t>(var.dim(0)));
@@ -248,18 +297,22 @@ py::object Deferral::Read(const py::object& which, const py::object& ids_object,
 }
 
 void BindDeferral(py::module_& module) {
-  module.def("require_current",
-             [](const std::string& op, const std::string& name, py::handle array) {
-               if (PyArray_Check(array.ptr())) TableOrNumber(op.c_str(), name.c_str(), array);
-             });
+  module.def("require_current", [](const std::string& op, const std::string& name, py::handle array,
+                                   const std::vector<const Deferral*>& known) {
+    if (PyArray_Check(array.ptr())) TableOrNumber(op.c_str(), name.c_str(), array, known);
+  });
   using Strings = const std::string&;
   using Object = const py::object&;
   py::class_<Deferral>(module, "Deferral")
-      .def(py::init<Strings, Strings, const py::tuple&, Object, Object, Object>(), py::arg("op"),
-           py::arg("rule"), py::arg("arrays"), py::arg("scope"), py::arg("average"),
-           py::arg("last"))
+      .def(py::init<Strings, Strings, const py::tuple&, Object, Object, Object, int64_t>(),
+           py::arg("op"), py::arg("rule"), py::arg("arrays"), py::arg("scope"), py::arg("average"),
+           py::arg("last"), py::arg("rows"))
       .def_property_readonly("is_behind", &Deferral::is_behind)
       .def("flush", &Deferral::Flush)
+      .def_property_readonly("arrays", &Deferral::Arrays)
+      .def_property_readonly("last", &Deferral::last)
+      .def_property_readonly("clock", &Deferral::Clock)
+      .def("restore", &Deferral::Restore, py::arg("last"), py::arg("clock"))
       .def("read", &Deferral::Read, py::arg("which") = -1, py::arg("ids") = py::none(),
            py::arg("out") = py::none())
       .def_property_readonly("now", [](const Deferral& self) {

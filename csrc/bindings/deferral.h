@@ -16,10 +16,11 @@ class Deferral {
  public:
   // `arrays` are the variable and its slots, in the order of the rule's. `scope` says what moves of
   // the rows that a gradient leaves out: "rows" (nothing of the rule's), "slots" or "whole".
-  // `average` is None or the variable's. `last` has an int32 for each row, all 0.
+  // `average` is None or the variable's. `last` has an int32 for each row, all 0. `rows` are those
+  // of the table of which this is a part, or all of it.
   Deferral(const std::string& op, const std::string& rule, const pybind11::tuple& arrays,
            const pybind11::object& scope, const pybind11::object& average,
-           const pybind11::object& last);
+           const pybind11::object& last, int64_t rows);
   ~Deferral();
   Deferral(const Deferral&) = delete;
   Deferral& operator=(const Deferral&) = delete;
@@ -41,7 +42,11 @@ class Deferral {
   // what a Variable shows.
   // (`own`: one of which that is known.)
   static void RequireNoneBehind(const NamedArray& array, const Deferral* own = nullptr) {
-    if (!all_.empty() && trusted_ == 0) CompareWithAll(array, own);
+    if (!all_.empty() && trusted_ == 0) CompareWithAll(array, &own, 1);
+  }
+  // The same for arrays of several of which it is known.
+  static void RequireNoneBehind(const NamedArray& array, const std::vector<const Deferral*>& own) {
+    CompareWithAll(array, own.data(), own.size());
   }
   // Until its end, memory that is behind is let pass: of those who know.
   class Trust {
@@ -53,12 +58,19 @@ class Deferral {
   };
 
   void Flush();
+  // The variable, its slots and its average.
+  pybind11::tuple Arrays() const;
+  // All of it in numbers beside `last`, and back.
+  pybind11::object Clock() const;
+  void Restore(const pybind11::object& last, const pybind11::object& clock);
   // Rows as they are now, of the variable, of a slot by its number, or of the average.
   pybind11::object Read(const pybind11::object& which, const pybind11::object& ids,
                         const pybind11::object& out) const;
 
+  const pybind11::object& last() const { return last_array_; }
+
  private:
-  static void CompareWithAll(const NamedArray& array, const Deferral* own);
+  static void CompareWithAll(const NamedArray& array, const Deferral* const* own, size_t count);
   size_t ParseWhich(const pybind11::object& which) const;
   void RequireUnchanged() const;
 
@@ -69,7 +81,7 @@ class Deferral {
   const RuleEntry& rule_;
   std::unique_ptr<Updated> arrays_;
   std::optional<ArrayArgument> average_;
-  pybind11::object last_;
+  pybind11::object last_array_;
   Pinned pinned_var_, pinned_average_;
   std::array<Pinned, kMaxSlots> pinned_slots_;
   Movement movement_;

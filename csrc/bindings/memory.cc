@@ -6,13 +6,13 @@
 #endif
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "core/aligned.h"
 
 namespace py = pybind11;
 
@@ -63,13 +63,13 @@ py::object Allocate(const py::int_& wanted) {
     return array;
   }
 #endif
-  memory = std::aligned_alloc(alignment, size);
+  memory = AllocateAligned(alignment, size);
   if (memory == nullptr) {
     PyErr_NoMemory();
     throw py::error_already_set();
   }
   std::memset(memory, 0, size);
-  py::capsule owner(memory, [](void* pointer) { std::free(pointer); });
+  py::capsule owner(memory, [](void* pointer) { FreeAligned(pointer); });
   npy_intp count = static_cast<npy_intp>(bytes);
   auto array =
       py::reinterpret_steal<py::object>(PyArray_SimpleNewFromData(1, &count, NPY_UINT8, memory));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Targets, threads, and how the module was built.
 
-#include <omp.h>
 #include <pybind11/stl.h>
 
 #include <string>
@@ -15,6 +14,12 @@ namespace py = pybind11;
 
 namespace slotwise {
 
+#if defined(_OPENMP)
+constexpr int kOpenMP = _OPENMP;
+#else
+constexpr int kOpenMP = 0;  // none
+#endif
+
 void BindRuntime(py::module_& module) {
   module.def("targets", &SupportedTargets);
   module.def("active_target", &ActiveTarget);
@@ -26,7 +31,7 @@ void BindRuntime(py::module_& module) {
     using namespace py::literals;
     return py::dict("version"_a = SLOTWISE_VERSION, "compiler"_a = SLOTWISE_COMPILER,
                     "build_type"_a = SLOTWISE_BUILD_TYPE, "highway"_a = HighwayVersion(),
-                    "highway_linkage"_a = SLOTWISE_HIGHWAY_LINKAGE, "openmp"_a = _OPENMP,
+                    "highway_linkage"_a = SLOTWISE_HIGHWAY_LINKAGE, "openmp"_a = kOpenMP,
                     "targets_built"_a = BuiltTargets());
   });
 }

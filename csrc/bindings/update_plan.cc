@@ -134,6 +134,14 @@ bool UpdatePlan::Matches(const py::list& pairs) const {
   return true;
 }
 
+int64_t UpdatePlan::CountFlushes() const {
+  int64_t count = 0;
+  for (const Entry& entry : entries_) {
+    if (entry.deferral != nullptr) count += entry.deferral->table().flushes();
+  }
+  return count;
+}
+
 void BindUpdatePlan(py::module_& module) {
   // What `apply` takes is explained at UpdateStep.
   using Strings = const std::string&;
@@ -143,6 +151,7 @@ void BindUpdatePlan(py::module_& module) {
            py::arg("rule"), py::arg("entries"), py::arg("averages") = py::none(),
            py::arg("decays") = py::none(), py::arg("deferrals") = py::none())
       .def("matches", &UpdatePlan::Matches)
+      .def_property_readonly("flushes", &UpdatePlan::CountFlushes)
       .def(
           "apply",
           [](const UpdatePlan& plan, const py::list& pairs, Object hypers, Object attrs,

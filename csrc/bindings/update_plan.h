@@ -43,6 +43,7 @@ class UpdatePlan {
              const pybind11::object& averages, const pybind11::object& decays,
              const pybind11::object& deferrals);
 
+  int64_t CountFlushes() const;  // of what puts off steps: how often all rows were written
   // Whether `pairs`, a list of tuples, are gradients of just these variables, none of them None. A
   // variable is known by its memory: another view of it is the same.
   bool Matches(const pybind11::list& pairs) const;

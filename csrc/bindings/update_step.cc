@@ -203,7 +203,7 @@ void UpdateStep::PrepareRule(const py::object& hypers, const py::object& attrs) 
 // A step of which the rows that no id names are put off, unless it cannot be.
 void UpdateStep::PrepareDeferred(SparseItem& item) {
   const UpdatePlan::Entry& entry = plan_.entries()[item.entry];
-  if (entry.deferral == nullptr || VarOf(item).count() == 0) return;
+  if (entry.deferral == nullptr) return;
   item.deferral = entry.deferral;
   const DType dtype = VarOf(item).dtype();
   item.motion = entry.deferral->MotionOf(hypers_.Of(dtype), attrs_.data());
@@ -231,7 +231,7 @@ void UpdateStep::BeginItem(const SparseItem& item) const {
   table.clock().Reserve(item.motion, item.around, 1);
 }
 void UpdateStep::EndItem(const SparseItem& item) const {
-  if (item.touched) Sweep(item);
+  if (item.touched && VarOf(item).count() > 0) Sweep(item);
   if (item.deferral == nullptr || item.is_dense) return;
   item.deferral->table().Tick(item.motion, item.around, hypers_.Of(VarOf(item).dtype()),
                               attrs_.data());
@@ -332,7 +332,8 @@ void UpdateStep::AddSparse(size_t first, size_t last) {
   }
   const auto each = [&](Call::Of of) {
     for (size_t i = first; i < last; ++i) {
-      if (VarOf(sparse_[i]).count() == 0 || !(sparse_[i].touched || sparse_[i].deferral)) continue;
+      const bool sweeps = sparse_[i].touched && VarOf(sparse_[i]).count() > 0;
+      if (!sweeps && sparse_[i].deferral == nullptr) continue;
       calls_.push_back({of, sparse_[i].values.dtype(), i, 1});
     }
   };

@@ -105,7 +105,7 @@ Clock::Clock(const Movement& movement, size_t slots, DType dtype, bool has_avera
 
 Clock::Plan Clock::PlanFor(const Motion& motion, bool epsilon_varies, std::string* refusal) const {
   Plan plan;
-  if (movement_.drift != Drift::kFading || motion.ratio == 1) return plan;
+  if (movement_.drift != Drift::kFading || IsSteady(motion)) return plan;
   std::ostringstream why;
   const double r = motion.ratio, q = motion.shrink;
   if (!(r >= 0 && r < 1)) {
@@ -207,13 +207,13 @@ size_t Clock::BytesOfStep() const {
   return numbers * sizeof(double);
 }
 
-void Clock::Begin(const Motion& motion, const Around& around, const Plan& plan) {
+void Clock::Begin(const Motion& motion, double kept, bool epsilon_varies, const Plan& plan) {
   first_ = motion;
-  epsilon_varies_ = Varies(motion);
-  kept_ = around.momentum;
+  epsilon_varies_ = epsilon_varies;
+  kept_ = kept;
   age_ = plan.age, terms_ = plan.terms, centre_ = plan.centre;
-  is_summed_ = movement_.drift == Drift::kLasting ||
-               (movement_.drift == Drift::kFading && motion.ratio == 1);
+  is_summed_ =
+      movement_.drift == Drift::kLasting || (movement_.drift == Drift::kFading && IsSteady(motion));
   const size_t of_table = std::max(bytes_ / 16 / BytesOfStep(), kFewestSteps);
   capacity_ = std::min({kMostSteps, kMostBytes / BytesOfStep(), of_table});
   for (size_t i = 0; i < slots_; ++i) powers_[i].Start(motion.kept[i], capacity_);
@@ -272,7 +272,7 @@ void Clock::Reserve(const Motion& motion, const Around& around, size_t steps) {
     std::string refusal;
     const Plan plan = PlanFor(motion, Varies(motion), &refusal);
     if (!refusal.empty()) throw std::invalid_argument(refusal);
-    Begin(motion, around, plan);
+    Begin(motion, around.momentum, Varies(motion), plan);
   }
   const auto room = [&](std::vector<double>& table, size_t numbers) {
     const size_t size = (Index(now_) + 1 + steps) * numbers;
@@ -325,6 +325,52 @@ void Clock::Reset(const Motion* motion) {
   has_begun_ = false;
   now_ = 0, replaced_at_ = 0;
   if (motion != nullptr) latest_ = *motion, has_latest_ = true;
+}
+
+namespace {
+
+void Keep(Record& record, Motion* motion) {
+  for (double& kept : motion->kept) record.Number(&kept);
+  for (double* const x :
+       {&motion->rate, &motion->ratio, &motion->epsilon, &motion->shrink, &motion->sign_kept}) {
+    record.Number(x);
+  }
+  record.Flag(&motion->is_idle);
+}
+
+}  // namespace
+
+void Clock::Keep(Record& record) {
+  const FlushDenormals flush;
+  Motion first = first_;
+  double kept = kept_;
+  bool has_begun = has_begun_, epsilon_varies = epsilon_varies_;
+  record.Flag(&has_latest_), slotwise::Keep(record, &latest_);
+  record.Flag(&has_begun);
+  if (!has_begun) {
+    if (record.is_read()) Reset(nullptr);
+    return;
+  }
+  record.Flag(&epsilon_varies), record.Number(&kept), slotwise::Keep(record, &first);
+  if (record.is_read()) {
+    std::string refusal;
+    const Plan plan = PlanFor(first, epsilon_varies, &refusal);
+    if (!refusal.empty()) throw std::invalid_argument(refusal);
+    Begin(first, kept, epsilon_varies, plan);
+  }
+  record.Count(&now_, static_cast<int32_t>(capacity_));
+  record.Count(&replaced_at_, now_);
+  record.Flag(&is_inexact_);
+  const size_t t = Index(now_), of_steps = age_ > 0 ? t : 0;
+  record.Numbers(&gamma_, t + 1), record.Numbers(&filtered_, t + 1);
+  record.Numbers(&of_var_, of_steps * terms_);
+  record.Numbers(&of_average_, has_average_ ? of_steps * terms_ : 0);
+  for (std::vector<double>* const table : {&sum_var_, &sum_average_}) {
+    record.Numbers(table, is_summed_ ? t + 1 : 0);
+  }
+  for (std::vector<double>* const table : {&e0_, &error_, &size_}) {
+    record.Numbers(table, epsilon_varies_ ? of_steps : 0);
+  }
 }
 
 // ----- what a row has missed ---------------------------------------------------------------------

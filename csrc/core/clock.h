@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "core/motion.h"
+#include "core/record.h"
 
 namespace slotwise {
 
@@ -81,6 +82,9 @@ class Clock {
   void Tick(const Motion& motion, const Around& around);
   // All rows stand at now, which is step 0 from here on. `motion`: of the latest step, or null.
   void Reset(const Motion* motion);
+  // Writes down all of it, or is as it was written down, by a clock made of the same. Throws
+  // std::invalid_argument if that is no clock; this one is not to be used then.
+  void Keep(Record& record);
 
   // What a row that stands at s < now() has missed.
   void For(int32_t s, Missed* missed) const;
@@ -113,7 +117,11 @@ class Clock {
   };
 
   Plan PlanFor(const Motion& motion, bool epsilon_varies, std::string* refusal) const;
-  void Begin(const Motion& motion, const Around& around, const Plan& plan);
+  void Begin(const Motion& motion, double kept, bool epsilon_varies, const Plan& plan);
+  // Whether a row moves by the same in each step: its slot stays, and nothing stands beside it.
+  bool IsSteady(const Motion& motion) const {
+    return motion.ratio == 1 && movement_.base == Base::kSlot;
+  }
   bool Varies(const Motion& motion) const {
     return has_latest_ && latest_.epsilon != motion.epsilon;
   }
@@ -129,10 +137,10 @@ class Clock {
   }
   double Tolerance() const { return is_double_ ? 0x1p-44 : 0x1p-25; }
 
-  const Movement movement_;
-  const size_t slots_;
-  const bool is_double_, has_average_;
-  const size_t bytes_;
+  Movement movement_;
+  size_t slots_;
+  bool is_double_, has_average_;
+  size_t bytes_;
 
   int32_t now_ = 0, replaced_at_ = 0;
   bool has_begun_ = false, is_inexact_ = false, has_latest_ = false;

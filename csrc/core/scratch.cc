@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <mutex>
 #include <new>
+
+#include "core/aligned.h"
 
 namespace slotwise {
 namespace {
@@ -30,7 +31,7 @@ Scratch::Scratch(size_t bytes) {
       }
     }
   }
-  block_ = {std::aligned_alloc(kAlignment, bytes), bytes};
+  block_ = {AllocateAligned(kAlignment, bytes), bytes};
   if (block_.data == nullptr) throw std::bad_alloc();
 }
 
@@ -41,7 +42,7 @@ Scratch::~Scratch() {
       oldest = (oldest + 1) % kept.size();
     }
   }
-  std::free(block_.data);
+  FreeAligned(block_.data);
 }
 
 }  // namespace slotwise

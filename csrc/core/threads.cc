@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/threads.h"
 
+#if defined(_OPENMP)
 #include <omp.h>
+#endif
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
 #include <sched.h>
@@ -17,6 +19,7 @@
 #include <limits>
 #include <mutex>
 #include <string>
+#include <thread>
 
 #include "core/denormals.h"
 #include "core/workers.h"
@@ -90,8 +93,18 @@ int RecentCoresOfAffinity() {
   return cores;
 }
 
+// The number of threads that OpenMP would use; of cores, where the build has none.
+int ThreadsOfOpenMP() {
+#if defined(_OPENMP)
+  return omp_get_max_threads();
+#else
+  static const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  return cores;
+#endif
+}
+
 // What OpenMP said when this was loaded. It counted the cores itself, unless it was told a number.
-const int openmps_first = omp_get_max_threads();
+const int openmps_first = ThreadsOfOpenMP();
 const bool is_told = std::getenv("OMP_NUM_THREADS") != nullptr;
 
 // A call's parts, and what one of them threw.
@@ -120,7 +133,7 @@ struct Parts {
 int Threads(int (*cores_of_affinity)()) {
   if (forked.load(std::memory_order_relaxed)) return 1;
   if (const int n = requested.load(std::memory_order_relaxed); n > 0) return n;
-  const int n = omp_get_max_threads();
+  const int n = ThreadsOfOpenMP();
   if (is_told || n != openmps_first) return n;
   static const int allowed = CoresOfControlGroups();
   return std::min({n, allowed, cores_of_affinity()});

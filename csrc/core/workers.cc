@@ -221,7 +221,7 @@ class Workers {
  private:
   void Grow(size_t wanted) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const SignalsBlocked blocked;
+    [[maybe_unused]] const SignalsBlocked blocked;
     while (count_.load() < wanted) {
       const size_t i = count_.load();
       try {

@@ -3,6 +3,7 @@
 // the steps that it missed when it is named again, or read.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include "core/clock.h"
 #include "core/registry.h"
 #include "drivers/kernel.h"
+#include "passes/skip.h"
 #include "simd/row.h"
 
 namespace slotwise {
@@ -24,8 +26,9 @@ class DeferredTable {
     size_t rows, width, slot_count;
     void* var;
     void* slots[kMaxSlots];
-    void* average;  // null: there is none
-    int32_t* last;  // the step at which each row stands
+    void* average;      // null: there is none
+    int32_t* last;      // the step at which each row stands
+    size_t whole_rows;  // of all parts of the table: what goes by its size is alike in all
   };
 
   // `movement`: of the rows that a gradient leaves out, as this optimizer means the rule.
@@ -54,8 +57,8 @@ class DeferredTable {
     if (memory_.average != nullptr) PrefetchRow(At(memory_.average, row), row_bytes_);
   }
   HWY_INLINE void FetchStep(size_t row) const { hwy::Prefetch(memory_.last + row); }
-  // Brings a row to now.
-  void CatchUp(size_t row) const;
+  // Brings rows that stand at the same step to now.
+  void CatchUp(size_t row, size_t count = 1) const;
   // The row has taken the step after now.
   void Stamp(size_t row) const { memory_.last[row] = clock_.now() + 1; }
   // All rows that were stamped have taken the step.
@@ -65,6 +68,15 @@ class DeferredTable {
   // Brings all rows to now, from where the clock starts anew. `motion`: of the step that all rows
   // take next, together; null: none.
   void Flush(const Motion* motion);
+  // How often all rows were written.
+  int64_t flushes() const { return flushes_; }
+
+  // ----- what is saved beside the arrays, while the lock is held ---------------------------------
+
+  void Keep(Record& record);
+  // Is as it was written down: rows stand at the steps `last`. Throws std::invalid_argument if that
+  // is of no such table; nothing has changed then.
+  void Restore(Record& record, const int32_t* last);
 
   // ----- what reads, sharing the lock ------------------------------------------------------------
 
@@ -81,7 +93,12 @@ class DeferredTable {
     return static_cast<unsigned char*>(array) + row * row_bytes_;
   }
   // By a gradient of zero with the numbers of the latest step.
-  void Replace(const ByteArrays& arrays) const;
+  void Replace(const ByteArrays& arrays, size_t count) const;
+  // What is read of a row; nothing is written yet.
+  SkippedRow RowAt(size_t row) const;
+  void Skip(int32_t s, const SkippedRow& row, size_t count = 1) const;
+  void MakeLatest();
+  int32_t Kind() const;
   static void FlushRange(const void* context, size_t begin, size_t end);
 
   const RuleEntry& rule_;
@@ -89,8 +106,11 @@ class DeferredTable {
   const Memory memory_;
   const size_t row_bytes_;
   Clock clock_;
-  AnyCoefficients latest_{};  // of a rule that replaces var
+  AnyCoefficients latest_{};  // of a rule that replaces var, made of these
+  std::array<double, kMaxHypers> hypers_{};
+  std::array<bool, kMaxAttrs> attrs_{};
   std::atomic<bool> is_behind_{false};
+  std::atomic<int64_t> flushes_{0};
   mutable std::shared_mutex mutex_;
 };
 

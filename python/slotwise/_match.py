@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-Kind = tuple[tuple[int, ...], np.dtype[Any]]
+from slotwise._names import Kind
 
 
 @dataclass

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from slotwise._variable import Variable, own_array
 
 Array = NDArray[Any]
 Names = Mapping[str, Any]  # variables or arrays, by name
+Kind = tuple[tuple[int, ...], np.dtype[Any]]  # shape and dtype
 
 
 class Module(Protocol):
@@ -124,15 +125,23 @@ def refuse_repeated(op: str, names: Iterable[str]) -> None:
 
 
 def array_of(value: Any) -> Array:
-    """The array of a variable, or an array itself.
+    """The array of a variable, or an array itself; rows of it may have steps to make up for."""
+    return own_array(value) if isinstance(value, Variable) else value
+
+
+def require_current(op: str, arrays: Mapping[str, Array], known: Sequence[Any] = ()) -> None:
+    """Raise if rows of arrays have steps to make up for.
+
+    Args:
+        op: what errors begin with.
+        arrays: by name.
+        known: what puts off steps of which that is known.
 
     Raises:
-        ValueError: rows of it have steps to make up for.
+        ValueError: they do.
     """
-    array = own_array(value) if isinstance(value, Variable) else value
-    name = f"'{value.name}'" if isinstance(value, Variable) else "array"
-    _core.require_current("slotwise", name, array)
-    return array
+    for name, array in arrays.items():
+        _core.require_current(op, repr(name), array, [*known])
 
 
 def owner_of(name: str, variables: Names) -> str | None:

@@ -74,19 +74,19 @@ def gather_pooled(
         if is_recorded(table):
             raise _recorded(op, "table")
         bags = offsets, weights, mode, include_last_offset
-        return _core.gather_pooled([(*_rows_now(table, ids), bags)], False, out)
+        return _core.gather_pooled([(*rows_and_places(table, ids), bags)], False, out)
     if any(map(is_recorded, table)):
         place = [*map(is_recorded, table)].index(True)
         raise _recorded(op, f"table[{place}]")
     lists = lists_of(op, len(table), ids=ids, offsets=offsets, weights=weights)
     items = [
-        (*_rows_now(each, own_ids), (own_offsets, own_weights, mode, include_last_offset))
+        (*rows_and_places(each, own_ids), (own_offsets, own_weights, mode, include_last_offset))
         for each, own_ids, own_offsets, own_weights in zip(table, *lists, strict=True)
     ]
     return _core.gather_pooled(items, True, out)
 
 
-def _rows_now(table: Any, ids: Any) -> tuple[Any, Any]:
+def rows_and_places(table: Any, ids: Any) -> tuple[Any, Any]:
     """A table and ids; if its rows have steps to make up for, just those rows, and their places."""
     deferred = deferred_of(table)
     if deferred is None:

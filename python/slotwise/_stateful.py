@@ -7,16 +7,16 @@ optimizer of a user's has names of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple, Protocol
 
 from slotwise import _tracking
 from slotwise._identity import Memory, memory_of
 from slotwise._lock import Locked, held, locks_of
-from slotwise._names import Array, Names, array_of, owner_of, refuse_repeated
+from slotwise._names import Array, Kind, Names, array_of, owner_of, refuse_repeated
 from slotwise._overlap import Spans
-from slotwise._variable import Variable, described, own_array
+from slotwise._variable import Variable, deferred_of, described, own_array
 
 
 class Met(Protocol):
@@ -38,6 +38,26 @@ class Met(Protocol):
 
     def first_value(self, slot: str) -> Any:
         """What a slot among ``starts`` begins with."""
+        ...
+
+
+# Beside the slots of a variable whose steps were put off: at which step each row stands, unless all
+# stand at the latest, and what of steps they make up for.
+STEPS, CLOCK = "deferred_steps", "deferred_clock"
+
+
+class PutOff(Protocol):
+    """What is to be filled of these, and what follows."""
+
+    @property
+    def arrays(self) -> Mapping[str, Array]: ...
+
+    def check(self, clock: Array) -> None:
+        """Raise if `CLOCK` is of another kind of variable, or of another rule."""
+        ...
+
+    def finish(self) -> None:
+        """Have rows stand where they are told to."""
         ...
 
 
@@ -74,6 +94,19 @@ class Stateful(Locked):
     def _wanted_entries(self) -> Iterator[Met]:
         """Hook: of these, those that anybody else knows."""
         raise NotImplementedError
+
+    def _put_off(self, entry: Met) -> Mapping[str, Array]:
+        """Hook: `CLOCK` and `STEPS` of a variable, as far as there are."""
+        return {}
+
+    def _taking(self, variable: Any, kinds: Mapping[str, Kind]) -> PutOff | None:
+        """Hook: what is to be filled of these for a variable that has slots; None: nothing.
+
+        Args:
+            variable: a variable or an array.
+            kinds: shape and dtype of those that a state has.
+        """
+        return None
 
     def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
         """Hook: make the slots of variables or arrays that had no step yet, as far as it can.
@@ -187,32 +220,37 @@ class Entries(NamedTuple):
     arrays: dict[str, Array]
     owners: dict[str, Array]  # of slots, the arrays beside which they are
     met: dict[str, Met]  # variables that have slots
+    others: dict[str, Met]  # that have none
 
 
-def entries(op: str, group: Group, names: Names) -> Entries:
+def entries(
+    op: str, group: Group, names: Names, shown: Callable[[Any], Array] = array_of
+) -> Entries:
     """All state of optimizers.
 
     Args:
         op: what errors begin with.
         group: the optimizers.
         names: what to call variables; others have their own names.
+        shown: what is to be had of a slot: its memory, of which rows may be behind, or its value.
 
     Raises:
         ValueError: several of one name; an array without one.
     """
-    found = Entries({}, {}, {})
+    found = Entries({}, {}, {}, {})
     if not group:
         return found
     repeated, nameless = set(), []
     for prefix, optimizer in group.items():
         met = ((n, array_of(x)) for n, v in names.items() for x in (v, optimizer._share_of(v)))
         known = {memory_of(array): (name, array) for name, array in met}
-        found.arrays.update((prefix + n, array_of(v)) for n, v in optimizer._own_state().items())
+        found.arrays.update((prefix + n, shown(v)) for n, v in optimizer._own_state().items())
         for entry in optimizer._entries():
-            if not entry.slots:
-                continue
             default = None if entry.is_bare else entry.variable.name, own_array(entry.variable)
             name, owner = known.get(entry.memory, default)
+            if not entry.slots:
+                found.others[f"{prefix}{name}"] = entry
+                continue
             if name is None:
                 nameless.append(described(entry.variable))
                 continue
@@ -221,7 +259,7 @@ def entries(op: str, group: Group, names: Names) -> Entries:
                 full = f"{prefix}{name}/{slot}"
                 if full in found.arrays:
                     repeated.add(full)
-                found.arrays[full], found.owners[full] = array_of(value), owner
+                found.arrays[full], found.owners[full] = shown(value), owner
     if nameless:
         raise ValueError(
             f"{op}: variables: expected a name for every array that the optimizer trains, got none "
@@ -229,6 +267,36 @@ def entries(op: str, group: Group, names: Names) -> Entries:
         )
     refuse_repeated(op, repeated)
     return found
+
+
+def add_put_off(group: Group, found: Entries, names: Names) -> list[Any]:
+    """Add what tells which steps rows have to make up for, of variables that have these names.
+
+    Returns:
+        What puts off the steps of these, of which all is known therefore.
+    """
+    arrays = {memory_of(array): array for array in map(array_of, names.values())}
+    known = []
+    for full, entry in (*found.met.items(), *found.others.items()):
+        deferred = deferred_of(entry.variable)
+        if deferred is None or entry.memory not in arrays:
+            continue
+        prefix = next(prefix for prefix in group if full.startswith(prefix))
+        beside = {f"{full}/{name}": x for name, x in group[prefix]._put_off(entry).items()}
+        found.arrays.update(beside)
+        if beside:  # else another optimizer puts them off
+            known.append(deferred.core)
+        if f"{full}/{STEPS}" in beside:
+            found.owners[f"{full}/{STEPS}"] = arrays[entry.memory]
+    return known
+
+
+def bring_to_now(group: Group, names: Names) -> None:
+    """Have all rows that are about to be written stand at the latest step."""
+    met = (entry.variable for optimizer in group.values() for entry in optimizer._entries())
+    for variable in (*met, *names.values()):
+        if (deferred := deferred_of(variable)) is not None:
+            deferred.flush()
 
 
 def refuse_left_out(op: str, group: Group, names: Names) -> None:
@@ -254,22 +322,28 @@ class Prepared(NamedTuple):
     arrays: dict[str, Array]
     owners: dict[str, Array]  # of slots, the arrays beside which they are
     fresh: dict[str, list[tuple[Array, Any]]]  # variables without state; slots, and their values
+    put_off: dict[str, PutOff]  # by the name that precedes theirs
 
-    def begin_anew(self) -> None:
-        """Give the slots of variables without state the values that they begin with."""
+    def finish(self) -> None:
+        """What follows once the arrays are filled.
+
+        The slots of variables without state get the values that they begin with.
+        """
+        for each in self.put_off.values():
+            each.finish()
         for slots in self.fresh.values():
             for array, value in slots:
                 _tracking.mark(array)
                 array[...] = value
 
 
-def prepare(op: str, group: Group, given: Collection[str], names: Names) -> Prepared:
+def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> Prepared:
     """Make the slots that a state has, as for a first step; tell whose begin anew.
 
     Args:
         op: what errors begin with.
         group: the optimizers.
-        given: the names that the state has.
+        given: shape and dtype of what the state has, by name.
         names: variables by name.
     """
     having = {prefix: _having(prefix, each, given, names) for prefix, each in group.items()}
@@ -296,7 +370,20 @@ def prepare(op: str, group: Group, given: Collection[str], names: Names) -> Prep
     if somewhere:
         known = {name for prefix in group for name in others if prefix + name in found.met}
         fresh |= {name: [] for name in others if name not in known}
-    return Prepared(found.arrays, found.owners, fresh)
+    put_off = {}
+    arrays = {memory_of(array): array for array in map(array_of, names.values())}
+    for full, entry in (*found.met.items(), *found.others.items()):
+        prefix = next(prefix for prefix in group if full.startswith(prefix))
+        kinds = {n: given[x] for n in (CLOCK, STEPS) if (x := f"{full}/{n}") in given}
+        variable = having[prefix].get(full.removeprefix(prefix))
+        taken = None if variable is None else group[prefix]._taking(variable, kinds)
+        if taken is None:
+            continue
+        put_off[full] = taken
+        found.arrays.update((f"{full}/{which}", x) for which, x in taken.arrays.items())
+        if STEPS in taken.arrays and entry.memory in arrays:
+            found.owners[f"{full}/{STEPS}"] = arrays[entry.memory]
+    return Prepared(found.arrays, found.owners, fresh, put_off)
 
 
 def _having(prefix: str, optimizer: Any, given: Iterable[str], names: Names) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class Variable(NDArrayOperatorsMixin):
     def _current(self) -> NDArray[Any]:
         """The array that it holds, after all rows made up for the steps that they missed."""
         if self._deferred is not None:
-            self._deferred.core.flush()
+            self._deferred.flush()
         return self._array
 
     def _fitting(self, method: str, value: Any) -> NDArray[Any]:
@@ -289,6 +289,8 @@ class Variable(NDArrayOperatorsMixin):
         return np.dot(self, other)
 
     def __getitem__(self, key: Any) -> Any:
+        if self._deferred is not None and not is_recorded(self):
+            return self._deferred.at(key, self.shape)
         return self.read()[key]
 
     def __getattr__(self, name: str) -> Any:
@@ -335,13 +337,10 @@ class Variable(NDArrayOperatorsMixin):
 
     def __getstate__(self) -> Any:
         """Of a copy, whose rows are up to date; it has no optimizer yet that puts off steps."""
-        if self._deferred is not None and self._deferred.core.is_behind:
-            raise TypeError(
-                f"Variable '{self.name}': expected no rows with steps to make up for, got some: "
-                "call the optimizer's flush() before it is copied"
-            )
         names = [name for name in Variable.__slots__ if name != "__weakref__"]
         slots = {name: getattr(self, name) for name in names} | {"_deferred": None}
+        if self._deferred is not None and self._deferred.core.is_behind:
+            slots["_array"] = self.numpy()
         return (getattr(self, "__dict__", None), slots)
 
     def __format__(self, spec: str) -> str:
@@ -360,6 +359,37 @@ class Deferred(NamedTuple):
     core: _core.Deferral
     which: int  # -1: the variable; -2: its average; else the slot of that number
     owner: weakref.ref[Any]  # the optimizer
+
+    def flush(self) -> None:
+        """Have all rows make up for the steps that they missed."""
+        if self.core.is_behind:
+            with _tracking.changing(*self.core.arrays):
+                self.core.flush()
+
+    def at(self, key: Any, shape: tuple[int, ...]) -> Any:
+        """What an index selects; if it is simple, no other rows are computed."""
+        first, *rest = key if isinstance(key, tuple) and key else (key,)
+        ids = _row_ids(first, shape[0]) if all(type(x) in (int, slice) for x in rest) else None
+        rows = self.core.read(self.which, ids)
+        rows.flags.writeable = False  # as of `value`
+        if ids is None:
+            return rows[key]
+        return rows[tuple([slice(None)] * ids.ndim + rest)]
+
+
+def _row_ids(key: Any, count: int) -> NDArray[np.int64] | None:
+    """The rows that an index selects; None if it is none of integers."""
+    if isinstance(key, slice):
+        return np.arange(*key.indices(count))
+    if isinstance(key, (bool, np.bool_)) or not isinstance(
+        key, (int, np.integer, np.ndarray, list)
+    ):
+        return None
+    if np.asarray(key).dtype.kind not in "iu":
+        return None
+    np.empty((count, 0))[key]  # which raises what an array would
+    ids = np.asarray(key, np.int64)
+    return np.where(ids < 0, ids + count, ids)
 
 
 def deferred_of(table: Any) -> Deferred | None:

@@ -43,6 +43,12 @@ def bench(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+def test_what_deferred_updates_cost() -> None:
+    done = bench("deferred", "--rows", "4Ki", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    assert "flush" in done.stdout and "uniform ids" in done.stdout
+
+
 def cases(folder: Path) -> list[str]:
     return [r["case"] for r in records(folder)]
 

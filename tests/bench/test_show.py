@@ -11,8 +11,10 @@ from support import bench_runs
 from bench.peers import all_peers
 from bench.results.records import OURS, Results
 from bench.results.stats import geometric_mean
+from bench.results.told import QUESTIONS
 from bench.run import QUICK_S, expected_s, quick_plan, spread, tasks
 from bench.show import first, report
+from bench.show.questions import answer
 from bench.show.targets import judged
 from bench.suites import all_suites
 from bench.suites.bags import EXPANDED
@@ -106,10 +108,51 @@ def test_marks_of_pages_are_filled_from_one_report(tmp_path: Path) -> None:
     assert call.startswith("| a call on 64 elements | 41.5x |  |")
     assert large.startswith("| an update of 1 Mi elements |") and large.endswith("| 2.00x |")
     assert readme.read_text().startswith("before\n") and readme.read_text().endswith("after\n")
-    assert call in page.read_text() and "| 1 Mi | 5.38x | 2.00x |" in page.read_text()
+    assert f"<!-- chart -->\n\n{head}\n{rule}\n{call}\n" in page.read_text()
     before = page.read_text()
     report.write_parts([_run()], page)
     assert page.read_text() == before
+
+
+def test_every_question_has_a_page_with_one_table_of_ratios(tmp_path: Path) -> None:
+    """Peers as columns, the least of each kind, and where a peer is faster."""
+    run = _run()
+    run.records.append(bench_runs.record(0.5, QUIET, "sparse", "SparseApplyFtrl", 4))
+    run.records.append(bench_runs.record(2.0, QUIET, "dense", bench_runs.OPS[0], 1 << 12))
+    asked = {name: answer(run, name) for name in QUESTIONS}
+    table = asked["large"].table
+    assert table is not None and table.rows == [
+        ["work", "type", "size", "tensorflow", "torch"],
+        ["Dense updates", "float32", "1 Mi", "5.38x", "2.00x"],
+        ["", "", "least", "4.00x", "2.00x"],
+    ]
+    small = asked["small"].table
+    assert small is not None and [row[:3] for row in small.rows[1:]] == [
+        ["Cost of a call", "float32", "64"],
+        ["", "", "least"],
+        ["Dense updates", "float32", "4 Ki"],
+        ["", "", "least"],
+    ]
+    assert asked["small"].shares == asked["small"].losses == asked["large"].losses == []
+    assert asked["sparse"].losses == [
+        "Sparse updates, float32: Ftrl at 4 ids: 0.50x the speed of tensorflow"
+    ]
+    assert asked["state"].table is None and not asked["state"].suites
+    for name in QUESTIONS:
+        page = tmp_path / f"{name}.md"
+        page.write_text(f"# A page\n\n<!-- bench:{name} -->\n<!-- bench:end -->\n")
+        report.write_parts([run], page)
+        assert page.read_text().count("<!-- chart -->") == (asked[name].table is not None)
+    assert "Nothing, in this run." in (tmp_path / "state.md").read_text()
+    assert "\n\nIn no case.\n\n" in (tmp_path / "large.md").read_text()
+
+
+def test_every_suite_is_on_the_page_of_a_question() -> None:
+    record = bench_runs.record(2.0, QUIET)
+    assert {suite.question(record) for suite in all_suites().values()} == set(QUESTIONS)
+    for name in QUESTIONS:
+        page = (SHOW.parents[1] / "docs" / "performance" / f"{name}.md").read_text()
+        assert f"<!-- bench:{name} -->\n" in page and "<!-- bench:end -->\n" in page
 
 
 def test_several_machines_stand_beside_each_other(tmp_path: Path) -> None:

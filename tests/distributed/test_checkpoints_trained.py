@@ -13,6 +13,7 @@ from slotwise import distributed, optimizers
 from slotwise.state import digests
 
 ROWS = 3000
+Kind = tuple[str, str]  # an optimizer; what `sparse` is
 APIS = pytest.mark.parametrize("api", [optimizers, optimizers.legacy], ids=["current", "legacy"])
 
 
@@ -22,13 +23,15 @@ class Job:
     Of one of them, one rank has all elements, and the others none.
     """
 
-    def __init__(self, comm: Any, api: Any, is_fresh: bool = False, kind: str = "Adam") -> None:
+    def __init__(
+        self, comm: Any, api: Any, is_fresh: bool = False, kind: Kind = ("Adam", "lazy")
+    ) -> None:
         start = 0.0 if is_fresh else slotwise.initializers.Uniform(-1, 1, seed=1)
         self.comm = comm
         self.emb = slotwise.ShardedTable((ROWS, 4), name="emb", comm=comm, initializer=start)
         self.w = slotwise.Variable(np.full((5, 7), start == 0, np.float32), name="w")
         self.b, self.one = np.zeros(6, np.float32), np.zeros(1, np.float32)
-        self.optimizer = getattr(api, kind)(0.1, sparse="lazy", comm=comm)
+        self.optimizer = getattr(api, kind[0])(0.1, sparse=kind[1], comm=comm)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -50,7 +53,7 @@ class Job:
         )
 
 
-def train(comm: Any, api: Any, folder: Path, kind: str) -> None:
+def train(comm: Any, api: Any, folder: Path, kind: Kind) -> None:
     job = Job(comm, api, kind=kind)
     for number in range(3):
         job.step(number)
@@ -60,7 +63,7 @@ def train(comm: Any, api: Any, folder: Path, kind: str) -> None:
     slotwise.save(folder / "then", **job.state)
 
 
-def go_on(comm: Any, api: Any, folder: Path, kind: str, is_fresh: bool) -> None:
+def go_on(comm: Any, api: Any, folder: Path, kind: Kind, is_fresh: bool) -> None:
     job = Job(comm, api, is_fresh=True, kind=kind)
     if not is_fresh:
         job.step(9)
@@ -75,8 +78,8 @@ def go_on(comm: Any, api: Any, folder: Path, kind: str, is_fresh: bool) -> None:
 
 
 @APIS
-@pytest.mark.parametrize("kind", ["Adam", "Adagrad"])
-def test_any_number_of_ranks(tmp_path: Path, api: Any, kind: str) -> None:
+@pytest.mark.parametrize("kind", [("Adam", "lazy"), ("Adagrad", "lazy"), ("Adam", "deferred")])
+def test_any_number_of_ranks(tmp_path: Path, api: Any, kind: Kind) -> None:
     for savers in (1, 3):
         folder = tmp_path / str(savers)
         folder.mkdir()
@@ -87,10 +90,32 @@ def test_any_number_of_ranks(tmp_path: Path, api: Any, kind: str) -> None:
         assert digests(tmp_path / "1" / name) == digests(tmp_path / "3" / name)
 
 
+def test_ranks_without_rows(tmp_path: Path) -> None:
+    """They count steps, too: the others' clock is theirs."""
+
+    def work(comm: Any, begin: int, end: int) -> str:
+        table = slotwise.ShardedTable((3, 2), name="emb", comm=comm, initializer=0.5)
+        opt = optimizers.Adam(0.1, sparse="deferred", comm=comm)
+        if begin:
+            slotwise.load(tmp_path / "ckpt", optimizer=opt, variables=[table])
+        for number in range(begin, end):
+            found = table.lookup(np.array([number % 2] if comm.rank == 0 else [], np.int64))
+            opt.apply_gradients([(found.gradient(found.rows), table)])
+        if not begin:
+            slotwise.save(tmp_path / "ckpt", optimizer=opt, variables=[table])
+        return table.digest()
+
+    expected = {*distributed.in_threads(7, work, 0, 30), *distributed.in_threads(1, work, 0, 30)}
+    assert len(expected) == 1
+    distributed.in_threads(7, work, 0, 20)
+    for ranks in (1, 4):
+        assert {*distributed.in_threads(ranks, work, 20, 30)} == expected
+
+
 @APIS
 def test_an_optimizer_of_one_process(tmp_path: Path, api: Any) -> None:
     """It takes over from ranks, and they from it."""
-    distributed.in_threads(2, train, api, tmp_path, "Adam")
+    distributed.in_threads(2, train, api, tmp_path, ("Adam", "lazy"))
     emb, w = np.zeros((ROWS, 4), np.float32), np.zeros((5, 7), np.float32)
     variables: dict[str, Any] = {"emb": emb, "weights": w}
     variables |= {"b": np.zeros(6, np.float32), "one": np.zeros(1, np.float32)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from slotwise import distributed, initializers, interop, optimizers
 from slotwise.distributed import Communicator, DistributedError, ShardedTable, Shares, in_threads
 from slotwise.distributed._parts import part_of
 from slotwise.distributed._routing import rounded
+from slotwise.optimizers._deferred import refusal
 from support.cases import every_dtype, in_rows
 from support.ops import DTYPES
 from support.ranks import Training, all_on_the_last, at_random, even, train
@@ -38,6 +40,27 @@ def maker(api: str, name: str, **options: Any) -> Any:
 @in_rows(sparse=["keras", "lazy"])
 def test_current(name: str, sparse: str) -> None:
     check(Training(maker("current", name, sparse=sparse)))
+
+
+PUT_OFF = [
+    (api, name)
+    for api, family, names in (
+        ("current", optimizers, CURRENT),
+        ("legacy", optimizers.legacy, LEGACY),
+    )
+    for name in names
+    if not refusal(getattr(family, name).description, defaultdict(bool))
+]
+
+
+@pytest.mark.parametrize(("api", "name"), PUT_OFF)
+def test_put_off(api: str, name: str) -> None:
+    """Each rank's rows have missed other steps; the table has a row that no rank ever names."""
+    options: dict[str, Any] = {"sparse": "deferred"}
+    if api == "current" and name not in ("Ftrl",):
+        options |= {"weight_decay": 0.01, "use_ema": True, "ema_overwrite_frequency": 9}
+    training = Training(maker(api, name, **options), steps=14, ids=40, spread=2.0)
+    check(training, ranks=(2, 7), splits={"random": at_random(3)})
 
 
 @pytest.mark.parametrize("name", LEGACY)

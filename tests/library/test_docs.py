@@ -15,6 +15,7 @@ import pytest
 import slotwise
 from slotwise import _core, optimizers, raw_ops
 from slotwise.raw_ops import _table
+from support.pages import COMING_FROM, FLAGS, pairs_of, run_page
 from support.scripts import script
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -24,15 +25,15 @@ MODULES = [slotwise] + [
     if found.name != "slotwise._core" and (HAS_TORCH or "slotwise.torch" not in found.name)
 ]
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 FOR_DEVELOPERS = [
     ROOT / name for name in ("HACKING.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")
 ]
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BAGS = ("offsets", "weights", "mode", "include_last_offset")
 ROW_OPTIONS = ("duplicates", "bounds", *BAGS)
 COMMON = ("use_locking", *ROW_OPTIONS, "name")  # of all ops, or all sparse ones
-FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
 def public_functions() -> list[Any]:
@@ -50,27 +51,26 @@ def test_examples_run(module: Any) -> None:
     assert failed == 0
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_pages_run(page: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every block of Python, one after the other in one namespace, as a reader would."""
+@by_page
+def test_pages_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block of Python that needs nothing which is not installed.
+
+    tests/parity/test_coming_from.py is for blocks that need TensorFlow or Keras.
+    """
     if page.name == "torch.md":
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for number, block in enumerate(PYTHON_BLOCK.findall(page.read_text())):
-        where = f"{page.name}, block {number}"
-        if "import torch" in block and not HAS_TORCH:
-            continue
-        if ">>> " in block:
-            test = doctest.DocTestParser().get_doctest(block, names, where, str(page), 0)
-            failed, _ = doctest.DocTestRunner(optionflags=FLAGS).run(test, clear_globs=False)
-            assert failed == 0
-            names.update(test.globs)
-        else:
-            exec(compile(block, where, "exec"), names)
+    run_page(page)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", COMING_FROM, ids=lambda page: page.name)
+def test_those_who_come_see_before_and_after(page: Path) -> None:
+    assert [*pairs_of(page)], "no runnable pair"
+    for heading in ("theirs | ours", "## What differs"):
+        assert heading in page.read_text(), heading
+
+
+@by_page
 def test_pages_have_no_merge_markers(page: Any) -> None:
     assert not re.search(r"^(<{7}|={7}|>{7})", page.read_text(), re.MULTILINE)
 
@@ -92,8 +92,8 @@ def headings(page: Path) -> set[str]:
 
 
 def test_the_index_lists_every_page() -> None:
-    index = (ROOT / "docs" / "index.md").read_text()
-    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "index.md"]
+    index = (DOCS / "index.md").read_text()
+    pages = [str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md") if page.name != "index.md"]
     assert [name for name in pages if f"({name})" not in index] == []
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import slotwise
 from slotwise import _stateful, distributed, initializers
+from slotwise._variable import own_array
 from slotwise.distributed import Communicator, ShardedTable, Shares
 from slotwise.distributed._parts import part_of
 from support.reference import Array
@@ -83,7 +84,7 @@ class Training:
                 mine = np.zeros((1, 3, 5), self.dtype)
             optimizer.apply_gradients([(Shares(mine), w), (found.gradient(grads[own]), table)])
         slots = {
-            f"{entry.variable.name}/{name}": (slot.value.copy(), part_of(entry.variable.value))
+            f"{entry.variable.name}/{name}": (slot.value.copy(), part_of(own_array(entry.variable)))
             for entry in _stateful.met(optimizer)
             for name, slot in entry.slots.items()
         }

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from slotwise import _arguments, _core, _tables
-from slotwise._pooling import Bags, Mode, gather_pooled
-from slotwise._tables import Array, RowPlan
-from slotwise._variable import Variable
+from slotwise._pooling import Bags, Mode, gather_pooled, rows_and_places
+from slotwise._tables import Array, RowPlan, rows_now
+from slotwise._variable import Variable, own_array
 from slotwise.distributed import _parts
 from slotwise.distributed._agreement import agree
 from slotwise.distributed._checked import Checked
@@ -182,9 +182,9 @@ class ShardedTable:
         memo[id(self)] = made
         made.local = copy.deepcopy(self.local, memo)
         made._asked, made._ahead = self._asked.copy(), []
-        parted = _parts.part_of(self.local.value)
+        parted = _parts.part_of(own_array(self.local))
         assert parted is not None  # as it was declared
-        _parts.declare(made.local.value, parted)
+        _parts.declare(own_array(made.local), parted)
         return made
 
     # ----- what it is ----------------------------------------------------------------------------
@@ -353,10 +353,10 @@ class ShardedTable:
     def digest(self) -> str:
         """32 hexadecimal digits of the whole content: the same for any number of ranks."""
         digests = np.zeros((BUCKETS, 16), np.uint8)
-        own = self.placement
+        own, here = self.placement, self.local.value
         for bucket in np.flatnonzero(own.owners == self.comm.rank):
             begin = int(own.local_starts[bucket])
-            rows = self.local.value[begin : begin + int(own.counts[bucket])]
+            rows = here[begin : begin + int(own.counts[bucket])]
             data = hashlib.blake2b(np.ascontiguousarray(rows).view(np.uint8).data, digest_size=16)
             digests[bucket] = np.frombuffer(data.digest(), np.uint8)
         self._agree("digest")
@@ -415,10 +415,10 @@ def look_up(
     arrays: list[tuple[NDArray[Any], NDArray[np.int64]]]  # of rows, and of which each id has one
     if comm.size == 1:
         here = zip(tables, asked, strict=True)
-        arrays = [(table.local.value, places) for table, (places, _) in here]
+        arrays = [rows_and_places(table.local, places) for table, (places, _) in here]
     else:
         parcels = [
-            Parcel(_core.gather(table.local.value, places, None), wanted, route.counts)
+            Parcel(rows_now(table.local, places), wanted, route.counts)
             for table, (places, wanted), route in zip(tables, asked, routes, strict=True)
             if isinstance(route, Route)
         ]

@@ -5,13 +5,17 @@ from __future__ import annotations
 
 import mmap
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from slotwise import _core, _tracking
+from slotwise import _core
+from slotwise._names import Kind
+from slotwise._stateful import CLOCK, STEPS
 from slotwise._variable import Deferred, Variable, described, own_array
+from slotwise.distributed._parts import part_of
 from slotwise.optimizers._description import Description, Options, Update
 from slotwise.optimizers._state import Entry
 
@@ -23,12 +27,56 @@ _MOVED = {rule["name"]: rule["is_deferrable"] for rule in _core.RULES}
 class _Held(NamedTuple):
     """What puts off the steps of an entry, and of which arrays beside the variable."""
 
-    update: tuple[str, str]  # rule and scope
-    beside: list[Variable | None]  # slots, and the average
+    moved: Moved
     core: _core.Deferral
 
-    def is_of(self, update: tuple[str, str], beside: Sequence[Variable | None]) -> bool:
-        return self.update == update and [*map(id, self.beside)] == [*map(id, beside)]
+
+class Moved(NamedTuple):
+    """What moves of a variable, and by which rule."""
+
+    update: Update
+    slots: tuple[Variable, ...]  # in the order of the rule's
+    average: Variable | None
+
+    def is_as(self, other: Moved) -> bool:
+        """Whether it is the same of the same variables."""
+        same = [*map(id, (*self.slots, self.average))] == [*map(id, (*other.slots, other.average))]
+        return (
+            same
+            and self.update.rule == other.update.rule
+            and (self.update.scope == other.update.scope)
+        )
+
+    def core(self, op: str, variable: Variable) -> _core.Deferral:
+        """What puts off the steps of a variable, whose rows stand at the latest."""
+        arrays = tuple(map(own_array, (variable, *self.slots)))
+        average = None if self.average is None else own_array(self.average)
+        last, parted = np.zeros(len(arrays[0]), np.int32), part_of(arrays[0])
+        rows = len(last) if parted is None else parted.shape[0]
+        return _core.Deferral(op, self.update.rule, arrays, self.update.scope, average, last, rows)
+
+
+class _Taking(NamedTuple):
+    """State of steps that were put off, which is being loaded."""
+
+    arrays: dict[str, NDArray[Any]]
+    core: _core.Deferral
+    flushes: bool  # as the optimizer puts off none
+
+    def check(self, clock: NDArray[Any]) -> None:
+        if not np.array_equal(clock[:2], self.core.clock[:2]):  # the format; which rule of what
+            raise ValueError(
+                "deferred_clock: expected that of a variable of the same kind, updated by the same "
+                "rule, got another's"
+            )
+
+    def finish(self) -> None:
+        steps = self.arrays.get(STEPS)
+        if steps is None:
+            steps = np.zeros_like(self.core.last)
+        self.core.restore(steps, self.arrays[CLOCK])
+        if self.flushes:
+            self.core.flush()
 
 
 def refusal(description: Description, options: Options) -> str | None:
@@ -41,52 +89,32 @@ def refusal(description: Description, options: Options) -> str | None:
     return None
 
 
-def refuse_ranks(owner: str, sparse: str, comm: Any) -> None:
-    if sparse == MODE and comm is not None:
-        raise ValueError(f"{owner}: comm: expected None with sparse='deferred', got {comm!r}")
-
-
-def of(
-    optimizer: Any,
-    entry: Entry,
-    place: int,
-    update: Update,
-    slots: Sequence[Variable],
-    average: Variable | None,
-) -> _core.Deferral:
+def of(optimizer: Any, entry: Entry, place: int | None, moved: Moved) -> _core.Deferral:
     """What puts off the steps of a variable, made if there is none yet."""
     variable = entry.variable
     _require(optimizer, entry, place)
-    beside, rule = [*slots, average], (update.rule, update.scope)
     known: _Held | None = entry.deferral
-    if known is not None:
-        if known.is_of(rule, beside):
-            return known.core
-        known.core.flush()
-        optimizer._prepared_steps.forget()  # which would go on with it
-    other = variable._deferred
-    if other is not None:
-        if other.owner() not in (None, optimizer):
+    if known is not None and known.moved.is_as(moved):
+        return known.core
+    optimizer._prepared_steps.forget()  # which would go on with it, or without any
+    if (other := variable._deferred) is not None:
+        if other.core.is_behind and other.owner() not in (None, optimizer):
             raise ValueError(
                 f"{optimizer._op}: {described(variable, place)}: expected a variable of which no "
                 "other optimizer puts off steps, got one of another with sparse='deferred'"
             )
-        other.core.flush()
-    last = np.zeros(len(own_array(variable)), np.int32)
-    core = _core.Deferral(
-        *(optimizer._op, update.rule, tuple(map(own_array, (variable, *slots))), update.scope),
-        *(None if average is None else own_array(average), last),
-    )
+        other.flush()
+    core = moved.core(optimizer._op, variable)
     owner = weakref.ref(optimizer)
-    for number, each in enumerate((variable, *slots), -1):
+    for number, each in enumerate((variable, *moved.slots), -1):
         each._deferred = Deferred(core, number, owner)
-    if average is not None:
-        average._deferred = Deferred(core, -2, owner)
-    entry.deferral = _Held(rule, beside, core)
+    if moved.average is not None:
+        moved.average._deferred = Deferred(core, -2, owner)
+    entry.deferral = _Held(moved, core)
     return core
 
 
-def _require(optimizer: Any, entry: Entry, place: int) -> None:
+def _require(optimizer: Any, entry: Entry, place: int | None) -> None:
     where = f"{optimizer._op}: {described(entry.variable, place)}"
     if reason := refusal(optimizer.description, optimizer._options()):
         raise ValueError(f"{where}: expected another mode than sparse='deferred': {reason}")
@@ -119,6 +147,8 @@ def _file_of(array: Any) -> str | None:
 class Flushed:
     """An optimizer of which steps can be put off."""
 
+    sparse: str
+    description: Description
     _lock: Any
     _variables: Any
 
@@ -154,9 +184,35 @@ class Flushed:
                     raise ValueError(f"{op}: variable: expected one that was updated, got {what}")
                 entries = [found]
             for entry in entries:
-                if entry.deferral is None or not entry.deferral.core.is_behind:
-                    continue
-                for each in (entry.variable, *entry.deferral.beside):
-                    if each is not None:
-                        _tracking.mark(own_array(each))
-                entry.deferral.core.flush()
+                if entry.deferral is not None:  # the variable may have another's by now
+                    Deferred(entry.deferral.core, -1, weakref.ref(self)).flush()
+
+    def _moved(self, entry: Entry) -> Moved:
+        """What moves of a variable without a gradient, as Keras means the optimizer."""
+        optimizer: Any = self
+        update = self.description.update(optimizer._options())
+        averages, _ = optimizer._extras([entry])
+        slots = tuple(optimizer._slot_beside(entry, role) for role in update.slots)
+        return Moved(update, slots, averages[0] if averages else None)
+
+    def _put_off(self, entry: Any) -> Mapping[str, NDArray[Any]]:
+        if entry.deferral is None:
+            return {}
+        core: _core.Deferral = entry.deferral.core
+        return {CLOCK: core.clock, **({STEPS: core.last} if core.is_behind else {})}
+
+    def _taking(self, variable: Any, kinds: Mapping[str, Kind]) -> _Taking | None:
+        optimizer: Any = self
+        if CLOCK not in kinds or refusal(self.description, optimizer._options()):
+            return None
+        (size, *more), dtype = kinds[CLOCK]
+        if more or dtype != np.float64:
+            return None
+        entry = self._variables.find(optimizer._share_of(variable), self._op)
+        arrays = {CLOCK: np.empty(size)}
+        if STEPS in kinds:
+            arrays[STEPS] = np.empty(len(own_array(entry.variable)), np.int32)
+        moved, puts_off = self._moved(entry), self.sparse == MODE
+        if puts_off:
+            return _Taking(arrays, of(self, entry, None, moved), flushes=False)
+        return _Taking(arrays, moved.core(self._op, entry.variable), flushes=True)

@@ -9,8 +9,9 @@ from typing import Any
 from slotwise import _arguments, _match, _names, _stateful, _tracking
 from slotwise._lock import held
 from slotwise._match import Report
-from slotwise._names import Names
+from slotwise._names import Array, Names
 from slotwise._stateful import Stateful
+from slotwise._variable import Variable
 from slotwise.optimizers import _configs, _serialization
 
 CONFIG = "config"
@@ -48,7 +49,7 @@ class StateDict(Stateful):
         """
         group, names = {"": self}, _names.named("state_dict", variables)
         with held([self._lock]):
-            arrays = _stateful.entries("state_dict", group, names).arrays
+            arrays = _stateful.entries("state_dict", group, names, _value_of).arrays
             if copy:
                 arrays = {name: array.copy() for name, array in arrays.items()}
             return {**arrays, CONFIG: _configs.config_of(group)}
@@ -91,17 +92,23 @@ class StateDict(Stateful):
             _names.refuse_masked(f"{op}: state: '{name}'", value)
         values = {name: _arguments.array(op, f"state['{name}']", x) for name, x in given.items()}
         with _stateful.written([self]):
-            prepared = _stateful.prepare(op, group, values, names)
-            targets = prepared.arrays
             kinds = {name: (value.shape, value.dtype) for name, value in values.items()}
+            prepared = _stateful.prepare(op, group, kinds, names)
+            targets = prepared.arrays
             report = _match.match(kinds, targets)
             report.config = _configs.compare_config(op, group, state.get(CONFIG))
             report.fresh = [*prepared.fresh]
             if is_strict and report:
                 raise ValueError(f"{op}: {report}")
+            _stateful.bring_to_now(group, {})
             for name, array in targets.items():
                 if name in values and name not in report.mismatched:
                     _tracking.mark(array)
                     array[...] = values[name]
-            prepared.begin_anew()
+            prepared.finish()
         return report
+
+
+def _value_of(given: Any) -> Array:
+    """The array of a variable; of one whose rows are behind, a copy as of now."""
+    return given.value if isinstance(given, Variable) else given

@@ -19,6 +19,7 @@ import numpy as np
 from slotwise import _core, _tracking
 from slotwise._variable import Variable, described, own_array
 from slotwise.optimizers import _deferred, _gradients
+from slotwise.optimizers._deferred import Moved
 from slotwise.optimizers._description import Description, Options, Scope, Update
 from slotwise.optimizers._gradients import Pair, Places
 from slotwise.optimizers._numbers import TYPES, ByType, Float, Reading, compute_type, rounded
@@ -84,6 +85,10 @@ class Step:
         flags = None if decays is None else list(decays)
         put_off = None if deferrals is None else list(deferrals)
         self.is_put_off = put_off is not None
+        self.deferred = [
+            v._deferred if each is not None else None
+            for v, each in zip(variables, put_off or (), strict=False)
+        ]
         self.dense = [i for i, each in enumerate(put_off or ()) if each is None]
         self.plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags, put_off)
 
@@ -98,6 +103,18 @@ class Step:
             for (_, given), variable in zip(pairs, self.variables, strict=True)
         )
 
+    def _hand_on(self, pairs: list[Pair]) -> None:
+        """Have the variables that are given show what is put off.
+
+        They may be others of the same memory, or ones of which another optimizer has put off steps
+        since, and made up for them.
+        """
+        for (_, given), own in zip(pairs, self.deferred, strict=True):
+            if own is None or not isinstance(given, Variable) or given._deferred is own:
+                continue
+            if given._deferred is None or not given._deferred.core.is_behind:
+                given._deferred = own
+
     def call(
         self,
         pairs: list[Pair],
@@ -111,8 +128,9 @@ class Step:
         """The arguments of the extension, for variables whose changes are recorded here."""
         if _tracking.is_used():
             is_whole = scope != "rows" or ((decay or average) and rows == "whole")
-            # (What was put off is written at some time, at this one perhaps.)
-            _gradients.mark_touched(pairs, only_rows=not (is_whole or self.is_put_off))
+            _gradients.mark_touched(pairs, only_rows=self.is_put_off or not is_whole)
+        if self.is_put_off:
+            self._hand_on(pairs)
         limits = clips["clipvalue"], clips["clipnorm"], clips["global_clipnorm"]
         attrs = self.update.attrs
         return (self.plan, pairs, hypers, attrs, *limits, scope, decay, average, rows, None)
@@ -249,12 +267,12 @@ def _new(optimizer: Optimizer, pairs: list[Pair], places: Places) -> Step:
     deferrals = None
     if optimizer.sparse == _deferred.MODE and _is_put_off(optimizer, update, averages):
         beside = averages or [None] * len(entries)
-        of = zip(pairs, entries, places, slots, beside, strict=True)
+        moved = [Moved(update, tuple(own), x) for own, x in zip(slots, beside, strict=True)]
         deferrals = [
-            _deferred.of(optimizer, entry, place, update, own, average)
+            _deferred.of(optimizer, entry, place, each)
             if entry.deferral is not None or _gradients.is_slices(grad)
             else None
-            for (grad, _), entry, place, own, average in of
+            for (grad, _), entry, place, each in zip(pairs, entries, places, moved, strict=True)
         ]
         for each, variable in zip(given, variables, strict=True):
             if isinstance(each, Variable):  # it may be another one of the same memory
@@ -317,6 +335,7 @@ def run(
     changes = reading.changes
     if counts:
         changes += ((reading.counter, int(reading.counter) + 1),)
+    flushes = [call[0].flushes for call in calls] if _tracking.is_used() else []
     try:
         _core.apply_all(calls, changes, not step.is_at_once)
     except (TypeError, ValueError):
@@ -324,6 +343,9 @@ def run(
         if again is None:
             raise
         _core.apply_all(again, changes, not step.is_at_once)
+    for call, before in zip(calls, flushes, strict=False):
+        if call[0].flushes != before:  # rows that were put off were written after all
+            _gradients.mark_touched(call[1], only_rows=False)
 
 
 def _with_plain_gradients(optimizer: Optimizer, calls: list[Call]) -> list[Call] | None:

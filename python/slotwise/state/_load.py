@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 
 from slotwise import _match, _names, _stateful, _tracking
 from slotwise._arguments import converted, flag_of, items_of, named_of, shown, text_of
-from slotwise._match import Kind, Report
-from slotwise._names import Array, Given, Names, array_of
-from slotwise._stateful import Group, Prepared
+from slotwise._match import Report
+from slotwise._names import Array, Given, Kind, Names, array_of, owner_of
+from slotwise._stateful import CLOCK, STEPS, Group, Prepared
 from slotwise.distributed import DistributedError
 from slotwise.distributed._parts import Parted
 from slotwise.distributed._placement import Placement
@@ -133,14 +133,16 @@ def load(
     ranks = ranks_of("load", comms)
     with ExitStack() as stack:
 
-        def begin() -> tuple[_Content, Any]:
+        def begin() -> tuple[Content, Any]:
             layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
             is_saved = isinstance(optimizer, str)
             made = _made(layers[-1], custom_objects) if is_saved else optimizer
-            return _Content(layers, rename), made
+            return Content(layers, rename), made
 
         (content, optimizer), _ = ranks.agree(begin)
         layers, last = content.layers, content.layers[-1].metadata
+        if optimizer is None and variables is None:
+            refuse_behind("load", layers[-1], last["variables"])
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
@@ -156,11 +158,15 @@ def load(
             found = content.targets(group, names)
             if strict and found.report:
                 raise ValueError(f"load: {path}: {found.report}")
+            content.require_whole(found.fitting)
+            for full, each in found.prepared.put_off.items():
+                each.check(content.read(f"{full}/{CLOCK}", None, True))
+            _stateful.bring_to_now(group, names or {})
+            _names.require_current("load", found.arrays)
             return tracked, found
 
-        (tracked, (targets, kinds, parted, prepared, report)), _ = ranks.agree(prepare)
-        fitting = {n: x for n, x in targets.items() if content.has(n)}
-        fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
+        (tracked, found), _ = ranks.agree(prepare)
+        kinds, parted, report, fitting = found.kinds, found.parted, found.report, found.fitting
         comms += [part.comm for part in parted.values()]  # of slots that were made just now, too
         ranks = ranks_of("load", comms)
         try:
@@ -178,7 +184,7 @@ def load(
             for touched in tracked:
                 touched.mark()
             raise
-        prepared.begin_anew()
+        found.prepared.finish()
         _track(group, names or {}, last["id"], fitting)
         return Loaded(last["id"], last["config"], last["extra"], optimizer, report, {})
 
@@ -204,7 +210,8 @@ def load_array(
 
     Raises:
         KeyError: there is none of this name.
-        StateError: no checkpoint, or a damaged one; deltas that do not follow one another.
+        StateError: no checkpoint, or a damaged one; deltas that do not follow one another; rows
+            that have steps to make up for (``sparse="deferred"``).
         ValueError: rows that are no such slice; views of deltas, or of a tensor in parts.
 
     Example:
@@ -224,8 +231,9 @@ def load_array(
         raise ValueError("load_array: mmap: expected False with deltas, got True")
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
+        refuse_behind("load_array", layers[-1], [name])
         if deltas:
-            return _Content(layers, {}).read(name, rows, verify)
+            return Content(layers, {}).read(name, rows, verify)
         return layers[0].read(name, rows, mmap, verify)
 
 
@@ -243,6 +251,7 @@ class _Targets(NamedTuple):
         parted: those that are parts.
         prepared: what begins anew.
         report: what does not fit.
+        fitting: of the arrays, those that are filled.
     """
 
     arrays: dict[str, Array]
@@ -250,9 +259,10 @@ class _Targets(NamedTuple):
     parted: dict[str, Parted]
     prepared: Prepared
     report: Report
+    fitting: dict[str, Array]
 
 
-class _Content:
+class Content:
     """The tensors of a base and its deltas, by the names that they have here."""
 
     def __init__(self, layers: Sequence[Reader], rename: Mapping[str, str]) -> None:
@@ -262,14 +272,14 @@ class _Content:
             _check_chain(layer, parent, layers[0])
             parent = layer.metadata["id"]
         last = layers[-1].metadata
-        prefixes = _configs.prefixes(last["config"])
+        self._prefixes = prefixes = _configs.prefixes(last["config"])
         names = {n: _renamed(n, rename) for n in last["variables"]}
         names |= {n: _renamed_state(n, prefixes, rename) for n in last["state"]}
         self._in_file = {here: n for n, here in names.items()}
         self._variables = {names[n] for n in last["variables"]}
         if len(self._in_file) < len(last["variables"]) + len(last["state"]):
             raise ValueError("load: rename: expected names that differ")
-        self._bases = {name: self._base(name) for name in self._in_file}
+        self.bases = {name: self._base(name) for name in self._in_file}
 
     @property
     def names(self) -> list[str]:
@@ -291,7 +301,7 @@ class _Content:
 
     def kind(self, name: str) -> Kind:
         """Shape and dtype."""
-        tensor = self.layers[self._bases[name]].tensor(self._in_file[name])
+        tensor = self.layers[self.bases[name]].tensor(self._in_file[name])
         return tensor.shape, tensor.dtype
 
     def read(self, name: str, rows: slice | None, verify: bool) -> Array:
@@ -299,13 +309,13 @@ class _Content:
         if name not in self._in_file:
             raise KeyError(f"{self.layers[-1].path}: no tensor '{name}'")
         kind = self.kind(name)
-        own, base = self._in_file[name], self._bases[name]
+        own, base = self._in_file[name], self.bases[name]
         array = self.layers[base].read(own, rows, verify=verify)
         begin = rows.indices(kind[0][0])[0] if rows is not None else 0
         for layer in self.layers[base + 1 :]:
             which = layer.metadata["rows"][own]
             found = self._row_ids(layer, {which}, verify)[which]
-            ids = _checked(found, kind, layer, own) - begin
+            ids = checked_rows(found, kind, layer, own) - begin
             inside = (ids >= 0) & (ids < len(array))
             array[ids[inside]] = layer.read(own, verify=verify)[inside]
         return array
@@ -318,7 +328,7 @@ class _Content:
             given |= {n: self.kind(n) for n in self._in_file if n in self._variables}
             targets |= {n: array_of(value) for n, value in names.items()}
         differing = _configs.compare_config("load", group, self.layers[-1].metadata["config"])
-        prepared = Prepared({}, {}, {})
+        prepared = Prepared({}, {}, {}, {})
         if group:
             own = {n: self.kind(n) for n in self._in_file if n not in self._variables}
             given |= own
@@ -333,7 +343,19 @@ class _Content:
         for name, array in targets.items():
             if not array.flags.writeable:
                 raise ValueError(f"load: '{name}': expected a writable array, got a read-only one")
-        return _Targets(targets, kinds, parted, prepared, report)
+        fitting = {n: x for n, x in targets.items() if n in self._in_file}
+        fitting = {n: x for n, x in fitting.items() if n not in report.mismatched}
+        return _Targets(targets, kinds, parted, prepared, report, fitting)
+
+    def require_whole(self, wanted: Collection[str]) -> None:
+        """Raise if just a part is to be loaded of what tells how rows are now."""
+        for variable, own in _put_off(self._variables, self._in_file, self._prefixes):
+            if (left_out := own - set(wanted)) and left_out != own:
+                raise ValueError(
+                    f"load: {self.layers[-1].path}: rows of '{variable}' have steps to make up "
+                    "for, by its optimizer: expected both to be loaded, got no place for "
+                    f"{', '.join(sorted(left_out))}"
+                )
 
     def _plan(
         self, names: Iterable[str], verify: bool
@@ -345,11 +367,11 @@ class _Content:
             found = []
             for name in wanted:
                 own = self._in_file[name]
-                if number < self._bases[name]:
+                if number < self.bases[name]:
                     continue
                 ids = layer.metadata["rows"].get(own)
                 if ids is not None:
-                    ids = _checked(rows[ids], self.kind(name), layer, own)
+                    ids = checked_rows(rows[ids], self.kind(name), layer, own)
                 found.append((name, layer.tensor(own), ids))
             yield layer, found
 
@@ -429,6 +451,40 @@ class _Content:
         return {name: layer.read(name, verify=verify) for name in names}
 
 
+def _put_off(
+    variables: Collection[str], names: Collection[str], prefixes: Iterable[str]
+) -> Iterator[tuple[str, set[str]]]:
+    """Variables of which rows have steps to make up for; all that belongs to each.
+
+    Args:
+        variables: their names.
+        names: of these and of the optimizers' state.
+        prefixes: what names of state begin with.
+    """
+    state = set(names) - set(variables)
+    for name in state:
+        base, _, last = name.rpartition("/")
+        if last == STEPS:
+            prefix = next((prefix for prefix in prefixes if base.startswith(prefix)), "")
+            owners = {base: None, **{prefix + v: None for v in variables}}
+            beside = {n for n in state if owner_of(n, owners) == base}
+            yield base.removeprefix(prefix), {base.removeprefix(prefix), *beside}
+
+
+def refuse_behind(op: str, layer: Reader, wanted: Collection[str]) -> None:
+    """Raise if rows are to be returned that have steps to make up for."""
+    if "id" not in layer.metadata:
+        return
+    variables, prefixes = layer.metadata["variables"], _configs.prefixes(layer.metadata["config"])
+    for variable, own in _put_off(variables, [*variables, *layer.metadata["state"]], prefixes):
+        if any(name in own and name.rpartition("/")[2] not in (STEPS, CLOCK) for name in wanted):
+            raise StateError(
+                f"{layer.path}: {op}: expected rows that are up to date, got those of "
+                f"'{variable}', which have steps to make up for: load it into a Variable with its "
+                "optimizer, or save it after the optimizer's flush()"
+            )
+
+
 def _sink(array: Array, tensor: Tensor, rows: Array | None) -> Sink:
     """Where a tensor of a file goes, in an array that is whole."""
     if rows is not None:
@@ -463,7 +519,7 @@ def _check_chain(layer: Reader, parent: str | None, base: Reader) -> None:
     raise StateError(f"{layer.path}: expected a delta since {parent}, is one since {expected}")
 
 
-def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
+def checked_rows(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
     """The rows of a tensor of a shape and dtype that a delta holds."""
     shape, dtype = kind
     are_rows = bool(shape) and ids.ndim == 1 and ids.dtype == np.int64
@@ -482,7 +538,7 @@ def _checked(ids: Array, kind: Kind, layer: Reader, name: str) -> Array:
 def _renamed(name: str, rename: Mapping[str, str]) -> str:
     if name in rename:
         return rename[name]
-    owner = _names.owner_of(name, rename)
+    owner = owner_of(name, rename)
     return name if owner is None else rename[owner] + name[len(owner) :]
 
 

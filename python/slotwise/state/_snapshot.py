@@ -138,6 +138,8 @@ def moment(op: str, optimizer: Any, variables: Given) -> Iterator[Snapshot]:
         if group and variables is not None:
             _stateful.refuse_left_out(op, group, names)
         found = _stateful.entries(op, group, names)
+        known = _stateful.add_put_off(group, found, names)
+        _names.require_current(op, own | found.arrays, known)
         _names.refuse_repeated(op, own.keys() & found.arrays.keys())
         config = _configs.config_of(group)
         yield Snapshot(own, found.arrays, found.owners, config, touched)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
-from slotwise.optimizers import _deferred, _docs
+from slotwise.optimizers import _docs
 from slotwise.optimizers._deferred import Flushed
 from slotwise.optimizers._description import Parameter
 from slotwise.optimizers._gradients import Places
@@ -72,7 +72,6 @@ class Made(OnRanks, Flushed, Optimizer):
             )
         self.sparse_decay = sparse_decay or decays[0]
         self._check_accumulation()
-        _deferred.refuse_ranks(owner, self.sparse, comm)
         self._ranks = None if comm is None else Ranks(comm)
         self._prepared_steps = Steps()
         self._slots = {}

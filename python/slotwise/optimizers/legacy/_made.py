@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from slotwise._variable import Variable
-from slotwise.optimizers import _deferred, _docs
+from slotwise.optimizers import _docs
 from slotwise.optimizers._deferred import Flushed
 from slotwise.optimizers._gradients import Places
 from slotwise.optimizers._kinds import Hyper, is_function
@@ -41,7 +41,6 @@ class Made(OnRanks, Flushed, Optimizer):
         super().__init__(arguments.pop("name"), **kwargs)
         self.sparse = arguments.pop("sparse")
         comm = COMM.kind(self._name, COMM.name, arguments.pop(COMM.name))
-        _deferred.refuse_ranks(self._name, self.sparse, comm)
         self._ranks = None if comm is None else Ranks(comm)
         self._prepared_steps = Steps()
         arguments["learning_rate"] = self._chosen_rate(arguments["learning_rate"], kwargs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -14,7 +14,8 @@ import numpy as np
 from slotwise import _arguments
 from slotwise._autodiff import GradientTape
 from slotwise._lock import Lock
-from slotwise._stateful import Met, Stateful
+from slotwise._names import Array, Kind
+from slotwise._stateful import Met, PutOff, Stateful
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry, _serialization
 from slotwise.optimizers._gradients import Pair
@@ -334,6 +335,12 @@ class LossScale(Copied, StateDict):
 
     def _wanted_entries(self) -> Iterator[Met]:
         return self._stateful._wanted_entries()
+
+    def _put_off(self, entry: Met) -> Mapping[str, Array]:
+        return self._stateful._put_off(entry)
+
+    def _taking(self, variable: Any, kinds: Mapping[str, Kind]) -> PutOff | None:
+        return self._stateful._taking(variable, kinds)
 
     def _make_slots(self, variables: Sequence[Any], others: Sequence[Any] = ()) -> None:
         self._stateful._make_slots(variables, others)
