@@ -71,7 +71,7 @@ class Child:
             return RuntimeError(f"{what}: the process that writes it {how}")
 
     def _heard(self) -> bytes:
-        """All that it says. Others may have inherited the pipe, which ends with the last of them."""
+        """All that it says. Others may have inherited the pipe, which ends with the last."""
         said, poll = bytearray(), select.poll()
         handles = [self._reading] if self._end is None else [self._reading, self._end]
         for handle in handles:
