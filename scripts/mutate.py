@@ -90,7 +90,7 @@ PYTHON = (
     ),
     Mutation(
         "rows that are behind are returned as they lie",
-        '        refuse_behind("load_array", layers[-1], [name])\n',
+        '        refuse_behind("load_array", layers[-1].path, rows_behind(layers[-1]), name)\n',
         "",
         f"{DEFERRED}/test_state.py",
     ),
