@@ -6,6 +6,9 @@
 PYTHON ?= python3
 ARGS ?=
 TORCH_VERSION ?= torch==2.13.*
+# The release made for this PyTorch; with another one, what needs FBGEMM is skipped.
+FBGEMM := $(if $(filter torch==2.13.*,$(TORCH_VERSION)),fbgemm-gpu-cpu==1.8.*)
+comma := ,
 export PYTHON
 
 VENV := .venv
@@ -75,13 +78,14 @@ mutate: $(VENV)/.project $(VENV)/.tools-test
 	$(VENV)/bin/python scripts/mutate.py $(ARGS)
 
 parity: $(PARITY)/.project
-	$(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)
+	SLOTWISE_TESTS_NEED=tensorflow,tf_keras,keras,jax,optax $(PARITY)/bin/python -m pytest -n auto tests/parity $(ARGS)
 
 # The tests that need PyTorch: of slotwise.torch, of bags beside torch's, of its pages.
 torch: $(TORCH)/.project
-	SLOTWISE_TESTS_NEED=torch OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
+	SLOTWISE_TESTS_NEED=torch$(if $(FBGEMM),$(comma)fbgemm_gpu) OMP_WAIT_POLICY=passive $(TORCH)/bin/python -m pytest -n auto --dist worksteal \
 		tests/pytorch $(OF_RANKS) tests/bench/test_torch_suite.py tests/library/test_docs.py tests/library/test_arrays.py \
-		$(addprefix tests/parity/test_,torch_bags.py torch_parity.py variable_parity.py state_parity.py) $(ARGS)
+		$(addprefix tests/parity/test_,coming_from.py torch_bags.py torch_parity.py variable_parity.py state_parity.py) \
+		$(ARGS)
 	SLOTWISE_TESTS_NEED=torch,mpi4py $(TORCH)/bin/python -m pytest tests/bench/test_ranks_suite.py -k over_two_ranks
 
 # Pages for each public name are made of the docstrings, with charts of the published figures.
@@ -175,7 +179,7 @@ $(VENV)/.tools-%: pyproject.toml $(VENV)/.created
 $(PARITY)/.tools: pyproject.toml $(VENV)/.created
 	$(PYTHON) -m venv $(PARITY)
 	$(PARITY)/bin/python scripts/requirements.py test bench >$@.txt
-	$(PARITY)/bin/python $(PIP) install -r $@.txt 'tensorflow-cpu==2.21.*' 'tf_keras==2.21.*'
+	$(PARITY)/bin/python $(PIP) install -r $@.txt 'tensorflow-cpu==2.21.*' 'tf_keras==2.21.*' jax optax
 	@touch $@
 
 $(PARITY)/.project: $(WHEEL) $(PARITY)/.tools
@@ -186,6 +190,7 @@ $(TORCH)/.tools: pyproject.toml $(VENV)/.created
 	$(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/python scripts/requirements.py test demo bench mpi >$@.txt
 	$(TORCH)/bin/python $(PIP) install -r $@.txt '$(TORCH_VERSION)'
+	$(if $(FBGEMM),$(TORCH)/bin/python $(PIP) install --no-deps '$(FBGEMM)')
 	@touch $@
 
 $(TORCH)/.project: $(WHEEL) $(TORCH)/.tools

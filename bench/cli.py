@@ -107,6 +107,14 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def _positive(text: str) -> int:
+    """A size of 1 or more."""
+    size = parse_size(text)
+    if size < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
+    return size
+
+
 def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     """The parsers of the commands that measure nothing new."""
     show = argparse.ArgumentParser(prog="python -m bench show")
@@ -132,8 +140,8 @@ def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     guard.add_argument("--out", type=Path, default=Path("build/bench/guard.json"))
     deferred = argparse.ArgumentParser(prog="python -m bench deferred")
     deferred.add_argument("--threads", type=int, default=2)
-    deferred.add_argument("--rows", type=parse_size, default=64 << 20, help="of tables, at most")
-    deferred.add_argument("--repeats", type=int, default=6, help="the least time counts")
+    deferred.add_argument("--rows", type=_positive, default=64 << 20, help="of tables, at most")
+    deferred.add_argument("--repeats", type=_positive, default=6, help="the least time counts")
     return {"show": show, "compare": compare, "guard": guard, "deferred": deferred}
 
 

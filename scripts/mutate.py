@@ -77,6 +77,25 @@ PYTHON = (
         f"{DEFERRED}/test_state.py",
     ),
     Mutation(
+        "steps are lost with their optimizer",
+        "    end = weakref.finalize(optimizer, flush, core)\n",
+        "    end = weakref.finalize(optimizer, id, core)\n",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "another variable of the memory goes on showing it",
+        "                given._deferred = own\n",
+        "                pass\n",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
+        "an optimizer that has met rows saves them as they lie",
+        "        if core is None or entry.memory not in arrays:\n",
+        "        core = core or getattr(deferred_of(entry.variable), 'core', None)\n"
+        "        if core is None or entry.memory not in arrays:\n",
+        f"{DEFERRED}/test_state.py",
+    ),
+    Mutation(
         "rows that catch up in a step are in no delta",
         "        if call[0].flushes != before:",
         "        if call[0].flushes < before:",
@@ -90,7 +109,7 @@ PYTHON = (
     ),
     Mutation(
         "rows that are behind are returned as they lie",
-        '        refuse_behind("load_array", layers[-1], [name])\n',
+        '        refuse_behind("load_array", layers[-1].path, rows_behind(layers[-1]), name)\n',
         "",
         f"{DEFERRED}/test_state.py",
     ),
@@ -362,6 +381,24 @@ CXX = (
         "memory_.last[row] = clock_.now() + 1;",
         "memory_.last[row] = clock_.now();",
         f"{DEFERRED}/test_reading.py",
+    ),
+    Mutation(
+        "slots that have overflowed become NaN where they stay",
+        "return is_sum ? lessened",
+        "return true ? lessened",
+        f"{DEFERRED}/test_reading.py",
+    ),
+    Mutation(
+        "var is shown finite beside slots that have become NaN",
+        "        if (by.sums[by.other]) spoilt = denominator - denominator;\n",
+        "",
+        f"{DEFERRED}/test_reading.py",
+    ),
+    Mutation(
+        "momentum that fades as fast as the root stays",
+        "motion.ratio == 1 && movement_.base == Base::kSlot",
+        "motion.ratio == 1",
+        f"{DEFERRED}/test_state.py",
     ),
     Mutation(
         "a row may stand at a step that was never taken",

@@ -81,7 +81,7 @@ def answered(told: Sequence[Said], question: str) -> Answer:
 
 
 def _without_repeats(rows: Iterable[Sequence[str]]) -> list[list[str]]:
-    """The words of a row, but for those that the row above it begins with, too."""
+    """The words of a row, except for those that the row above it begins with, too."""
     found, above = [], ("", "")
     for title, dtype, *others in rows:
         is_new = title != above[0]

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "bindings/choices.h"
@@ -192,10 +193,20 @@ void Deferral::RequireUnchanged() const {
   if (average_) pinned_average_.Require(*average_);
 }
 
+std::unique_lock<FairMutex> AloneWith(FairMutex& mutex) {
+  std::unique_lock<FairMutex> lock(mutex, std::try_to_lock);
+  if (!lock.owns_lock()) {  // who reads may be long about it
+    std::optional<py::gil_scoped_release> release;
+    if (PyGILState_Check() != 0) release.emplace();
+    lock.lock();
+  }
+  return lock;
+}
+
 void Deferral::Flush() {
   RequireUnchanged();
   const py::gil_scoped_release release;
-  const std::unique_lock lock(table_->mutex());
+  const std::unique_lock<FairMutex> lock(table_->mutex());
   table_->Flush(nullptr);
 }
 
@@ -212,7 +223,7 @@ py::tuple Deferral::Arrays() const {
 
 py::object Deferral::Clock() const {
   Record record;
-  const std::unique_lock lock(table_->mutex());
+  const std::unique_lock<FairMutex> lock = AloneWith(table_->mutex());
   table_->Keep(record);
   const std::vector<double>& numbers = record.numbers();
   auto size = static_cast<npy_intp>(numbers.size());
@@ -235,7 +246,7 @@ void Deferral::Restore(const py::object& last_object, const py::object& clock_ob
   }
   RequireUnchanged();
   Record record(static_cast<const double*>(clock.data()), clock.count());
-  const std::unique_lock lock(table_->mutex());
+  const std::unique_lock<FairMutex> lock = AloneWith(table_->mutex());
   try {
     table_->Restore(record, static_cast<const int32_t*>(last.data()));
   } catch (const std::invalid_argument&) {
@@ -259,7 +270,11 @@ py::object Deferral::Read(const py::object& which, const py::object& ids_object,
   RequireUnchanged();
   const size_t array = ParseWhich(which);
   const ArrayArgument& var = arrays_->var();
-  RequireNoneBehind(var, this);  // (another Variable of this memory may have gone on with others)
+  // (Another Variable of this memory may have gone on with another.)
+  RequireNoneBehind(array == DeferredTable::kVar       ? var
+                    : array == DeferredTable::kAverage ? *average_
+                                                       : arrays_->slot(array),
+                    this);
   std::optional<IntegerArray> ids;
   std::optional<RowsArgument> rows;
   std::vector<npy_intp> shape = var.ShapeOfRows(static_cast<size_t>(var.dim(0)));
@@ -286,7 +301,7 @@ py::object Deferral::Read(const py::object& which, const py::object& ids_object,
   if (var.count() == 0) return out;
   {
     const py::gil_scoped_release release;
-    const std::shared_lock lock(table_->mutex());
+    const std::shared_lock<FairMutex> lock(table_->mutex());
     if (rows) {
       ReadNamed(*table_, array, rows->groups(), ids->count(), to);
     } else {
@@ -311,12 +326,14 @@ void BindDeferral(py::module_& module) {
       .def("flush", &Deferral::Flush)
       .def_property_readonly("arrays", &Deferral::Arrays)
       .def_property_readonly("last", &Deferral::last)
+      .def_property_readonly("flushes", [](const Deferral& self) { return self.table().flushes(); })
       .def_property_readonly("clock", &Deferral::Clock)
       .def("restore", &Deferral::Restore, py::arg("last"), py::arg("clock"))
       .def("read", &Deferral::Read, py::arg("which") = -1, py::arg("ids") = py::none(),
            py::arg("out") = py::none())
       .def_property_readonly("now", [](const Deferral& self) {
-        const std::shared_lock lock(self.table().mutex());
+        const py::gil_scoped_release release;
+        const std::shared_lock<FairMutex> lock(self.table().mutex());
         return self.table().clock().now();
       });
 }

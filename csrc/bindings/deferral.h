@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,10 @@
 #include "drivers/deferred.h"
 
 namespace slotwise {
+
+// Waits until nobody reads or writes; not with the GIL. (Whoever waits for such a lock lets go of it:
+// who has the lock may wait for the GIL.)
+std::unique_lock<FairMutex> AloneWith(FairMutex& mutex);
 
 class Deferral {
  public:

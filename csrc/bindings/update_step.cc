@@ -216,7 +216,7 @@ void UpdateStep::PrepareDeferred(SparseItem& item) {
   }
   entry.deferral->Require(item.motion);
   DeferredTable& table = entry.deferral->table();
-  const std::unique_lock lock(table.mutex());
+  const std::unique_lock<FairMutex> lock = AloneWith(table.mutex());
   item.is_dense = overwrites || !(item.around.decay < 1) || table.clock().IsCoarse(item.motion);
   if (item.is_dense || table.clock().EndsAt(item.motion, item.around)) return;
   table.clock().Reserve(item.motion, item.around, plan_.entries().size());
@@ -401,7 +401,7 @@ void UpdateStep::ReserveFor(SparseItem& item) {
 void UpdateStep::Run() const {
   std::optional<py::gil_scoped_release> release;
   if (bytes_ >= kMinBytesWithoutGil) release.emplace();
-  const std::vector<std::unique_lock<std::shared_mutex>> locks = LockDeferred();
+  const std::vector<std::unique_lock<FairMutex>> locks = LockDeferred();
   for (const Call& call : calls_) {
     switch (call.of) {
       case Call::Of::kTensors:
@@ -427,16 +427,16 @@ void UpdateStep::Run() const {
 }
 
 // Alone with all that is put off: whoever reads rows sees them before the step or after.
-std::vector<std::unique_lock<std::shared_mutex>> UpdateStep::LockDeferred() const {
-  std::vector<std::shared_mutex*> mutexes;
+std::vector<std::unique_lock<FairMutex>> UpdateStep::LockDeferred() const {
+  std::vector<FairMutex*> mutexes;
   for (const UpdatePlan::Entry& entry : plan_.entries()) {
     if (entry.deferral != nullptr) mutexes.push_back(&entry.deferral->table().mutex());
   }
   std::sort(mutexes.begin(), mutexes.end());
   mutexes.erase(std::unique(mutexes.begin(), mutexes.end()), mutexes.end());
-  std::vector<std::unique_lock<std::shared_mutex>> locks;
+  std::vector<std::unique_lock<FairMutex>> locks;
   locks.reserve(mutexes.size());
-  for (std::shared_mutex* const mutex : mutexes) locks.emplace_back(*mutex);
+  for (FairMutex* const mutex : mutexes) locks.push_back(AloneWith(*mutex));
   return locks;
 }
 

@@ -8,7 +8,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <shared_mutex>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -102,7 +102,7 @@ class UpdateStep {
   void AddSparse(size_t first, size_t last);
   void ReserveFor(SparseItem& item);
 
-  std::vector<std::unique_lock<std::shared_mutex>> LockDeferred() const;
+  std::vector<std::unique_lock<FairMutex>> LockDeferred() const;
   void RunItem(size_t i) const;
   void RunTables(DType dtype, const SparseTable* tables, size_t count, Duplicates duplicates) const;
   void Sweep(const SparseItem& item) const;

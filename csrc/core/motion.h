@@ -34,6 +34,9 @@ struct Movement {
   Drift drift = Drift::kUnknown;
   Base base = Base::kNone;
   size_t slot = 0, other = 0, squares = 0;  // of kOverLargest: `squares` is what `other` is of
+  // Slots that fade as slot + (0 - slot) * lost: of one that is infinite, that makes NaN, and of
+  // var by what follows. All others are multiplied.
+  std::array<bool, kMaxSlots> sums{};
 };
 
 // The numbers of a step: those of the kernel, as it rounds them, widened.

@@ -7,11 +7,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <shared_mutex>
 
 #include "hwy/cache_control.h"
 
 #include "core/clock.h"
+#include "core/fair_mutex.h"
 #include "core/registry.h"
 #include "drivers/kernel.h"
 #include "passes/skip.h"
@@ -43,7 +43,7 @@ class DeferredTable {
   bool is_behind() const { return is_behind_; }
 
   // Who writes holds it alone, who reads shares it.
-  std::shared_mutex& mutex() const { return mutex_; }
+  FairMutex& mutex() const { return mutex_; }
 
   // ----- in a step, which holds the lock -------------------------------------------------------
 
@@ -111,7 +111,7 @@ class DeferredTable {
   std::array<bool, kMaxAttrs> attrs_{};
   std::atomic<bool> is_behind_{false};
   std::atomic<int64_t> flushes_{0};
-  mutable std::shared_mutex mutex_;
+  mutable FairMutex mutex_;
 };
 
 }  // namespace slotwise

@@ -19,15 +19,18 @@ namespace HWY_NAMESPACE {
 template <class T>
 struct LesseningOf {
   LesseningOf() = default;
-  explicit LesseningOf(const Lessening& by)
-      : factor(static_cast<T>(by.factor)), lost(static_cast<T>(by.lost)) {}
+  // `sums`: whether infinity becomes NaN (see Movement); else it stays.
+  explicit LesseningOf(const Lessening& by, bool sums = true)
+      : factor(static_cast<T>(by.factor)), lost(static_cast<T>(by.lost)), is_sum(sums) {}
 
   template <class V>
   HWY_INLINE V operator()(V x) const {
-    return x * factor - x * lost;
+    const V lessened = x * factor - x * lost;
+    return is_sum ? lessened : IfThenElse(hn::IsNaN(lessened), x * (factor - lost), lessened);
   }
 
   T factor, lost;
+  bool is_sum;
 };
 
 // What a row has missed, in the type that is computed in; and the body of a walk along it.
@@ -40,8 +43,10 @@ struct SkipBody {
       : how(skipping), row(from), s(step), count(skipping.clock.now() - step) {
     Missed missed;
     how.clock.For(step, &missed);
-    for (size_t i = 0; i < how.slots; ++i) slots[i] = LesseningOf<T>(missed.slots[i]);
-    var = LesseningOf<T>(missed.var);
+    for (size_t i = 0; i < how.slots; ++i) {
+      slots[i] = LesseningOf<T>(missed.slots[i], how.movement.sums[i]);
+    }
+    var = LesseningOf<T>(missed.var, missed.var.factor != 1 || missed.var.lost != 0);
     average = LesseningOf<T>(missed.average);
     rest = static_cast<T>(missed.rest);
     e0 = static_cast<T>(missed.e0);
@@ -69,7 +74,7 @@ struct SkipBody {
     V by_slot_average = by_slot;
     if (by.base != Base::kNone) {
       const V slot = LoadSlot(d, by.slot, i);
-      V base = slot, z = by_slot;
+      V base = slot, z = by_slot, spoilt = by_slot;  // NaN where a slot becomes it
       if (by.base == Base::kSign) {
         base = Sign(slot);
       } else if (by.base != Base::kSlot) {
@@ -77,19 +82,23 @@ struct SkipBody {
         if (by.base == Base::kOverLargest) root = Settled(d, root, i);
         if (by.base != Base::kOver) root = Sqrt(root);
         const V denominator = root + e0;
-        if (e0 >= std::numeric_limits<T>::min()) {
+        if (by.sums[by.other]) spoilt = denominator - denominator;
+        const bool has_z = e0 >= std::numeric_limits<T>::min();
+        if (has_z && by.base != Base::kOver) {
           const V inverse = 1 / denominator;
           base = slot * inverse;
           z = e0 * inverse;
-        } else {
+        } else {  // beside no root, 1 / denominator may be flushed to 0
           base = Quotient(slot, denominator);
+          if (has_z) z = Fill<V>(e0) / denominator;
         }
       }
       V of_row = Polynomial(of_var, z), of_row_average = by_slot;
       if (row.average != nullptr) of_row_average = Polynomial(of_average, z);
       if (by.base == Base::kSign) Shorten(d, slot, &of_row, &of_row_average);
-      by_slot = base * of_row;
-      by_slot_average = base * of_row_average;
+      if (by.sums[by.slot]) spoilt = spoilt + (slot - slot);
+      by_slot = base * of_row + spoilt;
+      by_slot_average = base * of_row_average + spoilt;
     }
     const V w = Codec::Load(d, static_cast<const Stored*>(row.var) + i);
     if (row.to_average != nullptr) {

@@ -34,7 +34,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Adam : Rule<Adam> {
-  static constexpr Movement kMovement = {Drift::kFading, Base::kOverRoot, 0, 1, 1};
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOverRoot, 0, 1, 1, {true, true}};
   static constexpr RuleSpec kSpec = {"Adam",
                                      {"m", "v"},
                                      "grad",
@@ -68,7 +68,7 @@ struct Adam : Rule<Adam> {
 };
 
 struct AdamWithAmsgrad : Rule<AdamWithAmsgrad> {
-  static constexpr Movement kMovement = {Drift::kFading, Base::kOverLargest, 0, 2, 1};
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOverLargest, 0, 2, 1, {true, true}};
   static constexpr RuleSpec kSpec = {"AdamWithAmsgrad",
                                      {"m", "v", "vhat"},
                                      "grad",
@@ -119,7 +119,7 @@ struct AdaMaxRule : Rule<R> {
 };
 
 struct AdaMax : AdaMaxRule<AdaMax> {
-  static constexpr Movement kMovement = {Drift::kFading, Base::kOver, 0, 1, 1};
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOver, 0, 1, 1, {true}};
   static constexpr RuleSpec kSpec = {
       "AdaMax", {"m", "v"}, "grad", {kBeta1Power, kLr, kBeta1, kBeta2, kEpsilon}, {}};
 

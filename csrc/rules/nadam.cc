@@ -19,7 +19,7 @@ namespace slotwise {
 namespace HWY_NAMESPACE {
 
 struct Nadam : Rule<Nadam> {
-  static constexpr Movement kMovement = {Drift::kFading, Base::kOverRoot, 0, 1, 1};
+  static constexpr Movement kMovement = {Drift::kFading, Base::kOverRoot, 0, 1, 1, {true, true}};
   static constexpr bool kSlotsAlone = true;
   static constexpr RuleSpec kSpec = {"Nadam",
                                      {"m", "v"},

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, NamedTuple, Protocol
 
-from slotwise import _tracking
+from slotwise import _core, _tracking
 from slotwise._identity import Memory, memory_of
 from slotwise._lock import Locked, held, locks_of
 from slotwise._names import Array, Kind, Names, array_of, owner_of, refuse_repeated
 from slotwise._overlap import Spans
-from slotwise._variable import Variable, deferred_of, described, own_array
+from slotwise._variable import Variable, deferred_of, described, flush, own_array
 
 
 class Met(Protocol):
@@ -95,9 +95,9 @@ class Stateful(Locked):
         """Hook: of these, those that anybody else knows."""
         raise NotImplementedError
 
-    def _put_off(self, entry: Met) -> Mapping[str, Array]:
-        """Hook: `CLOCK` and `STEPS` of a variable, as far as there are."""
-        return {}
+    def _deferral(self, entry: Met) -> _core.Deferral | None:
+        """Hook: what puts off the steps of a variable, if anything does."""
+        return None
 
     def _taking(self, variable: Any, kinds: Mapping[str, Kind]) -> PutOff | None:
         """Hook: what is to be filled of these for a variable that has slots; None: nothing.
@@ -269,34 +269,40 @@ def entries(
     return found
 
 
-def add_put_off(group: Group, found: Entries, names: Names) -> list[Any]:
+def _by_memory(names: Names) -> dict[Memory, Array]:
+    return {memory_of(array): array for array in map(array_of, names.values())}
+
+
+def _prefix_of(full: str, group: Group) -> str:
+    return next(prefix for prefix in group if full.startswith(prefix))
+
+
+def add_put_off(group: Group, found: Entries, names: Names) -> list[_core.Deferral]:
     """Add what tells which steps rows have to make up for, of variables that have these names.
 
     Returns:
         What puts off the steps of these, of which all is known therefore.
     """
-    arrays = {memory_of(array): array for array in map(array_of, names.values())}
-    known = []
+    arrays, known = _by_memory(names), []
     for full, entry in (*found.met.items(), *found.others.items()):
-        deferred = deferred_of(entry.variable)
-        if deferred is None or entry.memory not in arrays:
+        core = group[_prefix_of(full, group)]._deferral(entry)
+        if core is None or entry.memory not in arrays:
             continue
-        prefix = next(prefix for prefix in group if full.startswith(prefix))
-        beside = {f"{full}/{name}": x for name, x in group[prefix]._put_off(entry).items()}
-        found.arrays.update(beside)
-        if beside:  # else another optimizer puts them off
-            known.append(deferred.core)
-        if f"{full}/{STEPS}" in beside:
+        known.append(core)
+        found.arrays[f"{full}/{CLOCK}"] = core.clock
+        if core.is_behind:
+            found.arrays[f"{full}/{STEPS}"] = core.last
             found.owners[f"{full}/{STEPS}"] = arrays[entry.memory]
     return known
 
 
 def bring_to_now(group: Group, names: Names) -> None:
     """Have all rows that are about to be written stand at the latest step."""
-    met = (entry.variable for optimizer in group.values() for entry in optimizer._entries())
-    for variable in (*met, *names.values()):
-        if (deferred := deferred_of(variable)) is not None:
-            deferred.flush()
+    cores = [each._deferral(entry) for each in group.values() for entry in each._entries()]
+    cores += [deferred.core for v in names.values() if (deferred := deferred_of(v)) is not None]
+    for core in cores:
+        if core is not None:
+            flush(core)
 
 
 def refuse_left_out(op: str, group: Group, names: Names) -> None:
@@ -355,7 +361,7 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
     found = entries(op, group, names)
     fresh: dict[str, list[tuple[Array, Any]]] = {}
     for full, entry in found.met.items():
-        prefix = next(prefix for prefix in group if full.startswith(prefix))
+        prefix = _prefix_of(full, group)
         if full.removeprefix(prefix) in having[prefix]:
             continue
         if not found.arrays[f"{prefix}iterations"]:  # numbers are still what they were at first
@@ -370,10 +376,9 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
     if somewhere:
         known = {name for prefix in group for name in others if prefix + name in found.met}
         fresh |= {name: [] for name in others if name not in known}
-    put_off = {}
-    arrays = {memory_of(array): array for array in map(array_of, names.values())}
+    put_off, arrays = {}, _by_memory(names)
     for full, entry in (*found.met.items(), *found.others.items()):
-        prefix = next(prefix for prefix in group if full.startswith(prefix))
+        prefix = _prefix_of(full, group)
         kinds = {n: given[x] for n in (CLOCK, STEPS) if (x := f"{full}/{n}") in given}
         variable = having[prefix].get(full.removeprefix(prefix))
         taken = None if variable is None else group[prefix]._taking(variable, kinds)
@@ -388,7 +393,7 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
 
 def _having(prefix: str, optimizer: Any, given: Iterable[str], names: Names) -> dict[str, Any]:
     """The variables of which there are slots in a state: the caller's, then those met before."""
-    memories = {memory_of(array_of(value)) for value in names.values()}
+    memories = _by_memory(names)
     met = [entry for entry in optimizer._entries() if entry.memory not in memories]
     own = {**{entry.variable.name: entry.variable for entry in met}, **names}
     of_state = (name.removeprefix(prefix) for name in given if name.startswith(prefix))

@@ -224,7 +224,7 @@ class Variable(NDArrayOperatorsMixin):
     def _current(self) -> NDArray[Any]:
         """The array that it holds, after all rows made up for the steps that they missed."""
         if self._deferred is not None:
-            self._deferred.flush()
+            flush(self._deferred.core)
         return self._array
 
     def _fitting(self, method: str, value: Any) -> NDArray[Any]:
@@ -340,7 +340,7 @@ class Variable(NDArrayOperatorsMixin):
         names = [name for name in Variable.__slots__ if name != "__weakref__"]
         slots = {name: getattr(self, name) for name in names} | {"_deferred": None}
         if self._deferred is not None and self._deferred.core.is_behind:
-            slots["_array"] = self.numpy()
+            slots["_array"] = self._deferred.copied()
         return (getattr(self, "__dict__", None), slots)
 
     def __format__(self, spec: str) -> str:
@@ -360,11 +360,13 @@ class Deferred(NamedTuple):
     which: int  # -1: the variable; -2: its average; else the slot of that number
     owner: weakref.ref[Any]  # the optimizer
 
-    def flush(self) -> None:
-        """Have all rows make up for the steps that they missed."""
-        if self.core.is_behind:
-            with _tracking.changing(*self.core.arrays):
-                self.core.flush()
+    def copied(self) -> NDArray[Any]:
+        """A copy as of now; the same one for all variables that are copied together."""
+        key = id(self.core), self.which, self.core.flushes, self.core.now
+        found = _copies.get(key)
+        if found is None:
+            found = _copies[key] = self.core.read(self.which)
+        return found
 
     def at(self, key: Any, shape: tuple[int, ...]) -> Any:
         """What an index selects; if it is simple, no other rows are computed."""
@@ -375,6 +377,17 @@ class Deferred(NamedTuple):
         if ids is None:
             return rows[key]
         return rows[tuple([slice(None)] * ids.ndim + rest)]
+
+
+_copies: weakref.WeakValueDictionary[tuple[int, ...], NDArray[Any]]
+_copies = weakref.WeakValueDictionary()
+
+
+def flush(core: _core.Deferral) -> None:
+    """Have all rows make up for the steps that they missed."""
+    if core.is_behind:
+        with _tracking.changing(*core.arrays):
+            core.flush()
 
 
 def _row_ids(key: Any, count: int) -> NDArray[np.int64] | None:

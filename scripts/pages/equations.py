@@ -2,7 +2,7 @@
 """Typesets the equations of docstrings: plain lines become MathML, which browsers draw themselves.
 
 An equation reads ``name = expression``, then two spaces or more, then a condition. What stands
-before and after the sign of assignment is Python but for ``^``, ``|x|`` and a few names, so its
+before and after the sign of assignment is Python except for ``^``, ``|x|`` and a few names, so its
 parser can read it. A block with a line that cannot be read stays as it is.
 """
 

@@ -47,6 +47,9 @@ def test_what_deferred_updates_cost() -> None:
     done = bench("deferred", "--rows", "4Ki", "--repeats", "1")
     assert done.returncode == 0, done.stderr
     assert "flush" in done.stdout and "uniform ids" in done.stdout
+    for option in ("--rows", "--repeats"):
+        refused = bench("deferred", option, "0")
+        assert refused.returncode == 2 and "expected 1 or more, got 0" in refused.stderr
 
 
 def cases(folder: Path) -> list[str]:

@@ -14,14 +14,7 @@ import pytest
 import slotwise
 from slotwise import optimizers
 from slotwise._cli._compare import Difference
-from support.command_line import done, refused, run, training
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("run")
-    training(found)
-    return found
+from support.command_line import done, refused, run
 
 
 def saved(path: Path, **variables: Any) -> Path:

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,9 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import slotwise
-from support.command_line import COMMAND, ENVIRONMENT, done, refused, run, training
+from support.command_line import COMMAND, ENVIRONMENT, done, refused, run
 
 GOLDEN = Path(__file__).parents[1] / "golden"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    found = tmp_path_factory.mktemp("run")
-    training(found)
-    return found
 
 
 def damage(path: Path, at: int) -> None:
@@ -268,7 +262,9 @@ def test_tables_of_ranks_come_in_order() -> None:
 # ----- pipes and interrupts -----------------------------------------------------------------------
 
 
-def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
+@pytest.fixture
+def printing(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that has printed its first line and waits for whoever reads the rest."""
     path = tmp_path / "w.safetensors"
     slotwise.save(path, variables={"w": np.arange(300_000)})
     with subprocess.Popen(
@@ -278,24 +274,19 @@ def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     ) as process:
         assert process.stdout.readline() == b"0\n"
-        process.stdout.close()
-        assert process.wait(60) == 141
-        assert process.stderr.read() == b""
+        yield process
 
 
-def test_an_interrupt(tmp_path: Path) -> None:
-    path = tmp_path / "w.safetensors"
-    slotwise.save(path, variables={"w": np.arange(300_000)})
-    with subprocess.Popen(
-        [*COMMAND, "get", str(path), "w"],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout.readline() == b"0\n"  # then it waits for its reader
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=60)
-    assert (process.returncode, error) == (130, b"slotwise: interrupted\n")
+def test_a_closed_pipe_is_no_error(printing: subprocess.Popen[bytes]) -> None:
+    printing.stdout.close()
+    assert printing.wait(60) == 141
+    assert printing.stderr.read() == b""
+
+
+def test_an_interrupt(printing: subprocess.Popen[bytes]) -> None:
+    printing.send_signal(signal.SIGINT)
+    _, error = printing.communicate(timeout=60)
+    assert (printing.returncode, error) == (130, b"slotwise: interrupted\n")
 
 
 def test_rows_that_are_behind_are_refused(tmp_path: Path) -> None:

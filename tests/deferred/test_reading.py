@@ -488,3 +488,54 @@ def test_variables_that_are_refused() -> None:
         opt.apply_gradients([(ones, bounded)])
     with pytest.raises(ValueError, match="gradient_accumulation_steps"):
         optimizers.Adam(sparse="deferred", gradient_accumulation_steps=2)
+
+
+SIZES = (1e19, 1e20, 1e30, 3e38, np.inf)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("case", cases(), ids=str)
+def test_slots_that_overflow(case: Case, size: float) -> None:
+    """Where Keras's row is NaN, so is this one; where slots are infinite and rows finite, too."""
+    if not isinstance(case.rate, float):
+        return
+    table = np.full((6, 5), 0.5, np.float32)
+    dense, deferred = Dense(case, table), Deferred(case, table)
+    for ids, value in (([1], size), ([2], 1.0), ([2], 1.0), ([2], 1.0), ([1], 0.5), ([2], 1.0)):
+        for run in (dense, deferred):
+            with np.errstate(all="ignore"):
+                run.step(np.array(ids), np.full((1, 5), value, np.float32))
+    for name, x in dense.read().items():
+        y = deferred.read()[name]
+        np.testing.assert_array_equal(np.isnan(y), np.isnan(x), f"{name}: {x[1]} {y[1]}")
+        finite = np.isfinite(x)
+        np.testing.assert_allclose(y[finite], x[finite], rtol=3e-5, atol=1e-30, err_msg=name)
+
+
+def test_readers_do_not_hold_up_steps() -> None:
+    """Threads that read without a pause let a step in between; here, 20 of them in time."""
+    table = Variable(slotwise.zeros((50_000, 32)), name="table")
+    opt = optimizers.Adam(0.1, sparse="deferred")
+    rows = IndexedSlices(np.ones((1, 32), np.float32), np.array([5]), table.shape)
+    opt.apply_gradients([(rows, table)])
+    done = threading.Event()
+    reads = [0] * 4
+
+    def read(number: int) -> None:
+        while not done.is_set():
+            table.numpy()
+            reads[number] += 1
+
+    threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        before = sum(reads)
+        for _ in range(20):
+            opt.apply_gradients([(rows, table)])
+        # (A step waits for the reads under way, of which each thread has one: not for later ones.)
+        assert sum(reads) - before < 20 * 4 * 4
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

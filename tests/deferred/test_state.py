@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import signal
@@ -421,3 +422,88 @@ def test_a_root_that_fades_as_fast_is_refused(name: str) -> None:
     opt = getattr(optimizers, name)(0.1, beta_1=0.5, beta_2=beta, sparse="deferred")
     with pytest.raises(ValueError, match="ever farther"):
         stepped(opt, var, 1)
+
+
+@pytest.mark.parametrize("is_circle", [False, True])
+def test_no_step_is_lost_with_the_optimizer(is_circle: bool) -> None:
+    """An array goes on without the variable and the optimizer; circles end by collection."""
+
+    def train(array: np.ndarray[Any, Any], sparse: str) -> None:
+        var, opt = Variable(array, name="table"), optimizers.Adam(0.1, sparse=sparse)
+        stepped(opt, var, 1)
+        stepped(opt, var, 2, times=3)
+        if is_circle:
+            opt.myself = opt, var
+
+    found = []
+    for sparse in ("keras", "deferred"):
+        array = np.ones((6, 2), np.float32)
+        train(array, sparse)
+        gc.collect()
+        found.append(slotwise.gather(array, np.arange(6)))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-6)
+
+
+def test_rows_that_an_optimizer_left_are_saved_without_it(tmp_path: Path) -> None:
+    var, opt = behind()
+    seen, touched = var.numpy(), slotwise.track(var)
+    touched.set_aside()
+    del opt
+    gc.collect()
+    assert len(touched.rows) == 6
+    slotwise.save(tmp_path / "a", variables=[var])
+    np.testing.assert_array_equal(slotwise.load_array(tmp_path / "a", "table"), seen)
+    stepped(optimizers.SGD(0.1, sparse="lazy"), var, 1)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_share_what_variables_share(copied: Any) -> None:
+    array = np.ones((6, 2), np.float32)
+    one, other = Variable(array, name="table"), Variable(array, name="again")
+    opt = optimizers.Adam(0.1, sparse="deferred")
+    stepped(opt, one, 1)
+    stepped(opt, one, 2, times=3)
+    stepped(opt, other, 2)
+    a, b, _ = copied((one, other, opt))
+    assert own_array(a) is own_array(b) and own_array(a) is not array
+    np.testing.assert_array_equal(a.value, one.numpy())
+
+
+def test_slots_of_an_optimizer_beside_one_that_is_behind() -> None:
+    var = Variable(np.ones((6, 2), np.float32), name="table")
+    one, other = (optimizers.Adam(0.1, sparse="deferred") for _ in range(2))
+    stepped(one, var, 1)
+    one.flush()
+    (entry,) = one._entries()
+    slot = entry.slots["m"].numpy()
+    stepped(other, var, 2, times=2)
+    np.testing.assert_array_equal(entry.slots["m"].numpy(), slot)
+    with pytest.raises(ValueError, match="rows are up to date"):
+        stepped(one, var, 1)
+    other.flush()
+    stepped(one, var, 1)
+
+
+def test_renaming_the_steps_is_refused(tmp_path: Path) -> None:
+    var, opt = behind()
+    slotwise.save(tmp_path / "a", optimizer=opt, variables=[var])
+    again = Variable(np.full((6, 2), 7, np.float32), name="table")
+    with pytest.raises(ValueError, match="steps to make up for"):
+        slotwise.load(
+            tmp_path / "a",
+            optimizer=optimizers.Adam(0.1, sparse="deferred"),
+            variables=[again],
+            rename={"table/deferred_steps": "other"},
+            strict=False,
+        )
+    assert (again.numpy() == 7).all()
+
+
+@pytest.mark.parametrize("api", [optimizers, optimizers.legacy])
+def test_a_wrapped_optimizer_flushes(api: Any) -> None:
+    var = Variable(np.ones((6, 2), np.float32), name="table")
+    opt = optimizers.LossScaleOptimizer(api.Adam(0.1, sparse="deferred"))
+    stepped(opt, var, 1, times=2)
+    seen = var.numpy()
+    opt.flush()
+    np.testing.assert_array_equal(own_array(var), seen)

@@ -52,15 +52,14 @@ def test_examples_run(module: Any) -> None:
 
 
 @by_page
-def test_pages_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every block of Python that needs nothing which is not installed.
-
-    tests/parity/test_coming_from.py is for blocks that need TensorFlow or Keras.
-    """
+def test_pages_run(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
+) -> None:
+    """Every block of Python, except for those that another target runs (`support/pages.py`)."""
     if page.name == "torch.md":
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    run_page(page)
+    run_page(page, subtests)
 
 
 @pytest.mark.parametrize("page", COMING_FROM, ids=lambda page: page.name)

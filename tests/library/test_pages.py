@@ -112,8 +112,7 @@ def test_ops_link_to_the_page_of_their_rule() -> None:
 
 
 def test_charts_have_the_figures_of_their_tables() -> None:
-    pytest.importorskip("matplotlib")
-    from scripts.pages import tables
+    from scripts.pages import tables  # imports matplotlib, which takes its time
 
     table = (
         "| work | size | tensorflow | torch |\n| --- | --- | --: | --: |\n"

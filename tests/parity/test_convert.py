@@ -7,16 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras as keras3
 import numpy as np
 import pytest
 import slotwise
+import tensorflow as tf
+import tf_keras
 from slotwise import optimizers
 from slotwise.optimizers import legacy
 from support.command_line import done, refused, run
 
-tf = pytest.importorskip("tensorflow")
-tf_keras = pytest.importorskip("tf_keras")
-keras3 = pytest.importorskip("keras")
 pytestmark = pytest.mark.filterwarnings("ignore")  # theirs
 
 X = np.arange(12, dtype=np.float32).reshape(4, 3)

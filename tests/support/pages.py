@@ -16,12 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from support.jobs import NEEDED
+
 ROOT = Path(__file__).parents[2]
 COMING_FROM = sorted((ROOT / "docs" / "coming_from").glob("*.md"))
 FENCE = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 IMPORT = re.compile(r"^(?:>>> |\.\.\. )?\s*(?:from (\w+)|import ([\w., ]+))", re.MULTILINE)
 ROLE = re.compile(r"(Before|After)\b[^.]*:$")
 NUMBER = re.compile(r"-?\d+(?:\.(\d*))?(?:e[-+]?\d+)?")
+# What blocks need beyond the tests' own, and the target that installs it: there it must be, and
+# runs them. Whatever else is missing is a failure.
+RUN_BY = {
+    **dict.fromkeys(("tensorflow", "tf_keras", "keras", "jax", "optax"), "make parity"),
+    **dict.fromkeys(("torch", "fbgemm_gpu"), "make torch"),
+}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -107,12 +116,27 @@ def pairs_of(page: Path) -> Iterator[tuple[Block, Block]]:
             yield before, after
 
 
-def run_page(page: Path) -> None:
-    """Every block that can run here, one after the other, as a reader would.
+def require(*blocks: Block) -> None:
+    """Skip, with the target that runs them, blocks that need a library of another environment.
+
+    Raises:
+        AssertionError: what is missing is to be here, or is installed by no target.
+    """
+    missing = sorted({name for block in blocks for name in block.missing})
+    here = [name for name in missing if name not in RUN_BY or name in NEEDED]
+    assert not here, f"{blocks[0].where}: expected {', '.join(here)} to be installed here"
+    if missing:
+        (target,) = {RUN_BY[name] for name in missing}  # what needs two targets' runs nowhere
+        pytest.skip(f"{target}, which installs {' and '.join(missing)}, runs it")
+
+
+def run_page(page: Path, subtests: pytest.Subtests) -> None:
+    """Every block, one after the other, as a reader would.
 
     Blocks share a namespace, except for those of a pair: they are programs of their own.
     """
     names: dict[str, Any] = {}
     for block in blocks_of(page):
-        if not block.missing:
+        with subtests.test(block.where):
+            require(block)
             block.run({} if block.role else names)

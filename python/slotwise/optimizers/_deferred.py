@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from slotwise import _core
 from slotwise._names import Kind
 from slotwise._stateful import CLOCK, STEPS
-from slotwise._variable import Deferred, Variable, described, own_array
+from slotwise._variable import Deferred, Variable, described, flush, own_array
 from slotwise.distributed._parts import part_of
 from slotwise.optimizers._description import Description, Options, Update
 from slotwise.optimizers._state import Entry
@@ -25,10 +25,15 @@ _MOVED = {rule["name"]: rule["is_deferrable"] for rule in _core.RULES}
 
 
 class _Held(NamedTuple):
-    """What puts off the steps of an entry, and of which arrays beside the variable."""
+    """What puts off the steps of an entry."""
 
     moved: Moved
-    core: _core.Deferral
+    handle: Deferred  # of the variable
+    end: weakref.finalize[..., Any]  # what is done when the optimizer ends
+
+    @property
+    def core(self) -> _core.Deferral:
+        return self.handle.core
 
 
 class Moved(NamedTuple):
@@ -40,12 +45,10 @@ class Moved(NamedTuple):
 
     def is_as(self, other: Moved) -> bool:
         """Whether it is the same of the same variables."""
-        same = [*map(id, (*self.slots, self.average))] == [*map(id, (*other.slots, other.average))]
-        return (
-            same
-            and self.update.rule == other.update.rule
-            and (self.update.scope == other.update.scope)
-        )
+        return self._key() == other._key()
+
+    def _key(self) -> tuple[Any, ...]:
+        return self.update.rule, self.update.scope, *map(id, (*self.slots, self.average))
 
     def core(self, op: str, variable: Variable) -> _core.Deferral:
         """What puts off the steps of a variable, whose rows stand at the latest."""
@@ -89,29 +92,36 @@ def refusal(description: Description, options: Options) -> str | None:
     return None
 
 
-def of(optimizer: Any, entry: Entry, place: int | None, moved: Moved) -> _core.Deferral:
+def of(optimizer: Any, entry: Entry, place: int | None, moved: Moved) -> Deferred:
     """What puts off the steps of a variable, made if there is none yet."""
     variable = entry.variable
     _require(optimizer, entry, place)
     known: _Held | None = entry.deferral
     if known is not None and known.moved.is_as(moved):
-        return known.core
+        return known.handle
     optimizer._prepared_steps.forget()  # which would go on with it, or without any
+    if known is not None:
+        flush(known.core)
+        known.end.detach()
     if (other := variable._deferred) is not None:
         if other.core.is_behind and other.owner() not in (None, optimizer):
             raise ValueError(
                 f"{optimizer._op}: {described(variable, place)}: expected a variable of which no "
                 "other optimizer puts off steps, got one of another with sparse='deferred'"
             )
-        other.flush()
-    core = moved.core(optimizer._op, variable)
-    owner = weakref.ref(optimizer)
+        flush(other.core)
+    core, owner = moved.core(optimizer._op, variable), weakref.ref(optimizer)
     for number, each in enumerate((variable, *moved.slots), -1):
         each._deferred = Deferred(core, number, owner)
     if moved.average is not None:
         moved.average._deferred = Deferred(core, -2, owner)
-    entry.deferral = _Held(moved, core)
-    return core
+    # Nobody could make up for the steps then; the array may go on without the variable, too.
+    end = weakref.finalize(optimizer, flush, core)
+    end.atexit = False
+    handle = variable._deferred
+    assert handle is not None
+    entry.deferral = _Held(moved, handle, end)
+    return handle
 
 
 def _require(optimizer: Any, entry: Entry, place: int | None) -> None:
@@ -185,7 +195,7 @@ class Flushed:
                 entries = [found]
             for entry in entries:
                 if entry.deferral is not None:  # the variable may have another's by now
-                    Deferred(entry.deferral.core, -1, weakref.ref(self)).flush()
+                    flush(entry.deferral.core)
 
     def _moved(self, entry: Entry) -> Moved:
         """What moves of a variable without a gradient, as Keras means the optimizer."""
@@ -195,11 +205,8 @@ class Flushed:
         slots = tuple(optimizer._slot_beside(entry, role) for role in update.slots)
         return Moved(update, slots, averages[0] if averages else None)
 
-    def _put_off(self, entry: Any) -> Mapping[str, NDArray[Any]]:
-        if entry.deferral is None:
-            return {}
-        core: _core.Deferral = entry.deferral.core
-        return {CLOCK: core.clock, **({STEPS: core.last} if core.is_behind else {})}
+    def _deferral(self, entry: Any) -> _core.Deferral | None:
+        return None if entry.deferral is None else entry.deferral.core
 
     def _taking(self, variable: Any, kinds: Mapping[str, Kind]) -> _Taking | None:
         optimizer: Any = self
@@ -212,7 +219,10 @@ class Flushed:
         arrays = {CLOCK: np.empty(size)}
         if STEPS in kinds:
             arrays[STEPS] = np.empty(len(own_array(entry.variable)), np.int32)
-        moved, puts_off = self._moved(entry), self.sparse == MODE
-        if puts_off:
-            return _Taking(arrays, of(self, entry, None, moved), flushes=False)
-        return _Taking(arrays, moved.core(self._op, entry.variable), flushes=True)
+        moved = self._moved(entry)
+        if self.sparse != MODE:
+            return _Taking(arrays, moved.core(self._op, entry.variable), flushes=True)
+        handle = of(self, entry, None, moved)
+        if isinstance(variable, Variable):  # it may be another one of the same memory
+            variable._deferred = handle
+        return _Taking(arrays, handle.core, flushes=False)

@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from slotwise import _arguments, _core, _tracking
+from slotwise import _arguments, _core, _names, _tracking
 from slotwise._pooling import PooledSlices
 from slotwise._tables import IndexedSlices, RowPlan
-from slotwise._variable import Variable, described, own_array
+from slotwise._variable import Variable, described
 from slotwise.optimizers._state import array_of, listed
 
 Pair: TypeAlias = tuple[Any, Any]
@@ -278,5 +278,4 @@ def mark_touched(pairs: Iterable[Pair], only_rows: bool) -> None:
     """
     for grad, var in pairs if _tracking.is_used() else ():
         rows = plain(grad).indices if only_rows and is_slices(grad) else None
-        array = own_array(var) if isinstance(var, Variable) else var
-        _tracking.mark(array, getattr(rows, "unique", rows))  # of a RowPlan
+        _tracking.mark(_names.array_of(var), getattr(rows, "unique", rows))  # of a RowPlan

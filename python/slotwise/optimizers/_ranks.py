@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from slotwise import _arguments, _core, _stateful
 from slotwise._identity import Memory, memory_of
+from slotwise._names import array_of
 from slotwise._pooling import PooledSlices, unexpanded
 from slotwise._tables import IndexedSlices, RowPlan
-from slotwise._variable import Variable, described, own_array
+from slotwise._variable import Variable, described
 from slotwise.distributed import _dense, _parts
 from slotwise.distributed._agreement import agree
 from slotwise.distributed._any import any as any_rank
@@ -473,11 +474,11 @@ def _variable(given: Any) -> Variable:
 
 
 def _memory(variable: Any) -> Memory:
-    return memory_of(own_array(variable) if isinstance(variable, Variable) else variable)
+    return memory_of(array_of(variable))
 
 
 def _is_part(variable: Any) -> bool:
-    array = own_array(variable) if isinstance(variable, Variable) else variable
+    array = array_of(variable)
     return isinstance(array, np.ndarray) and _parts.part_of(array) is not None
 
 

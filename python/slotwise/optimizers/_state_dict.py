@@ -9,9 +9,9 @@ from typing import Any
 from slotwise import _arguments, _match, _names, _stateful, _tracking
 from slotwise._lock import held
 from slotwise._match import Report
-from slotwise._names import Array, Names
+from slotwise._names import Names
 from slotwise._stateful import Stateful
-from slotwise._variable import Variable
+from slotwise._variable import plain
 from slotwise.optimizers import _configs, _serialization
 
 CONFIG = "config"
@@ -49,7 +49,7 @@ class StateDict(Stateful):
         """
         group, names = {"": self}, _names.named("state_dict", variables)
         with held([self._lock]):
-            arrays = _stateful.entries("state_dict", group, names, _value_of).arrays
+            arrays = _stateful.entries("state_dict", group, names, plain).arrays
             if copy:
                 arrays = {name: array.copy() for name, array in arrays.items()}
             return {**arrays, CONFIG: _configs.config_of(group)}
@@ -107,8 +107,3 @@ class StateDict(Stateful):
                     array[...] = values[name]
             prepared.finish()
         return report
-
-
-def _value_of(given: Any) -> Array:
-    """The array of a variable; of one whose rows are behind, a copy as of now."""
-    return given.value if isinstance(given, Variable) else given

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 import numpy as np
 
 from slotwise import _core, _tracking
-from slotwise._variable import Variable, described, own_array
+from slotwise._variable import Deferred, Variable, described, own_array
 from slotwise.optimizers import _deferred, _gradients
 from slotwise.optimizers._deferred import Moved
 from slotwise.optimizers._description import Description, Options, Scope, Update
@@ -67,7 +67,7 @@ class Step:
         averages: Sequence[Variable] | None = None,
         decays: Sequence[bool] | None = None,
         updates_repeats: bool = False,
-        deferrals: Sequence[_core.Deferral | None] | None = None,
+        deferrals: Sequence[Deferred | None] | None = None,
     ) -> None:
         self.op, self.update, self.options, self.places = op, update, options, places
         self.variables = list(variables)
@@ -83,13 +83,10 @@ class Step:
         ]
         arrays = None if averages is None else [own_array(average) for average in averages]
         flags = None if decays is None else list(decays)
-        put_off = None if deferrals is None else list(deferrals)
-        self.is_put_off = put_off is not None
-        self.deferred = [
-            v._deferred if each is not None else None
-            for v, each in zip(variables, put_off or (), strict=False)
-        ]
-        self.dense = [i for i, each in enumerate(put_off or ()) if each is None]
+        self.is_put_off = deferrals is not None
+        self.deferred = list(deferrals or ())
+        self.dense = [i for i, each in enumerate(self.deferred) if each is None]
+        put_off = [each and each.core for each in self.deferred] if self.is_put_off else None
         self.plan = _core.UpdatePlan(op, update.rule, entries, arrays, flags, put_off)
 
     def matches(self, options: Options, pairs: list[Pair], places: Places) -> bool:
@@ -274,9 +271,6 @@ def _new(optimizer: Optimizer, pairs: list[Pair], places: Places) -> Step:
             else None
             for (grad, _), entry, place, each in zip(pairs, entries, places, moved, strict=True)
         ]
-        for each, variable in zip(given, variables, strict=True):
-            if isinstance(each, Variable):  # it may be another one of the same memory
-                each._deferred = variable._deferred
     return Step(
         *(optimizer._op, update, options, given, places, variables, slots, averages, decays),
         updates_repeats=optimizer._updates_repeats,

@@ -142,7 +142,9 @@ def load(
         (content, optimizer), _ = ranks.agree(begin)
         layers, last = content.layers, content.layers[-1].metadata
         if optimizer is None and variables is None:
-            refuse_behind("load", layers[-1], last["variables"])
+            behind = rows_behind(layers[-1])
+            for name in behind:
+                refuse_behind("load", layers[-1].path, behind, name)
         if mmap:
             arrays = {n: layers[0].read(n, mmap=True, verify=bool(verify)) for n in content.names}
             return Loaded(last["id"], last["config"], last["extra"], None, Report(), arrays)
@@ -231,7 +233,7 @@ def load_array(
         raise ValueError("load_array: mmap: expected False with deltas, got True")
     with ExitStack() as stack:
         layers = [stack.enter_context(Reader(p)) for p in (path, *deltas)]
-        refuse_behind("load_array", layers[-1], [name])
+        refuse_behind("load_array", layers[-1].path, rows_behind(layers[-1]), name)
         if deltas:
             return Content(layers, {}).read(name, rows, verify)
         return layers[0].read(name, rows, mmap, verify)
@@ -272,10 +274,10 @@ class Content:
             _check_chain(layer, parent, layers[0])
             parent = layer.metadata["id"]
         last = layers[-1].metadata
-        self._prefixes = prefixes = _configs.prefixes(last["config"])
+        prefixes = _configs.prefixes(last["config"])
         names = {n: _renamed(n, rename) for n in last["variables"]}
         names |= {n: _renamed_state(n, prefixes, rename) for n in last["state"]}
-        self._in_file = {here: n for n, here in names.items()}
+        self._here, self._in_file = names, {here: n for n, here in names.items()}
         self._variables = {names[n] for n in last["variables"]}
         if len(self._in_file) < len(last["variables"]) + len(last["state"]):
             raise ValueError("load: rename: expected names that differ")
@@ -349,8 +351,9 @@ class Content:
 
     def require_whole(self, wanted: Collection[str]) -> None:
         """Raise if just a part is to be loaded of what tells how rows are now."""
-        for variable, own in _put_off(self._variables, self._in_file, self._prefixes):
-            if (left_out := own - set(wanted)) and left_out != own:
+        for variable, own in _put_off(self.layers[-1]):
+            here = {self._here[name] for name in own if name in self._here}
+            if (left_out := here - set(wanted)) and left_out != here:
                 raise ValueError(
                     f"load: {self.layers[-1].path}: rows of '{variable}' have steps to make up "
                     "for, by its optimizer: expected both to be loaded, got no place for "
@@ -451,38 +454,39 @@ class Content:
         return {name: layer.read(name, verify=verify) for name in names}
 
 
-def _put_off(
-    variables: Collection[str], names: Collection[str], prefixes: Iterable[str]
-) -> Iterator[tuple[str, set[str]]]:
-    """Variables of which rows have steps to make up for; all that belongs to each.
-
-    Args:
-        variables: their names.
-        names: of these and of the optimizers' state.
-        prefixes: what names of state begin with.
-    """
-    state = set(names) - set(variables)
+def _put_off(layer: Reader) -> Iterator[tuple[str, set[str]]]:
+    """Variables of which rows have steps to make up for; all that belongs to each, by name."""
+    if "id" not in layer.metadata:  # slotwise did not write it
+        return
+    variables, state = layer.metadata["variables"], layer.metadata["state"]
+    prefixes = _configs.prefixes(layer.metadata["config"])
     for name in state:
         base, _, last = name.rpartition("/")
         if last == STEPS:
-            prefix = next((prefix for prefix in prefixes if base.startswith(prefix)), "")
+            prefix = _prefix_of(base, prefixes)
             owners = {base: None, **{prefix + v: None for v in variables}}
-            beside = {n for n in state if owner_of(n, owners) == base}
-            yield base.removeprefix(prefix), {base.removeprefix(prefix), *beside}
+            variable = base.removeprefix(prefix)
+            yield variable, {variable, *(n for n in state if owner_of(n, owners) == base)}
 
 
-def refuse_behind(op: str, layer: Reader, wanted: Collection[str]) -> None:
-    """Raise if rows are to be returned that have steps to make up for."""
-    if "id" not in layer.metadata:
-        return
-    variables, prefixes = layer.metadata["variables"], _configs.prefixes(layer.metadata["config"])
-    for variable, own in _put_off(variables, [*variables, *layer.metadata["state"]], prefixes):
-        if any(name in own and name.rpartition("/")[2] not in (STEPS, CLOCK) for name in wanted):
-            raise StateError(
-                f"{layer.path}: {op}: expected rows that are up to date, got those of "
-                f"'{variable}', which have steps to make up for: load it into a Variable with its "
-                "optimizer, or save it after the optimizer's flush()"
-            )
+def rows_behind(layer: Reader) -> dict[str, str]:
+    """The tensors whose rows have steps to make up for, and the variables that these belong to."""
+    return {
+        name: variable
+        for variable, own in _put_off(layer)
+        for name in own
+        if name.rpartition("/")[2] not in (STEPS, CLOCK)
+    }
+
+
+def refuse_behind(op: str, path: object, behind: Mapping[str, str], name: str) -> None:
+    """Raise if rows of a tensor are to be shown that have steps to make up for."""
+    if name in behind:
+        raise StateError(
+            f"{path}: {op}: expected rows that are up to date, got those of '{behind[name]}', "
+            "which have steps to make up for: load it into a Variable with its optimizer, or save "
+            "it after the optimizer's flush()"
+        )
 
 
 def _sink(array: Array, tensor: Tensor, rows: Array | None) -> Sink:
@@ -546,7 +550,7 @@ def _renamed_state(name: str, prefixes: Iterable[str], rename: Mapping[str, str]
     """The name that state has here, after the optimizer's prefix, if it has one."""
     if name in rename:
         return rename[name]
-    prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+    prefix = _prefix_of(name, prefixes)
     return prefix + _renamed(name.removeprefix(prefix), rename)
 
 
@@ -566,3 +570,8 @@ def _track(
             count_from(touched, identity, own)
         else:
             touched.mark()
+
+
+def _prefix_of(name: str, prefixes: Iterable[str]) -> str:
+    """What precedes the name of a variable: of an optimizer among several, or nothing."""
+    return next((prefix for prefix in prefixes if name.startswith(prefix)), "")

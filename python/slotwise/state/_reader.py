@@ -148,7 +148,8 @@ class Reader:
     """A checkpoint, open for reading; it stays what it was when it is replaced meanwhile.
 
     Any safetensors file can be read, and any folder with an index; what slotwise did not write has
-    no checksums.
+    no checksums. Tensors are given as they are stored: rows beside which there is a
+    ``deferred_steps`` have steps to make up for.
 
     Args:
         path: the file or folder.

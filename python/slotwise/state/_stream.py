@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from slotwise.distributed._placement import Placement
 from slotwise.state._checksums import CHUNK
 from slotwise.state._format import Tensor
-from slotwise.state._load import Content, checked_rows, refuse_behind
+from slotwise.state._load import Content, checked_rows, refuse_behind, rows_behind
 from slotwise.state._memory import IntoArray, IntoStored, Source, WholeArray, as_bytes
 from slotwise.state._reader import Part, Reader
 
@@ -63,26 +63,26 @@ def _read(reader: Reader, tensor: Tensor, begin: int, end: int) -> NDArray[np.ui
 
 def plain(reader: Reader) -> Mapping[str, Source]:
     """The tensors of one checkpoint as they are stored; of a delta, the rows that it has."""
-    return _Lazy({name: (reader, name) for name in reader.names})
+    return _Lazy({name: (reader, name) for name in reader.names}, reader)
 
 
 def whole(content: Content) -> Mapping[str, Source]:
     """The tensors of a base with its deltas."""
-    return _Lazy({name: (content, name) for name in content.names})
+    return _Lazy({name: (content, name) for name in content.names}, content.layers[-1])
 
 
 class _Lazy(Mapping[str, Source]):
     """Streams by name, each made when it is asked for."""
 
-    def __init__(self, origins: Mapping[str, tuple[Reader | Content, str]]) -> None:
-        self._origins = origins
+    def __init__(self, origins: Mapping[str, tuple[Reader | Content, str]], latest: Reader) -> None:
+        self._origins, self._path, self._behind = origins, latest.path, rows_behind(latest)
         self._ids: dict[tuple[int, str], NDArray[np.int64]] = {}  # slots share their variable's
 
     def __getitem__(self, name: str) -> Source:
         origin, own = self._origins[name]
+        refuse_behind("reading", self._path, self._behind, own)
         if isinstance(origin, Reader):
             tensor = origin.tensor(own)
-            refuse_behind("reading", origin, [own])
             if tensor.buckets:
                 fill, read = partial(_fill, origin, tensor), partial(origin.read, own)
                 return Scattered(tensor.shape, tensor.dtype, fill, read)
@@ -90,7 +90,6 @@ class _Lazy(Mapping[str, Source]):
         return self._of_content(origin, own)
 
     def _of_content(self, content: Content, name: str) -> Source:
-        refuse_behind("reading", content.layers[-1], [name])
         base = content.bases[name]
         reader, kind = content.layers[base], content.kind(name)
         tensor = reader.tensor(name)

@@ -17,6 +17,7 @@ _DELEGATED = frozenset(
         "build",
         "ema_momentum",
         "finalize_variable_values",
+        "flush",
         "iterations",
         "learning_rate",
         "lr",

@@ -19,6 +19,7 @@ _DELEGATED = frozenset(
         "add_slot",
         "clipnorm",
         "clipvalue",
+        "flush",
         "get_slot",
         "get_slot_names",
         "get_weights",

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from slotwise import _arguments
+from slotwise import _arguments, _core
 from slotwise._autodiff import GradientTape
 from slotwise._lock import Lock
-from slotwise._names import Array, Kind
+from slotwise._names import Kind
 from slotwise._stateful import Met, PutOff, Stateful
 from slotwise._variable import Variable
 from slotwise.optimizers import _gradients, _registry, _serialization
@@ -336,8 +336,8 @@ class LossScale(Copied, StateDict):
     def _wanted_entries(self) -> Iterator[Met]:
         return self._stateful._wanted_entries()
 
-    def _put_off(self, entry: Met) -> Mapping[str, Array]:
-        return self._stateful._put_off(entry)
+    def _deferral(self, entry: Met) -> _core.Deferral | None:
+        return self._stateful._deferral(entry)
 
     def _taking(self, variable: Any, kinds: Mapping[str, Kind]) -> PutOff | None:
         return self._stateful._taking(variable, kinds)
