@@ -89,8 +89,10 @@ py::object AsArray(const char* op, const char* name, py::handle object, bool is_
     Fail(error.matches(PyExc_BufferError) ? PyExc_ValueError : PyExc_TypeError, op, name,
          "an array of numbers", TypeName(object) + " (" + reason + ")");
   }
+  const bool is_sequence = py::isinstance<py::list>(object) || py::isinstance<py::tuple>(object);
   Fail(PyExc_TypeError, op, name,
-       "an array, or an object that exports the buffer protocol or DLPack", TypeName(object));
+       "an array, or an object that exports the buffer protocol or DLPack",
+       TypeName(object) + (is_sequence ? " (np.asarray makes an array of it)" : ""));
 }
 
 std::pair<const char*, const char*> NamedArray::Extent() const {

@@ -13,8 +13,7 @@
 
 namespace slotwise {
 
-// Waits until nobody reads or writes; not with the GIL. (Whoever waits for such a lock lets go of it:
-// who has the lock may wait for the GIL.)
+// Waits until nobody reads or writes, without the GIL: who has the lock may wait for it.
 std::unique_lock<FairMutex> AloneWith(FairMutex& mutex);
 
 class Deferral {

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import slotwise
 from support import dlpack
 from support.cases import every_dtype, every_op, in_rows
 from support.compare import assert_same, bits
@@ -194,6 +195,13 @@ def test_gradient_strides_through_other_arrays(tag: str) -> None:
     assert (var == 2).all()
     assert (accum == 3).all()
     assert (around == 3).all()
+
+
+@pytest.mark.parametrize("ids", [[1], (1,)])
+def test_sequences_are_no_arrays(ids: Any) -> None:
+    expected = rf"ids: expected an array.*, got {type(ids).__name__} \(np.asarray makes an array"
+    with pytest.raises(TypeError, match=expected):
+        slotwise.gather(np.zeros((3, 2), np.float32), ids)
 
 
 @pytest.mark.parametrize("tag", ["f16", "bf16", "f32", "f64"])

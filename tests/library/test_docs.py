@@ -105,6 +105,17 @@ def test_figures_of_the_readme_are_those_of_the_benchmark() -> None:
     assert "<!-- bench:short -->\n|" in readme  # the table that `bench show --write` fills
 
 
+def test_the_citation_is_of_this_version() -> None:
+    versions = [
+        re.findall(pattern, (ROOT / name).read_text(), re.MULTILINE)
+        for name, pattern in (
+            ("CITATION.cff", r"^version: (.+)$"),
+            ("pyproject.toml", r'^version = "(.+)"$'),
+        )
+    ]
+    assert versions == [[slotwise.__version__]] * 2
+
+
 def test_every_op_is_on_a_page() -> None:
     text = (ROOT / "docs" / "raw_ops.md").read_text()
     names = [n.removeprefix("Resource") for n in raw_ops.__all__]

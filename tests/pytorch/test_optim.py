@@ -598,6 +598,7 @@ ONE_NUMBER: Any = 0.9  # where two are expected: types would refuse it before th
         (lambda p: st.Adam(p, capturable=True), "Adam: capturable: expected False"),
         (lambda p: st.SGD(p, differentiable=True), "SGD: differentiable: expected False"),
         (lambda p: st.Adam(p, sparse="eager"), "Adam: sparse: expected 'keras' or 'lazy'"),
+        (lambda p: st.Adam(p, sparse="deferred"), "got 'deferred', which would show old rows"),
         (lambda p: st.Lion(p, lr=-1.0), "Lion: lr: expected a number of at least 0"),
         (lambda p: st.Lion(p, betas=(1.0, 0.0)), r"betas\[0\]: expected .* at least 0 and below 1"),
         (lambda p: st.Ftrl(p, lr_power=1.0), "Ftrl: lr_power: expected a number up to 0"),

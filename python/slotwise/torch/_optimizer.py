@@ -21,6 +21,7 @@ from torch.optim import optimizer as _base
 
 from slotwise import _core, _tracking
 from slotwise._tables import IndexedSlices
+from slotwise.optimizers._deferred import MODE as DEFERRED
 from slotwise.optimizers._gradients import mark_touched
 from slotwise.optimizers._kinds import NOT_NEGATIVE, Number, OneOf
 from slotwise.optimizers._signature import SPARSE_MODES
@@ -167,6 +168,11 @@ class Optimizer(_state.Kept, torch.optim.Optimizer):
                     f"{name}: {option}: expected False, since a step is not part of a graph, "
                     "got True"
                 )
+        if group["sparse"] == DEFERRED:
+            raise ValueError(
+                f"{name}: sparse: expected 'keras' or 'lazy', got 'deferred', which would show "
+                "old rows to whoever reads the tensor; slotwise.optimizers have it"
+            )
         _SPARSE(name, "sparse", group["sparse"])
 
     def add_param_group(self, param_group: Group) -> None:
