@@ -164,7 +164,7 @@ def kill_manager_at_each_call(folder: Path) -> int:
     places = 0
     manager = slotwise.CheckpointManager(folder, max_to_keep=1)
 
-    def work() -> None:
+    def work(is_behind: bool) -> None:
         with slotwise.CheckpointManager(folder, 1, background=is_behind) as own:
             for step, number in ((1, 2), (2, 3)):
                 own.save(step, variables=state(number), extra=number, max_shard_size=100_000)
@@ -173,7 +173,7 @@ def kill_manager_at_each_call(folder: Path) -> int:
         for last in itertools.count(1):
             shutil.rmtree(folder, ignore_errors=True)
             save(manager.path(1), 1)
-            was_killed = end_at_call(work, last, is_renamed)
+            was_killed = end_at_call(partial(work, is_behind), last, is_renamed)
             found = manager.restore_latest()
             assert found is not None and found.extra in (1, 2, 3)
             manager.save(7, variables=state(0), extra=0)
