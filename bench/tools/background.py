@@ -24,6 +24,7 @@ import slotwise
 from rich.console import Console
 from rich.table import Table
 from slotwise import IndexedSlices, Variable, optimizers
+from slotwise.state import BackgroundSave
 
 from bench.results.units import show_bytes, show_time
 from bench.work.rows import Batch
@@ -121,7 +122,8 @@ def _plainly(loop: _Loop, path: Path) -> IsDone:
 
 
 def _behind(loop: _Loop, path: Path) -> IsDone:
-    return slotwise.save(path, **loop.state, background=True).done
+    saving: BackgroundSave = slotwise.save(path, **loop.state, background=True)
+    return saving.done
 
 
 def _copied(loop: _Loop, path: Path) -> IsDone:

@@ -52,6 +52,14 @@ def test_what_deferred_updates_cost() -> None:
         assert refused.returncode == 2 and "expected 1 or more, got 0" in refused.stderr
 
 
+def test_what_saves_in_the_background_cost() -> None:
+    done = bench("background", "--size", "1Mi", "--repeats", "1")
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("plain", "background", "copies", "stall"))
+    refused = bench("background", "--size", "0")
+    assert refused.returncode == 2 and "expected 1 or more, got 0" in refused.stderr
+
+
 def cases(folder: Path) -> list[str]:
     return [r["case"] for r in records(folder)]
 

@@ -170,7 +170,13 @@ def test_deferred_rows_are_written_as_they_lie(tmp_path: Path, gate: Any) -> Non
 def test_arrays_that_share_memory_are_written_whole(tmp_path: Path) -> None:
     """Pages are freed once they are written, but not those of another array."""
     x = np.arange(8 << 20, dtype=np.float32)
-    given = {"x": x, "part": x[1 << 20 :], "again": x[:], "alone": x + 1, "empty": np.zeros(0)}
+    given: dict[str, Any] = {
+        "x": x,
+        "part": x[1 << 20 :],
+        "again": x[:],
+        "alone": x + 1,
+        "empty": np.zeros(0),
+    }
     expected = {name: array.copy() for name, array in given.items()}
     saving = saved(tmp_path / "x", variables=given, verify=True)
     x += 1
@@ -326,7 +332,7 @@ def test_arguments_are_checked_at_once(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="extra"):
         slotwise.save(tmp_path / "x", variables=ONES, extra={1, 2}, background=True)
     with pytest.raises(TypeError, match="background"):
-        slotwise.save(tmp_path / "x", variables=ONES, background=np.ones(2))  # type: ignore[call-overload]
+        slotwise.save(tmp_path / "x", variables=ONES, background=np.ones(2))
     assert os.listdir(tmp_path) == []
 
 
