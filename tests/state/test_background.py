@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import gc
 import mmap
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -16,6 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ import numpy as np
 import psutil
 import pytest
 import slotwise
-from slotwise import CheckpointManager, IndexedSlices, Variable, optimizers
+from slotwise import CheckpointManager, IndexedSlices, Variable, _tracking, optimizers
 from slotwise.optimizers import legacy
 from slotwise.state import BackgroundSave, StateError, _background, _writer
 from support.at_once import in_threads
@@ -221,6 +224,42 @@ def test_forks_beside_steps_and_saves(tmp_path: Path) -> None:
     assert not errors, errors
 
 
+def test_who_waits_for_another_save_holds_up_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gate: Any
+) -> None:
+    """Two threads find none in flight; the second one to begin finds the first one's."""
+    job, both, settle = Job("adam"), threading.Barrier(2), _background.settle
+
+    def together() -> None:
+        settle()
+        with suppress(threading.BrokenBarrierError):
+            both.wait(10)
+            both.abort()  # once
+
+    monkeypatch.setattr(_background, "settle", together)
+    savings: list[BackgroundSave] = []
+
+    def work(number: Any) -> None:
+        given: Any = {"optimizer": job.opt, "variables": job.own}
+        savings.append(slotwise.save(tmp_path / f"{number}", **given, background=True))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + 60
+    while not savings and time.monotonic() < end:
+        time.sleep(0.001)
+    for _ in range(3):
+        job.step()
+    assert [saving.done() for saving in savings] == [False]
+    gate()
+    for thread in threads:
+        thread.join()
+    for saving in savings:
+        saving.result()
+    assert sorted(os.listdir(tmp_path)) == ["0", "1"]
+
+
 def test_savers_in_threads_take_turns(tmp_path: Path) -> None:
     def work(number: Any) -> None:
         for _ in range(4):
@@ -232,6 +271,45 @@ def test_savers_in_threads_take_turns(tmp_path: Path) -> None:
             assert slotwise.load(tmp_path / f"{number}").extra == number
 
     in_threads(work, 4)
+
+
+def test_an_assignment_that_is_under_way_is_an_error(tmp_path: Path) -> None:
+    """Half of it would be written, of which no checksum knows."""
+    w = Variable(np.zeros(3), name="w")
+    other = Variable(np.zeros(3), name="other")
+    with _tracking.changing(w.value):  # as an assignment in another thread
+        saved(tmp_path / "x", variables=[other]).result()
+        saving = saved(tmp_path / "x", variables=[other, w])
+    with pytest.raises(StateError, match="'w' was changed while it was saved"):
+        saving.result()
+    saved(tmp_path / "x", variables=[other, w]).result()
+
+
+def test_assignments_beside_saves_are_whole_or_an_error(tmp_path: Path) -> None:
+    w, is_over = Variable(np.zeros(1 << 20), name="w"), threading.Event()
+
+    def assign() -> None:
+        value = np.zeros(w.shape)
+        while not is_over.is_set():
+            value += 1
+            w.assign(value)
+
+    thread = threading.Thread(target=assign)
+    thread.start()
+    try:
+        for _ in range(20):
+            saving = saved(tmp_path / "x", variables=[w])
+            try:
+                saving.result()
+            except StateError as error:
+                assert "'w' was changed" in str(error)
+                continue
+            found = slotwise.load_array(tmp_path / "x", "w")
+            assert (found == found[0]).all()
+    finally:
+        is_over.set()
+        thread.join()
+    slotwise.save(tmp_path / "x", variables=[w])
 
 
 # ----- deltas ------------------------------------------------------------------------------------
@@ -289,6 +367,27 @@ def test_rows_of_a_save_that_fails_stay_touched(tmp_path: Path, is_delta: Any, g
     assert slotwise.load_array(tmp_path / "delta", "emb@rows").tolist() == [3, 7]
 
 
+def test_rows_count_before_the_writer_can_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no thread can be started that follows it."""
+
+    def start(self: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    emb, touched, change = tracked()
+    base = slotwise.save(tmp_path / "base", variables=[emb])
+    change(3)
+    (tmp_path / "file").write_text("")
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        saving = saved(tmp_path / "file", variables=[emb])
+        assert saving.done()
+    with pytest.raises(FileExistsError):
+        saving.result()
+    assert touched.rows.tolist() == [3] and touched.since == base
+
+
 def test_a_load_meanwhile_is_what_counts(tmp_path: Path, gate: Any) -> None:
     emb, touched, change = tracked()
     base = slotwise.save(tmp_path / "base", variables=[emb])
@@ -326,6 +425,27 @@ def test_a_handle(tmp_path: Path, gate: Any) -> None:
     assert saving.done() and "complete" in repr(saving)
     with slotwise.state.Reader(saving.path) as reader:
         assert reader.metadata["id"] == saving.id
+
+
+def test_timeouts_and_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saving = saved(Path("x"), variables=ONES)
+    monkeypatch.chdir("/")
+    for bad in (-1, float("nan"), "x", [1]):
+        with pytest.raises(
+            (TypeError, ValueError), match="result: timeout: expected a (finite )?num"
+        ):
+            saving.result(bad)
+    assert saving.result(float("inf")) == saving.result(1e10) == saving.result(np.float32(60))
+    assert saving.path == tmp_path / "x" and saving.path.exists()
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="BackgroundSave: a copy: expected its id and path"):
+            copied(saving)
+    manager = CheckpointManager(tmp_path / "m", background=True)
+    manager.save(1, variables=ONES)
+    again = pickle.loads(pickle.dumps(manager))
+    manager.close()
+    assert again.saving is None and again.background and again.steps == [1]
 
 
 def test_arguments_are_checked_at_once(tmp_path: Path) -> None:
@@ -417,9 +537,27 @@ def test_a_pipe_that_others_inherit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         os.waitpid(other[0], 0)
 
 
-def test_memory_that_is_not_forked(tmp_path: Path) -> None:
+def test_a_program_that_closes_descriptors_that_are_not_its_own(tmp_path: Path, gate: Any) -> None:
+    (tmp_path / "file").write_text("")
+    for path, ends_well in ((tmp_path / "x", True), (tmp_path / "file", False)):
+        before = {*os.listdir("/proc/self/fd")}
+        saving = saved(path, variables=ONES)
+        for handle in {*os.listdir("/proc/self/fd")} - before:
+            with suppress(OSError):  # that of the list
+                os.close(int(handle))
+        gate()
+        if ends_well:
+            assert saving.result(60) == saving.id
+            assert slotwise.load_array(path, "b").tolist() == [1, 1, 1]
+        else:
+            with pytest.raises((RuntimeError, FileExistsError)):  # what it said, if that was heard
+                saving.result(60)
+
+
+@pytest.mark.parametrize("advice", [mmap.MADV_DONTFORK, 18])  # MADV_WIPEONFORK
+def test_memory_that_is_not_forked(tmp_path: Path, advice: int) -> None:
     memory = mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_DONTFORK)
+    memory.madvise(advice)
     saving = saved(tmp_path / "x", variables={"a": np.frombuffer(memory, np.uint8)})
     with pytest.raises(StateError, match="'a': expected memory that a child of fork has"):
         saving.result()
@@ -428,13 +566,16 @@ def test_memory_that_is_not_forked(tmp_path: Path) -> None:
 # ----- in the foreground instead -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["table", "anonymous"])
+@pytest.mark.parametrize("kind", ["table", "anonymous", "private"])
 def test_shared_memory_is_saved_in_the_foreground(tmp_path: Path, kind: Any) -> None:
     if kind == "table":
         x: Any = slotwise.open_table(tmp_path / "map", (3000, 10), mode="w+")
     else:
         x = np.frombuffer(mmap.mmap(-1, 120_000), np.float32).reshape(3000, 10)
-    x[:] = 1
+    if kind == "private":  # pages that nobody wrote to are those of the file
+        np.zeros(x.shape, np.float32).tofile(tmp_path / "private")
+        x = np.memmap(tmp_path / "private", np.float32, "c", shape=x.shape)
+    x[:1] = 1
     with pytest.warns(UserWarning, match="background: 'w' is in shared memory") as caught:
         saving = slotwise.save(
             tmp_path / "x", variables={"other": np.ones(3), "w": x}, background=True
@@ -576,6 +717,85 @@ def test_a_program_that_is_killed_leaves_the_writer_to_finish(tmp_path: Path) ->
     assert (slotwise.load_array(tmp_path / "x", "w") == 1).all()
 
 
+def test_a_save_at_the_end_of_the_interpreter(tmp_path: Path) -> None:
+    code = """
+        import atexit
+        atexit.register(slotwise.save, path, variables=[w], background=True)
+    """
+    done = program(tmp_path / "x", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert os.listdir(tmp_path) == ["x"] and (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+    (tmp_path / "file").write_text("")
+    done = program(tmp_path / "file", code)
+    assert "it failed in the background: FileExistsError" in done.stderr
+
+
+def test_a_program_without_standard_descriptors(tmp_path: Path) -> None:
+    code = """
+        for handle in range(3):
+            os.close(handle)
+        saving = slotwise.save(path, variables=[w], background=True)
+        os._exit(17 if saving.result() == saving.id else 18)
+    """
+    assert program(tmp_path / "x", code).returncode == 17
+
+
+def test_no_object_of_the_program_is_finalized_in_the_writer(tmp_path: Path) -> None:
+    """Values of threads, of contexts, and what an `except` block handles."""
+    code = """
+        import contextvars
+        class Precious:
+            def __del__(self):
+                os.write(log, b"finalized")
+        log = os.open(path + ".log", os.O_WRONLY | os.O_CREAT)
+        local, variable = threading.local(), contextvars.ContextVar("variable")
+        def hold():
+            local.value = Precious()
+            variable.set(Precious())
+        def fail():
+            own = Precious()
+            raise ValueError
+        def wait():
+            hold()
+            ready.set()
+            over.wait()
+        ready, over = threading.Event(), threading.Event()
+        thread = threading.Thread(target=wait)
+        thread.start()
+        ready.wait()
+        hold()
+        try:
+            fail()
+        except ValueError:
+            slotwise.save(path, variables=[w], background=True).result()
+            assert os.path.getsize(path + ".log") == 0
+        over.set()
+        thread.join()
+        assert os.path.getsize(path + ".log") == 3 * len("finalized")  # and here they are
+        os._exit(0)
+    """
+    done = program(tmp_path / "x", code)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_handlers_of_the_program_run_in_the_program_alone(tmp_path: Path) -> None:
+    code = """
+        def handler(number, frame):
+            if os.getpid() != own:
+                os._exit(3)
+        own = os.getpid()
+        for number in (signal.SIGCONT, signal.SIGTSTP, signal.SIGCHLD):
+            signal.signal(number, handler)
+        saving = slotwise.save(path, variables=[w], background=True)
+        for number in (signal.SIGCONT, signal.SIGTSTP, signal.SIGCONT):
+            os.killpg(0, number)
+            time.sleep(0.02)
+        assert saving.result() == saving.id
+    """
+    done = program(tmp_path / "x", code, start_new_session=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_signals_to_all_of_a_job_are_for_the_program(tmp_path: Path) -> None:
     code = """
         caught = []
@@ -629,6 +849,38 @@ def test_memory(tmp_path: Path, keeps: Any) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert (int(done.stdout) < 64 << 10) != keeps
     assert (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+
+
+def test_pages_that_other_processes_have_stay_as_they_are(tmp_path: Path) -> None:
+    """To make huge pages of them would take a copy."""
+    code = """
+        from slotwise.state import _mappings
+        spans, collapsed = [], []
+        class Library:
+            def madvise(self, at, size, advice):
+                collapsed.append(at)
+        _mappings._libc = Library()
+        w.value[:] = 2
+        begin = w.value.ctypes.data
+        span = begin, begin + w.value.nbytes
+        _mappings.mend([span], lambda: True)
+        alone = len(collapsed)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.read(reading, 1)
+            os._exit(0)
+        _mappings.mend([span], lambda: True)
+        print(alone, len(collapsed) - alone)
+        os.write(writing, b"x")
+        os.waitpid(child, 0)
+    """
+    done = program(tmp_path / "x", code)
+    assert (done.returncode, done.stderr) == (0, "")
+    alone, shared = map(int, done.stdout.split())
+    if not alone:
+        pytest.skip("the system has no huge pages")
+    assert shared == 0
 
 
 def test_huge_pages_are_made_again(tmp_path: Path) -> None:

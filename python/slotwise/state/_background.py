@@ -4,23 +4,29 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+from slotwise import _tracking
+from slotwise._arguments import refused
 from slotwise._identity import memory_of
 from slotwise._overlap import Spans, span_of
+from slotwise.optimizers._kinds import Number
 from slotwise.state import _fork, _mappings, _threads
 from slotwise.state._errors import StateError
 from slotwise.state._memory import Source, WholeArray
 from slotwise.state._snapshot import Snapshot
+from slotwise.state._writer import changed
 
 Release = Callable[[str, int, int], None]  # of bytes of a tensor that are written
 
-_FRAMES = 5  # from the warning to who calls `save`
+_SECONDS = Number(at_least=0, optional=True)
 
 
 class BackgroundSave:
@@ -44,7 +50,8 @@ class BackgroundSave:
     """
 
     def __init__(self, identity: str, path: Path, is_background: bool) -> None:
-        self.id, self.path, self.is_background = identity, path, is_background
+        self.id, self.is_background = identity, is_background
+        self.path = Path(os.path.abspath(path))
         self._process = os.getpid()
         self._ended = threading.Event()
         self._failure: BaseException | None = None
@@ -57,6 +64,10 @@ class BackgroundSave:
         if self.done():
             how = "complete" if self._failure is None else "failed"
         return f"<BackgroundSave {str(self.path)!r}: {how}>"
+
+    def __reduce__(self) -> Any:
+        expected = "its id and path: only the process that called save waits for it"
+        raise refused("BackgroundSave", "a copy", expected, self)
 
     def done(self) -> bool:
         """Whether it has ended, complete or with an error."""
@@ -72,13 +83,17 @@ class BackgroundSave:
             The id of the checkpoint.
 
         Raises:
+            TypeError, ValueError: ``timeout`` is no number of 0 or more.
             TimeoutError: it is not complete by then.
             RuntimeError: the process that writes it was killed; or this one is a child of ``fork``.
             Others as of `slotwise.save`. What was at the path is still there.
         """
+        timeout = None if timeout == math.inf else _SECONDS("result", "timeout", timeout)
         if not self.done() and os.getpid() != self._process:
             expected = "the process that called save"
             raise RuntimeError(f"BackgroundSave: expected {expected}, got a child of fork")
+        if timeout is not None:
+            timeout = min(timeout, threading.TIMEOUT_MAX)
         if not self._ended.wait(timeout):
             raise TimeoutError(f"save: {self.path}: it is still being written")
         if self._failure is not None:
@@ -90,16 +105,27 @@ class BackgroundSave:
         self, child: _fork.Child, undo: Callable[[], None], spans: list[_mappings.Span]
     ) -> None:
         """What a thread does: wait for the end, and have the memory as it was."""
-        error = child.outcome(f"save: {self.path}")
-        if error is not None:
-            undo()
-        self._failure = error
-        self._ended.set()
+        try:
+            try:
+                self._failure = child.outcome(f"save: {self.path}")
+            except BaseException as error:
+                self._failure = error
+            if self._failure is not None:
+                undo()
+        finally:
+            self._ended.set()  # whatever happens: others wait for it
         _mappings.mend(spans, lambda: _latest is self and threading.main_thread().is_alive())
 
 
 _latest: BackgroundSave | None = None  # of this process
 _beginning = threading.Lock()
+
+
+class Busy(Exception):
+    """Another thread's save is being written: wait for it (see `settle`), and begin anew.
+
+    With nothing locked: steps are not to wait for it.
+    """
 
 
 def settle(saving: BackgroundSave | None = None) -> None:
@@ -125,8 +151,13 @@ def begin(
 ) -> BackgroundSave | None:
     """Have a moment written, while it lasts; None, after a warning, if it is not possible.
 
+    Tracked rows count from the checkpoint on; if it fails, as before.
+
     Args:
         write: is called in another process, with what it is to call of bytes that it has written.
+
+    Raises:
+        Busy: as it says.
     """
     begun: list[tuple[BackgroundSave, _fork.Child]] = []
     try:
@@ -139,11 +170,18 @@ def begin(
             child.kill()
         raise
     if why is None:
-        found.count_from(identity)
         return begun[0][0]
     text = f"{op}: background: {why}: it is saved in the foreground"
-    warnings.warn(text, UserWarning, stacklevel=_FRAMES)
+    warnings.warn(text, UserWarning, stacklevel=_level_of_the_caller())
     return None
+
+
+def _level_of_the_caller() -> int:
+    """Of who calls this library, as `warnings.warn` counts frames where this is called."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("slotwise."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _hindrance(ranks: int, found: Snapshot) -> str | None:
@@ -173,19 +211,17 @@ def _start(
 ) -> str | None:
     global _latest
     spans = {name: span_of(memory_of(array)) for name, array in found.arrays.items()}
-    undo = _Counting(identity, found).undo
 
     def work() -> None:
-        regions = _mappings.Regions()
-        for name, span in spans.items():
-            if not regions.have(span):
-                expected = "memory that a child of fork has, too"
-                raise StateError(f"save: '{name}': expected {expected} (see MADV_DONTFORK)")
+        _refuse_what_is_not_there(found, spans)
         write(_releasing(found, sources, spans))
 
     with _beginning:
-        settle()  # another thread may have begun one just now
+        if _latest is not None and not _latest.done():
+            raise Busy  # another thread has begun it just now
+        settle()
         _threads.check()
+        undo = _Counting(identity, found).undo
         try:
             child = _fork.start(work)
         except (OSError, RuntimeError) as error:  # no memory for it, say
@@ -193,6 +229,7 @@ def _start(
         saving = BackgroundSave(identity, path, True)
         begun.append((saving, child))
         _latest = saving
+        found.count_from(identity)  # before anybody may undo it
         arguments = (child, undo, [*spans.values()])
         try:
             # It is waited for when the interpreter ends, as all threads are that are no daemons.
@@ -202,6 +239,19 @@ def _start(
         except RuntimeError:  # no more threads are allowed
             saving._follow(*arguments)
     return None
+
+
+def _refuse_what_is_not_there(found: Snapshot, spans: Mapping[str, _mappings.Span]) -> None:
+    """In the child: refuse memory that is not that of the moment, or was half changed then."""
+    regions, wiped, under_way = _mappings.Regions(), _mappings.wiped(), _tracking.under_way()
+    for name, array in found.arrays.items():
+        begin, end = spans[name]
+        if not regions.have((begin, end)) or any(a < end and begin < b for a, b in wiped):
+            expected = "memory that a child of fork has, too"
+            flags = "MADV_DONTFORK, MADV_WIPEONFORK"
+            raise StateError(f"save: '{name}': expected {expected} (see {flags})")
+        if any(True for _ in under_way.sharing(memory_of(array))):
+            raise changed(name)
 
 
 class _Counting:
@@ -244,6 +294,8 @@ def _after_fork() -> None:
 
 def _at_exit() -> None:
     saving = _latest
+    if saving is not None:
+        saving._ended.wait()  # it was begun at the end, perhaps
     if saving is not None and saving._failure is not None and not saving._is_told:
         text = f"save: {saving.path}: it failed in the background: {saving._failure!r}"
         warnings.warn(text, RuntimeWarning, stacklevel=1)

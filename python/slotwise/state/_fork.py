@@ -3,12 +3,14 @@
 
 Python warns of forks where there are threads: the child has copies of their locks, which nobody
 will ever release. Ours takes no lock but its own: it has none of the steps' (`_lock`), starts no
-thread, runs no kernel, prints and logs nothing, and leaves without the interpreter's cleaning up.
+thread, runs no kernel, prints and logs nothing, finalizes no object of the program's, and leaves
+without the interpreter's cleaning up.
 """
 
 from __future__ import annotations
 
 import builtins
+import fcntl
 import gc
 import json
 import os
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from slotwise import _core
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
 
@@ -58,10 +61,15 @@ class Child:
         Args:
             what: the text of an error begins with.
         """
-        said = self._heard()
+        try:
+            said = self._heard()
+        except OSError:  # the program has closed descriptors that are not its own
+            said = b""
         status: int | None = None
         with suppress(ChildProcessError):  # the program waits for any child, and was faster
             status = os.waitpid(self.process, 0)[1]
+        if status == 0:
+            return None
         try:
             return _exception(json.loads(said))
         except ValueError:  # nothing, or the half of it
@@ -91,7 +99,8 @@ class Child:
                 said += piece
         finally:
             for handle in handles:
-                os.close(handle)
+                with suppress(OSError):
+                    os.close(handle)
 
     def kill(self) -> None:
         """End it. Call it before `outcome`, after which the number may be another process's."""
@@ -109,14 +118,19 @@ def start(work: Callable[[], object]) -> Child:
         text = r"This process .* is multi-threaded"
         warnings.filterwarnings("ignore", text, DeprecationWarning, re.escape(__name__))
     reading, writing = os.pipe()
+    kept = _core.owned_by_threads()  # by the child, to its end
+    collects = gc.isenabled()
     try:
         # The child runs no handler of the program's, not even at its beginning.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        gc.disable()
         try:
             process = os.fork()
             if process == 0:
-                _do(work, writing)
+                _do(work, writing, kept)
         finally:
+            if collects:
+                gc.enable()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
     except BaseException:
         os.close(reading)
@@ -126,9 +140,11 @@ def start(work: Callable[[], object]) -> Child:
     return Child(process, reading)
 
 
-def _do(work: Callable[[], object], writing: int) -> NoReturn:
+def _do(work: Callable[[], object], writing: int, kept: list[Any]) -> NoReturn:
+    told: list[Any] | None = ["RuntimeError", "it did not begin"]
     try:
         try:
+            writing = fcntl.fcntl(writing, fcntl.F_DUPFD_CLOEXEC, 3)  # it may be a standard one
             _withdraw(writing)
             work()
             told = None
@@ -138,16 +154,18 @@ def _do(work: Callable[[], object], writing: int) -> NoReturn:
         while said:
             said = said[os.write(writing, said) :]
     finally:
-        os._exit(0)
+        os._exit(0 if told is None else 1)
 
 
 def _withdraw(writing: int) -> None:
     """Have nothing in common with the parent any more but the pipe, and be in nobody's way."""
-    gc.disable()  # objects of the parent's must not be finalized here
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - _OWN_SIGNALS:
+    for number in signal.valid_signals():
         with suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_IGN)
+            if number not in _OWN_SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+            elif callable(signal.getsignal(number)):
+                signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     # Who reads what the parent prints, or is connected to it, waits for the parent's end only.
     null = os.open(os.devnull, os.O_RDWR)

@@ -75,6 +75,9 @@ class CheckpointManager:
         self.saving: BackgroundSave | None = None
         self._known: dict[tuple[int, int], int] = {}  # numbers, by files and their times
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "saving": None}  # that is this one's
+
     def __enter__(self) -> CheckpointManager:
         return self
 

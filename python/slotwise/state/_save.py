@@ -290,11 +290,14 @@ class _Saving:
     def whole(self, sequence: int | None = None) -> str | BackgroundSave:
         """Write all of it. Returns the checkpoint's id, or a handle if it is for the background."""
         ranks = self._ranks()
-        ranks.agree(_background.settle)
-        with self._moment(ranks) as now:
-            numbered = {} if sequence is None else {"sequence": sequence}
-            sources, _ = ranks.agree(lambda: _whole(now.found))
-            saved = self._write(now, sources, numbered)
+        numbered = {} if sequence is None else {"sequence": sequence}
+
+        def write() -> str | BackgroundSave:
+            with self._moment(ranks) as now:
+                sources, _ = ranks.agree(lambda: _whole(now.found))
+                return self._write(now, sources, numbered)
+
+        saved = _in_turn(ranks, write)
         if isinstance(saved, str) or not saved.is_background:  # else it is done there
             self.then()
         return saved
@@ -302,24 +305,13 @@ class _Saving:
     def delta(self, since: AnyPath) -> str | BackgroundSave:
         """Write what changed since a checkpoint. Returns what `whole` does."""
         ranks = self._ranks()
-        ranks.agree(_background.settle)
-        parent, _ = ranks.agree(lambda: _identity(since))
-        with self._moment(ranks) as now:
-            sources, _ = ranks.agree(lambda: _whole(now.found))
-            by_rows, _ = ranks.agree(lambda: _tracked(now, parent))
-            same_everywhere(self.op, ranks, {"since": parent, "tracked": [*by_rows]})
-            _names.refuse_repeated("save_delta", {n + ROWS for n in by_rows} & sources.keys())
-            rows: dict[str, str] = {}
-            for name, touched in by_rows.items():
-                _use_rows(name, touched, now, sources, rows)
 
-            def check() -> None:
-                """The writer does not see whether rows change that it does not write."""
-                for name, touched in by_rows.items():
-                    if touched.rows.size:
-                        raise changed(name)
+        def write() -> str | BackgroundSave:
+            parent, _ = ranks.agree(lambda: _identity(since))
+            with self._moment(ranks) as now:
+                return self._write_rows(now, parent)
 
-            return self._write(now, sources, {"parent": parent, "rows": rows}, check)
+        return _in_turn(ranks, write)
 
     def _ranks(self) -> Ranks:
         """Those that save it together."""
@@ -341,6 +333,25 @@ class _Saving:
 
         with ExitStack() as stack:
             yield ranks.agree(begin)[0]
+
+    def _write_rows(self, now: _Moment, parent: str) -> str | BackgroundSave:
+        """Write what changed of tracked rows, and the rest whole."""
+        ranks = now.ranks
+        sources, _ = ranks.agree(lambda: _whole(now.found))
+        by_rows, _ = ranks.agree(lambda: _tracked(now, parent))
+        same_everywhere(self.op, ranks, {"since": parent, "tracked": [*by_rows]})
+        _names.refuse_repeated("save_delta", {n + ROWS for n in by_rows} & sources.keys())
+        rows: dict[str, str] = {}
+        for name, touched in by_rows.items():
+            _use_rows(name, touched, now, sources, rows)
+
+        def check() -> None:
+            """The writer does not see whether rows change that it does not write."""
+            for name, touched in by_rows.items():
+                if touched.rows.size:
+                    raise changed(name)
+
+        return self._write(now, sources, {"parent": parent, "rows": rows}, check)
 
     def _write(
         self,
@@ -403,6 +414,16 @@ class _Saving:
         return {
             name: Spread(own.kind, sources[name], dealt[name]) for name, own in now.parts.items()
         }
+
+
+def _in_turn(ranks: Ranks, write: Callable[[], str | BackgroundSave]) -> str | BackgroundSave:
+    """Write when no save is written in the background any more."""
+    while True:
+        ranks.agree(_background.settle)
+        try:
+            return write()
+        except _background.Busy:
+            pass
 
 
 class _Moment(NamedTuple):
