@@ -147,6 +147,7 @@ def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     background.add_argument("--threads", type=int, default=2)
     background.add_argument("--size", type=_positive, default=4 << 30, help="bytes of the table")
     background.add_argument("--repeats", type=_positive, default=3, help="the median counts")
+    background.add_argument("--network", action="store_true", help="steps have a network, too")
     return {
         "show": show,
         "compare": compare,
@@ -327,7 +328,7 @@ def _tool(name: str, argv: Sequence[str], console: Console) -> int:
     if name == "background":
         from bench.tools.background import background
 
-        return background(console, args.threads, args.size, args.repeats)
+        return background(console, args.threads, args.size, args.repeats, args.network)
     from bench.tools.guard import guard
 
     return guard(args.reference, args.threads, args.limit, args.count, args.out, console)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """``python -m bench background``: what a save costs a loop of training that goes on meanwhile.
 
-A table with sparse steps and nothing between them, which is the hardest for a save: a plain one,
-one in the background, and what others do, which is to copy all arrays and have a thread write the
-copies (here, too, by `slotwise.save`). In turn; the median of the turns counts.
+A table with sparse steps, and nothing between them, which is the hardest for a save, or a network.
+Beside it a plain save, one in the background, and what others do, which is to copy all arrays and
+have a thread write the copies (here, too, by `slotwise.save`). In turn; the median counts.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ from slotwise import IndexedSlices, Variable, optimizers
 from slotwise.state import BackgroundSave
 
 from bench.results.units import show_bytes, show_time
+from bench.work.base import Array
 from bench.work.rows import Batch
 
 _BATCH = Batch(rows=1, width=64, count=1 << 14, zipf=1.2)
 _BATCHES = 64
+_FIELDS, _HIDDEN = 16, 256  # of the network
 _ALONE_S = 3.0  # of steps without a save
 _SAMPLE_S = 0.25
 
@@ -57,12 +59,12 @@ class Turn(NamedTuple):
     memory: int
 
 
-def background(console: Console, threads: int, size: int, repeats: int) -> int:
+def background(console: Console, threads: int, size: int, repeats: int, has_network: bool) -> int:
     """Measure and show."""
     slotwise.set_num_threads(threads)
     folder = Path(tempfile.mkdtemp(prefix="slotwise-bench-"))
     try:
-        loop = _Loop(size)
+        loop = _Loop(size, has_network)
         turns: dict[str, list[Turn]] = {name: [] for name in _SAVES}
         for _ in range(repeats):
             for name, save in _SAVES.items():
@@ -70,7 +72,8 @@ def background(console: Console, threads: int, size: int, repeats: int) -> int:
     finally:
         shutil.rmtree(folder)
     ids = f"{_BATCH.count:,} ids, {_BATCH.law}"
-    title = f"{show_bytes(size)} of table, as much of slot; steps of {ids}"
+    network = ", with a network" if has_network else ""
+    title = f"{show_bytes(size)} of table, as much of slot; steps of {ids}{network}"
     headers = ("save", "stall", "complete after", "step", "step meanwhile", "memory")
     table = Table(*headers, title=title)
     for name, found in turns.items():
@@ -91,7 +94,7 @@ def background(console: Console, threads: int, size: int, repeats: int) -> int:
 class _Loop:
     """Steps of an optimizer that moves the touched rows alone, and all of its memory there."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, has_network: bool = False) -> None:
         batch = replace(_BATCH, rows=max(1, size // (4 * _BATCH.width)))
         self.table = Variable(slotwise.full((batch.rows, batch.width), 0.5), name="table")
         self.opt = optimizers.legacy.Adagrad(0.01)
@@ -100,16 +103,33 @@ class _Loop:
             IndexedSlices(grads, replace(batch, seed=n).ids, self.table.shape)
             for n in range(_BATCHES)
         ]
+        random = np.random.default_rng(0)
+        inputs = _FIELDS * batch.width
+        self._weights = (
+            random.standard_normal((inputs, _HIDDEN), np.float32) if has_network else None
+        )
         self._steps = 0
+        self.step()  # makes the slots
 
     def step(self) -> float:
         """Seconds that it took."""
         slices = self._batches[self._steps % _BATCHES]
         self._steps += 1
         start = time.perf_counter()
-        slotwise.gather(self.table, slices.indices)
+        rows = slotwise.gather(self.table, slices.indices)
+        if self._weights is not None:
+            slices = replace(slices, values=self._gradient(rows, self._weights))
         self.opt.apply_gradients([(slices, self.table)])
         return time.perf_counter() - start
+
+    def _gradient(self, rows: Array, weights: Array) -> Array:
+        """Of the rows, through a network of one hidden layer; that of the weights as well."""
+        inputs = rows.reshape(-1, weights.shape[0])
+        hidden = inputs @ weights
+        error = (hidden > 0).astype(np.float32)
+        weights -= 1e-6 * (inputs.T @ error)
+        gradient: Array = np.tanh(error @ weights.T).reshape(rows.shape)
+        return gradient
 
     @property
     def state(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import bench_runs
@@ -52,8 +53,9 @@ def test_what_deferred_updates_cost() -> None:
         assert refused.returncode == 2 and "expected 1 or more, got 0" in refused.stderr
 
 
-def test_what_saves_in_the_background_cost() -> None:
-    done = bench("background", "--size", "1Mi", "--repeats", "1")
+@pytest.mark.parametrize("more", [(), ("--network",)])
+def test_what_saves_in_the_background_cost(more: tuple[str, ...]) -> None:
+    done = bench("background", "--size", "1Mi", "--repeats", "1", *more)
     assert done.returncode == 0, done.stderr
     assert all(name in done.stdout for name in ("plain", "background", "copies", "stall"))
     refused = bench("background", "--size", "0")

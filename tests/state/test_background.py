@@ -433,7 +433,7 @@ def test_timeouts_and_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir("/")
     for bad in (-1, float("nan"), "x", [1]):
         with pytest.raises(
-            (TypeError, ValueError), match="result: timeout: expected a (finite )?num"
+            (TypeError, ValueError), match=r"result: timeout: expected a (finite )?num"
         ):
             saving.result(bad)
     assert saving.result(float("inf")) == saving.result(1e10) == saving.result(np.float32(60))
