@@ -54,6 +54,7 @@ examples:
   python -m bench compare old.json new.json           what changed between two runs
   python -m bench guard --reference PATH|VERSION      fail if the installed build became slower
   python -m bench deferred                            growth, flushes, bookkeeping of deferred steps
+  python -m bench background                          what a save costs steps that go on meanwhile
 """
 
 
@@ -142,7 +143,18 @@ def _tool_parsers() -> dict[str, argparse.ArgumentParser]:
     deferred.add_argument("--threads", type=int, default=2)
     deferred.add_argument("--rows", type=_positive, default=64 << 20, help="of tables, at most")
     deferred.add_argument("--repeats", type=_positive, default=6, help="the least time counts")
-    return {"show": show, "compare": compare, "guard": guard, "deferred": deferred}
+    background = argparse.ArgumentParser(prog="python -m bench background")
+    background.add_argument("--threads", type=int, default=2)
+    background.add_argument("--size", type=_positive, default=4 << 30, help="bytes of the table")
+    background.add_argument("--repeats", type=_positive, default=3, help="the median counts")
+    background.add_argument("--network", action="store_true", help="steps have a network, too")
+    return {
+        "show": show,
+        "compare": compare,
+        "guard": guard,
+        "deferred": deferred,
+        "background": background,
+    }
 
 
 def _peers(names: Sequence[str] | None, console: Console) -> list[Peer]:
@@ -313,6 +325,10 @@ def _tool(name: str, argv: Sequence[str], console: Console) -> int:
         from bench.tools.deferred import deferred
 
         return deferred(console, args.threads, args.rows, args.repeats)
+    if name == "background":
+        from bench.tools.background import background
+
+        return background(console, args.threads, args.size, args.repeats, args.network)
     from bench.tools.guard import guard
 
     return guard(args.reference, args.threads, args.limit, args.count, args.out, console)

@@ -34,7 +34,7 @@ class Lock:
 
     def _renew(self) -> None:
         self._owned = threading.RLock()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # a signal handler may come between, and save
         self._is_wanted = False
 
     def __reduce__(self) -> Any:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,28 @@ class TouchedRows:
 
     def put_back(self, touched: NDArray[np.bool_]) -> None:
         """Count rows again that were set aside."""
-        self._touched |= touched
+        self._touched[touched] = True  # and no other: those may be marked meanwhile
 
     def count_from(self, since: str, names: Iterable[str]) -> None:
         """Count from a checkpoint that holds these names; what was set aside is in it."""
-        self.since, self.names = since, frozenset(names)
+        with _counting:
+            self.since, self.names = since, frozenset(names)
+
+    def count_again(
+        self, failed: str, touched: NDArray[np.bool_], since: str | None, names: frozenset[str]
+    ) -> None:
+        """Count as before a checkpoint that was not written after all.
+
+        Unless rows count from another one by now: what was loaded since has them all.
+        """
+        with _counting:
+            if self.since == failed:
+                self.put_back(touched)
+                self.since, self.names = since, names
+
+
+_counting = threading.RLock()  # a signal handler may save, too
+os.register_at_fork(after_in_child=_counting._at_fork_reinit)  # type: ignore[attr-defined]
 
 
 # The arrays that are tracked, and their slots, by their memory; for as long as it is there.
@@ -113,29 +131,35 @@ def find(array: NDArray[Any]) -> TouchedRows | None:
     return _tracked.get(memory_of(array), (None, None))[1] if _tracked else None
 
 
-class _Changing:
-    """Counts all rows as touched, before a change and after it.
+_under_way: dict[int, tuple[NDArray[Any], ...]] = {}  # what changes as a whole at this moment
 
-    Whoever writes a checkpoint meanwhile may have the rows without the change.
+
+class changing:
+    """The context manager of a ``with`` statement that changes arrays as a whole.
+
+    All rows count as touched, before the change and after it: whoever writes a checkpoint meanwhile
+    may have the rows without the change.
     """
 
-    def __init__(self, arrays: Iterable[NDArray[Any]]) -> None:
-        self._arrays = list(arrays)
+    def __init__(self, *arrays: NDArray[Any]) -> None:
+        self._arrays = arrays
 
     def __enter__(self) -> None:
+        _under_way[id(self)] = self._arrays
+        self._mark()
+
+    def __exit__(self, *exception: object) -> None:
+        self._mark()
+        del _under_way[id(self)]
+
+    def _mark(self) -> None:
         for array in self._arrays:
             mark(array)
 
-    def __exit__(self, *exception: object) -> None:
-        self.__enter__()
 
-
-_NOTHING = nullcontext()
-
-
-def changing(*arrays: NDArray[Any]) -> AbstractContextManager[None]:
-    """The context manager of a ``with`` statement that changes arrays as a whole."""
-    return _Changing(arrays) if _tracked else _NOTHING
+def under_way() -> Spans:
+    """The memory of what changes as a whole at this moment."""
+    return Spans(memory_of(array) for arrays in [*_under_way.values()] for array in arrays)
 
 
 is_used = _tracked.__len__  # whether there are any; no function of Python's: each step asks

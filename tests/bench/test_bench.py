@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support import bench_runs
@@ -50,6 +51,15 @@ def test_what_deferred_updates_cost() -> None:
     for option in ("--rows", "--repeats"):
         refused = bench("deferred", option, "0")
         assert refused.returncode == 2 and "expected 1 or more, got 0" in refused.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--network",)])
+def test_what_saves_in_the_background_cost(more: tuple[str, ...]) -> None:
+    done = bench("background", "--size", "1Mi", "--repeats", "1", *more)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in ("plain", "background", "copies", "stall"))
+    refused = bench("background", "--size", "0")
+    assert refused.returncode == 2 and "expected 1 or more, got 0" in refused.stderr
 
 
 def cases(folder: Path) -> list[str]:

@@ -337,6 +337,32 @@ def test_the_manager(tmp_path: Path) -> None:
 # ----- modules ------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="there are no snapshots of memory")
+def test_saves_in_the_background(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2000, 1000)
+    opt = st.AdamW(model.parameters(), 0.01)
+
+    def step() -> None:
+        model(torch.ones(3, 2000)).square().sum().backward()
+        opt.step()
+        opt.zero_grad()
+
+    step()
+    slotwise.save(tmp_path / "plain", optimizer=opt, variables=model)
+    saving = slotwise.save(tmp_path / "x", optimizer=opt, variables=model, background=True)
+    step()
+    assert saving.is_background and saving.result() == saving.id
+    expected, found = (slotwise.load(tmp_path / name).arrays for name in ("plain", "x"))
+    assert found.keys() == expected.keys()
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name])
+
+    model.share_memory()
+    with pytest.warns(UserWarning, match="background: 'weight' is in shared memory"):
+        saving = slotwise.save(tmp_path / "x", optimizer=opt, variables=model, background=True)
+    assert saving.done() and not saving.is_background
+
+
 def test_modules(tmp_path: Path) -> None:
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     model.register_buffer("scratch", torch.ones(3), persistent=False)

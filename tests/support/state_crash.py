@@ -7,6 +7,7 @@ of others in the folder was lost; or if something is left after the next save.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
 import random
@@ -26,7 +27,8 @@ from slotwise.state import _atomic
 # Files of others in a folder, as they were put there.
 OTHERS = {"tokenizer.json": "{}", "logs/events": "1 2", "logs/old/events": "0", ".hidden": ""}
 SHAPES = {"emb": (300, 64), "bias": (17,), "w": (100, 100)}
-FORMS = ("one.safetensors", "folder", "renamed")  # the last on a file system without exchange
+# Of "renamed" on a file system without exchange; of "behind" in the background.
+FORMS = ("one.safetensors", "folder", "renamed", "behind", "behind.safetensors")
 
 
 def state(number: int) -> dict[str, np.ndarray]:
@@ -34,7 +36,11 @@ def state(number: int) -> dict[str, np.ndarray]:
 
 
 def save(path: Path, number: int) -> None:
-    slotwise.save(path, variables=state(number), extra=number, max_shard_size=100_000)
+    given: dict[str, Any] = {"variables": state(number), "extra": number}
+    if path.stem == "behind":
+        slotwise.save(path, **given, max_shard_size=100_000, background=True).result()
+    else:
+        slotwise.save(path, **given, max_shard_size=100_000)
 
 
 def add_others(path: Path) -> None:
@@ -86,6 +92,24 @@ def killing(last: int) -> None:
     _atomic.exchange = ending(_atomic.exchange)
 
 
+_SUBREAPER = 36  # of `prctl`
+
+
+def adopt() -> None:
+    """Be who waits for processes whose parent was killed, as those that save in the background."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)
+
+
+def await_orphans() -> None:
+    """Wait for them: they write to the end, or die of the same call as their parent."""
+    while True:
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
 SECONDS = 60  # that a forked process may take
 
 
@@ -103,12 +127,17 @@ def end_at_call(work: Callable[[], Any], last: int, is_renamed: bool) -> bool:
     child = os.fork()
     if child:
         status = os.waitpid(child, 0)[1]
+        await_orphans()
         return end_at_call(work, last, is_renamed) if has_hung(status) else status != 0
     signal.alarm(SECONDS)
     if is_renamed:
         _atomic.exchange = lambda a, b: False
     killing(last)
-    work()
+    try:
+        work()
+    except RuntimeError as error:  # what writes in the background was killed
+        assert "was ended by signal 9" in str(error)
+        os._exit(1)
     os._exit(0)
 
 
@@ -135,15 +164,16 @@ def kill_manager_at_each_call(folder: Path) -> int:
     places = 0
     manager = slotwise.CheckpointManager(folder, max_to_keep=1)
 
-    def work() -> None:
-        for step, number in ((1, 2), (2, 3)):
-            manager.save(step, variables=state(number), extra=number, max_shard_size=100_000)
+    def work(is_behind: bool) -> None:
+        with slotwise.CheckpointManager(folder, 1, background=is_behind) as own:
+            for step, number in ((1, 2), (2, 3)):
+                own.save(step, variables=state(number), extra=number, max_shard_size=100_000)
 
-    for is_renamed in (False, True):
+    for is_renamed, is_behind in itertools.product((False, True), repeat=2):
         for last in itertools.count(1):
             shutil.rmtree(folder, ignore_errors=True)
             save(manager.path(1), 1)
-            was_killed = end_at_call(work, last, is_renamed)
+            was_killed = end_at_call(partial(work, is_behind), last, is_renamed)
             found = manager.restore_latest()
             assert found is not None and found.extra in (1, 2, 3)
             manager.save(7, variables=state(0), extra=0)
@@ -165,6 +195,7 @@ def killed(path: Path, first: int, seconds: float) -> int:
     time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    await_orphans()
     with os.fdopen(read, "rb") as pipe:
         numbers = np.frombuffer(pipe.read(), np.int64)
     return int(numbers[-1]) if numbers.size else first - 1
@@ -184,8 +215,8 @@ def check(path: Path, last: int) -> int:
     return int(found.extra)
 
 
-def manage_for_ever(folder: Path, first: int, started: int) -> None:
-    manager = slotwise.CheckpointManager(folder, max_to_keep=1)
+def manage_for_ever(folder: Path, first: int, started: int, is_behind: bool) -> None:
+    manager = slotwise.CheckpointManager(folder, max_to_keep=1, background=is_behind)
     for number in itertools.count(first):
         manager.save(number, variables=state(number), extra=number, max_shard_size=100_000)
         os.write(started, b"x")
@@ -200,12 +231,13 @@ def kill_managers(folder: Path, kills: int, rng: random.Random) -> int:
         if child == 0:
             if kill % 2:
                 _atomic.exchange = lambda a, b: False
-            manage_for_ever(folder, 1000 * kill, write)
+            manage_for_ever(folder, 1000 * kill, write, kill % 4 > 1)
         os.close(write)
         os.read(read, 1)
         time.sleep(rng.uniform(0, 0.05))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        await_orphans()
         os.close(read)
         found = slotwise.CheckpointManager(folder).restore_latest()
         assert found is not None
@@ -219,6 +251,7 @@ def kill_managers(folder: Path, kills: int, rng: random.Random) -> int:
 
 def main(folder: str, kills: str, seed: str) -> None:
     rng = random.Random(int(seed))
+    adopt()
     places = kill_at_each_call(folder) + kill_manager_at_each_call(Path(folder, "managed"))
     shutil.rmtree(Path(folder, "managed"))
     last = dict.fromkeys(FORMS, 0)

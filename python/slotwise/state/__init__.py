@@ -3,6 +3,7 @@
 
 from slotwise._match import Report
 from slotwise._tracking import TouchedRows
+from slotwise.state._background import BackgroundSave
 from slotwise.state._digests import digests
 from slotwise.state._errors import StateError
 from slotwise.state._load import Loaded, load, load_array
@@ -15,6 +16,7 @@ from slotwise.state._track import track, untrack
 State = Loaded  # as it was called before
 
 __all__ = [
+    "BackgroundSave",
     "CheckpointManager",
     "Loaded",
     "Reader",

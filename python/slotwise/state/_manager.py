@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from slotwise import _names
-from slotwise._arguments import refused, shown, takes
+from slotwise._arguments import flag_of, refused, shown, takes
 from slotwise._variable import Variable
 from slotwise.optimizers._kinds import OPTIONAL_COUNT, PATH
-from slotwise.state import _atomic
+from slotwise.state import _atomic, _background
+from slotwise.state._background import BackgroundSave
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
 from slotwise.state._load import Loaded, load
@@ -43,6 +44,11 @@ class CheckpointManager:
     Args:
         folder: where the checkpoints are: ``step-1000`` and so on.
         max_to_keep: how many; None for all. Deltas do not count: keep their base elsewhere.
+        background: whether `save` returns at once, and another process writes, verifies and
+            removes, see `slotwise.save`. `close` waits for it, and so does the end of a ``with``.
+
+    Attributes:
+        saving: what the latest `save` in the background returned; None if there was none.
 
     Raises:
         TypeError, ValueError: ``folder`` is no path, or ``max_to_keep`` no integer above 0.
@@ -60,10 +66,32 @@ class CheckpointManager:
         array([30., 30., 30.])
     """
 
-    def __init__(self, folder: AnyPath, max_to_keep: int | None = 3) -> None:
+    def __init__(
+        self, folder: AnyPath, max_to_keep: int | None = 3, background: bool = False
+    ) -> None:
         self.folder = Path(PATH("CheckpointManager", "folder", folder))
         self.max_to_keep = OPTIONAL_COUNT("CheckpointManager", "max_to_keep", max_to_keep)
+        self.background = flag_of("CheckpointManager", "background", background)
+        self.saving: BackgroundSave | None = None
         self._known: dict[tuple[int, int], int] = {}  # numbers, by files and their times
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "saving": None}  # that is this one's
+
+    def __enter__(self) -> CheckpointManager:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Wait until what `save` began in the background is complete.
+
+        Raises:
+            What `saving.result` does, unless somebody has been told it.
+        """
+        if self.saving is not None:
+            _background.settle(self.saving)
 
     def path(self, step: Any) -> Path:
         """Where the checkpoint of a step is, or would be.
@@ -135,10 +163,12 @@ class CheckpointManager:
 
         Args:
             step: as of `path`.
-            arguments: those of `slotwise.save`; ``verify`` is True.
+            arguments: those of `slotwise.save`; ``verify`` is True, and ``background`` as given to
+                the manager.
 
         Returns:
-            The path of the checkpoint.
+            The path of the checkpoint, where it will be soon if it is written in the background
+            (see `saving`).
 
         Raises:
             TypeError, ValueError: ``step`` is no integer, or below 0; other keywords.
@@ -150,6 +180,7 @@ class CheckpointManager:
             expected = "keywords of slotwise.save"
             raise refused("CheckpointManager.save", "arguments", expected, [*arguments])
         ranks, arguments = _together("save", arguments)
+        ranks.agree(_background.settle)
 
         def begin() -> int:
             _atomic.clean(self.folder, r"step-\d+")
@@ -162,8 +193,10 @@ class CheckpointManager:
                 for old in others[: max(0, len(others) + 1 - self.max_to_keep)]:
                     _atomic.discard(self.path(old))
 
-        save_numbered(path, ranks.first(begin), **{**arguments, "verify": True})
-        ranks.first(end)
+        given = {"background": self.background, **arguments, "verify": True}
+        saved = save_numbered(path, ranks.first(begin), lambda: ranks.first(end), **given)
+        if isinstance(saved, BackgroundSave):
+            self.saving = saved
         return path
 
     def restore(self, step: Any, **arguments: Any) -> Loaded:

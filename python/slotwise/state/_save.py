@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -24,7 +24,8 @@ from slotwise._tracking import TouchedRows
 from slotwise.distributed._placement import Placement
 from slotwise.optimizers._kinds import COUNT, PATH
 from slotwise.optimizers._serialization import plain
-from slotwise.state import _format, _writer
+from slotwise.state import _background, _format, _writer
+from slotwise.state._background import BackgroundSave
 from slotwise.state._checksums import CHUNK, Running
 from slotwise.state._errors import StateError
 from slotwise.state._files import AnyPath
@@ -49,6 +50,7 @@ SHARD = 4 << 30
 ROWS = "@rows"  # after a variable's name: which rows of it a delta holds
 
 
+@overload
 def save(
     path: AnyPath,
     *,
@@ -58,7 +60,43 @@ def save(
     max_shard_size: int = SHARD,
     verify: bool = False,
     progress: bool | None = None,
-) -> str:
+    background: Literal[False] = False,
+) -> str: ...
+@overload
+def save(
+    path: AnyPath,
+    *,
+    optimizer: Any = None,
+    variables: Given = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+    background: Literal[True],
+) -> BackgroundSave: ...
+@overload
+def save(
+    path: AnyPath,
+    *,
+    optimizer: Any = None,
+    variables: Given = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+    background: bool,
+) -> str | BackgroundSave: ...
+def save(
+    path: AnyPath,
+    *,
+    optimizer: Any = None,
+    variables: Given = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+    background: bool = False,
+) -> str | BackgroundSave:
     """Write the state of training to a file or folder: safetensors, see docs/state.md.
 
     What is at the path stays as it is until the new checkpoint is complete and on the disk; then it
@@ -81,10 +119,14 @@ def save(
         max_shard_size: bytes of a file in a folder from which on another one is begun; a larger
             tensor has a file of its own.
         verify: whether to read back and verify what was written before it takes the place.
-        progress: whether to show a bar (with tqdm installed); by default, if it takes long.
+        progress: whether to show a bar (with tqdm installed); by default, if it takes long. There
+            is none in the background.
+        background: whether to return at once, and have another process write (on Linux). One is
+            written at a time: the next save waits for it, and raises its error unless `result`
+            did. Where it is not possible, a warning says why, and it is saved in the foreground.
 
     Returns:
-        The id of the checkpoint.
+        The id of the checkpoint; or, with ``background``, a `slotwise.state.BackgroundSave`.
 
     Raises:
         TypeError, ValueError: names, dtypes or ``extra`` that cannot be saved; variables left out.
@@ -104,17 +146,26 @@ def save(
         >>> slotwise.load(path, optimizer=opt, variables=[emb]).extra
         {'epoch': 3}
     """
-    saving = _Saving("save", path, optimizer, variables, extra, max_shard_size, verify, progress)
+    saving = _Saving(
+        "save", path, optimizer, variables, extra, max_shard_size, verify, progress, background
+    )
     return saving.whole()
 
 
-def save_numbered(path: AnyPath, sequence: int, **arguments: Any) -> str:
-    """Write as `save` does, numbered among the checkpoints in a folder."""
+def save_numbered(
+    path: AnyPath, sequence: int, then: Callable[[], Any], **arguments: Any
+) -> str | BackgroundSave:
+    """Write as `save` does, numbered among the checkpoints in a folder.
+
+    Args:
+        then: is called once it has taken its place.
+    """
     given = signature(save).bind(path, **arguments)
     given.apply_defaults()
-    return _Saving("save", **given.arguments).whole(sequence)
+    return _Saving("save", **given.arguments, then=then).whole(sequence)
 
 
+@overload
 def save_delta(
     path: AnyPath,
     *,
@@ -125,18 +176,58 @@ def save_delta(
     max_shard_size: int = SHARD,
     verify: bool = False,
     progress: bool | None = None,
-) -> str:
+    background: Literal[False] = False,
+) -> str: ...
+@overload
+def save_delta(
+    path: AnyPath,
+    *,
+    since: AnyPath,
+    optimizer: Any = None,
+    variables: Given = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+    background: Literal[True],
+) -> BackgroundSave: ...
+@overload
+def save_delta(
+    path: AnyPath,
+    *,
+    since: AnyPath,
+    optimizer: Any = None,
+    variables: Given = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+    background: bool,
+) -> str | BackgroundSave: ...
+def save_delta(
+    path: AnyPath,
+    *,
+    since: AnyPath,
+    optimizer: Any = None,
+    variables: Given = None,
+    extra: Any = None,
+    max_shard_size: int = SHARD,
+    verify: bool = False,
+    progress: bool | None = None,
+    background: bool = False,
+) -> str | BackgroundSave:
     """Write what changed since a checkpoint: of tracked variables and their slots, touched rows.
 
     What is not tracked (see `slotwise.track`) is written whole. `slotwise.load` takes the base and
     the list of deltas.
 
     Args:
-        path, optimizer, variables, extra, max_shard_size, verify, progress: as for `slotwise.save`.
+        path, optimizer, variables, extra, max_shard_size, verify, progress, background: as for
+            `slotwise.save`.
         since: the path or id of the latest checkpoint, whole or a delta.
 
     Returns:
-        The id of the delta.
+        The id of the delta; or, with ``background``, a `slotwise.state.BackgroundSave`.
 
     Raises:
         ValueError: rows are tracked since another checkpoint.
@@ -158,7 +249,15 @@ def save_delta(
         True
     """
     saving = _Saving(
-        "save_delta", path, optimizer, variables, extra, max_shard_size, verify, progress
+        "save_delta",
+        path,
+        optimizer,
+        variables,
+        extra,
+        max_shard_size,
+        verify,
+        progress,
+        background,
     )
     return saving.delta(since)
 
@@ -175,6 +274,8 @@ class _Saving:
     max_shard_size: int
     verify: bool
     progress: bool | None
+    background: bool
+    then: Callable[[], Any] = lambda: None  # to be done once it has taken its place
 
     def __post_init__(self) -> None:
         self.path = PATH(self.op, "path", self.path)
@@ -184,35 +285,33 @@ class _Saving:
         self.verify = flag_of(self.op, "verify", self.verify)
         if self.progress is not None:
             self.progress = flag_of(self.op, "progress", self.progress)
+        self.background = flag_of(self.op, "background", self.background)
 
-    def whole(self, sequence: int | None = None) -> str:
-        """Write all of it. Returns the checkpoint's id."""
+    def whole(self, sequence: int | None = None) -> str | BackgroundSave:
+        """Write all of it. Returns the checkpoint's id, or a handle if it is for the background."""
         ranks = self._ranks()
-        with self._moment(ranks) as now:
-            numbered = {} if sequence is None else {"sequence": sequence}
-            sources, _ = ranks.agree(lambda: _whole(now.found))
-            return self._write(now, sources, numbered)
+        numbered = {} if sequence is None else {"sequence": sequence}
 
-    def delta(self, since: AnyPath) -> str:
-        """Write what changed since a checkpoint. Returns the delta's id."""
+        def write() -> str | BackgroundSave:
+            with self._moment(ranks) as now:
+                sources, _ = ranks.agree(lambda: _whole(now.found))
+                return self._write(now, sources, numbered)
+
+        saved = _in_turn(ranks, write)
+        if isinstance(saved, str) or not saved.is_background:  # else it is done there
+            self.then()
+        return saved
+
+    def delta(self, since: AnyPath) -> str | BackgroundSave:
+        """Write what changed since a checkpoint. Returns what `whole` does."""
         ranks = self._ranks()
-        parent, _ = ranks.agree(lambda: _identity(since))
-        with self._moment(ranks) as now:
-            sources, _ = ranks.agree(lambda: _whole(now.found))
-            by_rows, _ = ranks.agree(lambda: _tracked(now, parent))
-            same_everywhere(self.op, ranks, {"since": parent, "tracked": [*by_rows]})
-            _names.refuse_repeated("save_delta", {n + ROWS for n in by_rows} & sources.keys())
-            rows: dict[str, str] = {}
-            for name, touched in by_rows.items():
-                _use_rows(name, touched, now, sources, rows)
 
-            def check() -> None:
-                """The writer does not see whether rows change that it does not write."""
-                for name, touched in by_rows.items():
-                    if touched.rows.size:
-                        raise changed(name)
+        def write() -> str | BackgroundSave:
+            parent, _ = ranks.agree(lambda: _identity(since))
+            with self._moment(ranks) as now:
+                return self._write_rows(now, parent)
 
-            return self._write(now, sources, {"parent": parent, "rows": rows}, check)
+        return _in_turn(ranks, write)
 
     def _ranks(self) -> Ranks:
         """Those that save it together."""
@@ -235,13 +334,32 @@ class _Saving:
         with ExitStack() as stack:
             yield ranks.agree(begin)[0]
 
+    def _write_rows(self, now: _Moment, parent: str) -> str | BackgroundSave:
+        """Write what changed of tracked rows, and the rest whole."""
+        ranks = now.ranks
+        sources, _ = ranks.agree(lambda: _whole(now.found))
+        by_rows, _ = ranks.agree(lambda: _tracked(now, parent))
+        same_everywhere(self.op, ranks, {"since": parent, "tracked": [*by_rows]})
+        _names.refuse_repeated("save_delta", {n + ROWS for n in by_rows} & sources.keys())
+        rows: dict[str, str] = {}
+        for name, touched in by_rows.items():
+            _use_rows(name, touched, now, sources, rows)
+
+        def check() -> None:
+            """The writer does not see whether rows change that it does not write."""
+            for name, touched in by_rows.items():
+                if touched.rows.size:
+                    raise changed(name)
+
+        return self._write(now, sources, {"parent": parent, "rows": rows}, check)
+
     def _write(
         self,
         now: _Moment,
         sources: Mapping[str, Source],
         beyond: Mapping[str, Any],
         check: Callable[[], None] = lambda: None,
-    ) -> str:
+    ) -> str | BackgroundSave:
         """Write a snapshot; ``beyond`` goes into the metadata. Tracked rows count from it on."""
         ranks, found = now.ranks, now.found
         identity = ranks.first(lambda: secrets.token_hex(16))
@@ -258,11 +376,20 @@ class _Saving:
             metadata |= {"version": _format.PARTS_VERSION, "parts": [*spread]}
         whole = {name: source for name, source in sources.items() if name not in spread}
         prove = partial(_prove, ranks, self.verify)
-        size, progress = self.max_shard_size, self.progress
-        path = Path(self.path)
-        _writer.write(ranks, path, whole, spread, metadata, size, progress, check, prove)
+        path, size = Path(self.path), self.max_shard_size
+        write = partial(_writer.write, ranks, path, whole, spread, metadata, size)
+        if self.background:
+
+            def work(release: _background.Release) -> None:
+                write(False, check, prove, release)
+                self.then()
+
+            begun = _background.begin(self.op, identity, path, ranks.size, found, whole, work)
+            if begun is not None:
+                return begun
+        write(self.progress, check, prove)
         found.count_from(identity)
-        return str(identity)
+        return BackgroundSave(identity, path, False) if self.background else str(identity)
 
     def _spread(
         self, now: _Moment, sources: Mapping[str, Source], metadata: Mapping[str, Any]
@@ -287,6 +414,16 @@ class _Saving:
         return {
             name: Spread(own.kind, sources[name], dealt[name]) for name, own in now.parts.items()
         }
+
+
+def _in_turn(ranks: Ranks, write: Callable[[], str | BackgroundSave]) -> str | BackgroundSave:
+    """Write when no save is written in the background any more."""
+    while True:
+        ranks.agree(_background.settle)
+        try:
+            return write()
+        except _background.Busy:
+            pass
 
 
 class _Moment(NamedTuple):

@@ -370,12 +370,16 @@ def write(
     progress: bool | None,
     check: Callable[[], None],
     prove: Callable[[Path], Exchange],
+    release: Callable[[str, int, int], None] | None = None,
 ) -> None:
     """Write a file, or a folder of them if the path has no suffix, in place of what is there.
 
     All is written before any is compared with the memory: if nothing has changed by then, the whole
     is of the moment in between. ``check`` is called after that; ``prove`` with the place of what
     was written, before it takes the path's place.
+
+    Nobody changes the memory of a snapshot: then ``release`` is given, and called with the bytes of
+    a tensor that were written, which are not read again.
 
     Rank 0 makes the folder, writes ``sources`` and the index, and renames; all write the tensors
     that are spread. Whatever fails on one rank before that leaves what was at the path.
@@ -413,15 +417,22 @@ def write(
                 yield from parts.write(advance)
                 yield from _threads.in_batches(
                     tasks,
-                    lambda task: task.file.write(task.chunks),
+                    put,
                     lambda task: advance(task.size),
                 )
 
+        def put(task: _Task) -> None:
+            task.file.write(task.chunks)
+            if release is not None:
+                for chunk in task.chunks:
+                    release(chunk.name, chunk.begin, chunk.end)
+
         def finish() -> Exchange:
-            yield from _threads.in_batches(
-                tasks, lambda task: task.file.compare(task.chunks), lambda task: None
-            )
-            yield from parts.compare()
+            if release is None:
+                yield from _threads.in_batches(
+                    tasks, lambda task: task.file.compare(task.chunks), lambda task: None
+                )
+                yield from parts.compare()
             check()
             for file in files:
                 _threads.check()
