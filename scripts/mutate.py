@@ -69,6 +69,37 @@ def sources() -> dict[Path, str]:
 # ----- in Python ---------------------------------------------------------------------------------
 
 PYTHON = (
+    # saves in the background
+    Mutation(
+        "half of an assignment is saved",
+        "        if any(True for _ in under_way.sharing(memory_of(array))):\n",
+        "        if False:\n",
+        f"{STATE}/test_background.py",
+    ),
+    Mutation(
+        "memory that others share is given up",
+        "if is_whole and len([*known.sharing(memory_of(array))]) == 1:",
+        "if is_whole:",
+        f"{STATE}/test_background.py",
+    ),
+    Mutation(
+        "rows of a save that fails are in no delta",
+        "            if self._failure is not None:\n                undo()\n",
+        "",
+        f"{STATE}/test_background.py",
+    ),
+    Mutation(
+        "the writer ends what threads of the program own",
+        "    kept = _core.owned_by_threads()  # by the child, to its end\n",
+        "    kept: list[Any] = []\n",
+        f"{STATE}/test_background.py",
+    ),
+    Mutation(
+        "a private map of a file counts as copied",
+        'kinds[3:4] == b"p" and file_number == b"0"',
+        'kinds[3:4] == b"p"',
+        f"{STATE}/test_background.py",
+    ),
     # what is put off
     Mutation(
         "all rows count as touched where few were named",
