@@ -31,6 +31,9 @@ py::list OwnedByThreads() {
          {state->dict,                 // values of threading.local
           state->context,              // of ContextVar
           state->exc_state.exc_value,  // what an `except` block handles, with its frames
+#if PY_VERSION_HEX >= 0x030D0000
+          state->threading_local_key, state->threading_local_sentinel,
+#endif
 #if PY_VERSION_HEX < 0x030B0000
           state->exc_state.exc_traceback,
 #endif

@@ -723,11 +723,13 @@ def test_a_save_at_the_end_of_the_interpreter(tmp_path: Path) -> None:
         atexit.register(slotwise.save, path, variables=[w], background=True)
     """
     done = program(tmp_path / "x", code)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # Since Python 3.12, there are no forks by then: it is saved in the foreground.
+    assert not done.stderr or "can't fork at interpreter shutdown: it is saved in" in done.stderr
     assert os.listdir(tmp_path) == ["x"] and (slotwise.load_array(tmp_path / "x", "w") == 1).all()
     (tmp_path / "file").write_text("")
     done = program(tmp_path / "file", code)
-    assert "it failed in the background: FileExistsError" in done.stderr
+    assert "FileExistsError" in done.stderr
 
 
 def test_a_program_without_standard_descriptors(tmp_path: Path) -> None:
@@ -770,7 +772,10 @@ def test_no_object_of_the_program_is_finalized_in_the_writer(tmp_path: Path) -> 
             slotwise.save(path, variables=[w], background=True).result()
             assert os.path.getsize(path + ".log") == 0
         over.set()
-        thread.join()
+        thread.join()  # its values end with it, or soon after
+        end = time.monotonic() + 30
+        while os.path.getsize(path + ".log") < 3 * len("finalized") and time.monotonic() < end:
+            time.sleep(0.01)
         assert os.path.getsize(path + ".log") == 3 * len("finalized")  # and here they are
         os._exit(0)
     """
