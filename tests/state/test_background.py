@@ -762,7 +762,7 @@ def test_no_object_of_the_program_is_finalized_in_the_writer(tmp_path: Path) -> 
             ready.set()
             over.wait()
         ready, over = threading.Event(), threading.Event()
-        thread = threading.Thread(target=wait)
+        thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         ready.wait()
         hold()
