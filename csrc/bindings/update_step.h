@@ -8,7 +8,6 @@
 #include <deque>
 #include <mutex>
 #include <optional>
-#include <mutex>
 #include <string>
 #include <vector>
 

@@ -144,6 +144,11 @@ def require_current(op: str, arrays: Mapping[str, Array], known: Sequence[Any] =
         _core.require_current(op, repr(name), array, [*known])
 
 
+def prefix_of(name: str, prefixes: Iterable[str]) -> str:
+    """What precedes the name of a variable: of an optimizer among several, or nothing."""
+    return next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+
+
 def owner_of(name: str, variables: Names) -> str | None:
     """The variable that a slot of this name is beside."""
     while "/" in name:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from slotwise import _core, _tracking
 from slotwise._identity import Memory, memory_of
 from slotwise._lock import Locked, held, locks_of
-from slotwise._names import Array, Kind, Names, array_of, owner_of, refuse_repeated
+from slotwise._names import Array, Kind, Names, array_of, owner_of, prefix_of, refuse_repeated
 from slotwise._overlap import Spans
 from slotwise._variable import Variable, deferred_of, described, flush, own_array
 
@@ -273,10 +273,6 @@ def _by_memory(names: Names) -> dict[Memory, Array]:
     return {memory_of(array): array for array in map(array_of, names.values())}
 
 
-def _prefix_of(full: str, group: Group) -> str:
-    return next(prefix for prefix in group if full.startswith(prefix))
-
-
 def add_put_off(group: Group, found: Entries, names: Names) -> list[_core.Deferral]:
     """Add what tells which steps rows have to make up for, of variables that have these names.
 
@@ -285,7 +281,7 @@ def add_put_off(group: Group, found: Entries, names: Names) -> list[_core.Deferr
     """
     arrays, known = _by_memory(names), []
     for full, entry in (*found.met.items(), *found.others.items()):
-        core = group[_prefix_of(full, group)]._deferral(entry)
+        core = group[prefix_of(full, group)]._deferral(entry)
         if core is None or entry.memory not in arrays:
             continue
         known.append(core)
@@ -361,7 +357,7 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
     found = entries(op, group, names)
     fresh: dict[str, list[tuple[Array, Any]]] = {}
     for full, entry in found.met.items():
-        prefix = _prefix_of(full, group)
+        prefix = prefix_of(full, group)
         if full.removeprefix(prefix) in having[prefix]:
             continue
         if not found.arrays[f"{prefix}iterations"]:  # numbers are still what they were at first
@@ -378,7 +374,7 @@ def prepare(op: str, group: Group, given: Mapping[str, Kind], names: Names) -> P
         fresh |= {name: [] for name in others if name not in known}
     put_off, arrays = {}, _by_memory(names)
     for full, entry in (*found.met.items(), *found.others.items()):
-        prefix = _prefix_of(full, group)
+        prefix = prefix_of(full, group)
         kinds = {n: given[x] for n in (CLOCK, STEPS) if (x := f"{full}/{n}") in given}
         variable = having[prefix].get(full.removeprefix(prefix))
         taken = None if variable is None else group[prefix]._taking(variable, kinds)

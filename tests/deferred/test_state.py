@@ -380,13 +380,19 @@ def test_another_rule_is_refused_before_anything_is_written(tmp_path: Path) -> N
         assert (again.numpy() == 7).all()
 
 
-def test_another_variable_of_the_memory_that_takes_a_step() -> None:
+def two_of_one_memory(name: str) -> tuple[Variable, Variable, optimizers.Adam]:
+    """Variables of one array, of the given name the second, and what puts off steps of both."""
     array = np.ones((6, 2), np.float32)
-    one, other = Variable(array, name="table"), Variable(array, name="table")
+    one, other = Variable(array, name="table"), Variable(array, name=name)
     opt = optimizers.Adam(0.1, sparse="deferred")
     stepped(opt, one, 1)
     stepped(opt, one, 2, times=3)
     stepped(opt, other, 2)
+    return one, other, opt
+
+
+def test_another_variable_of_the_memory_that_takes_a_step() -> None:
+    one, other, _ = two_of_one_memory("table")
     np.testing.assert_array_equal(one.numpy(), other.numpy())
     other.assign(np.full((6, 2), 5.0))
     np.testing.assert_array_equal(one.numpy(), np.full((6, 2), 5.0))
@@ -458,14 +464,9 @@ def test_rows_that_an_optimizer_left_are_saved_without_it(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_share_what_variables_share(copied: Any) -> None:
-    array = np.ones((6, 2), np.float32)
-    one, other = Variable(array, name="table"), Variable(array, name="again")
-    opt = optimizers.Adam(0.1, sparse="deferred")
-    stepped(opt, one, 1)
-    stepped(opt, one, 2, times=3)
-    stepped(opt, other, 2)
+    one, other, opt = two_of_one_memory("again")
     a, b, _ = copied((one, other, opt))
-    assert own_array(a) is own_array(b) and own_array(a) is not array
+    assert own_array(a) is own_array(b) and own_array(a) is not own_array(one)
     np.testing.assert_array_equal(a.value, one.numpy())
 
 

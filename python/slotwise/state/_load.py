@@ -13,7 +13,7 @@ import numpy as np
 from slotwise import _match, _names, _stateful, _tracking
 from slotwise._arguments import converted, flag_of, items_of, named_of, shown, text_of
 from slotwise._match import Report
-from slotwise._names import Array, Given, Kind, Names, array_of, owner_of
+from slotwise._names import Array, Given, Kind, Names, array_of, owner_of, prefix_of
 from slotwise._stateful import CLOCK, STEPS, Group, Prepared
 from slotwise.distributed import DistributedError
 from slotwise.distributed._parts import Parted
@@ -463,7 +463,7 @@ def _put_off(layer: Reader) -> Iterator[tuple[str, set[str]]]:
     for name in state:
         base, _, last = name.rpartition("/")
         if last == STEPS:
-            prefix = _prefix_of(base, prefixes)
+            prefix = prefix_of(base, prefixes)
             owners = {base: None, **{prefix + v: None for v in variables}}
             variable = base.removeprefix(prefix)
             yield variable, {variable, *(n for n in state if owner_of(n, owners) == base)}
@@ -550,7 +550,7 @@ def _renamed_state(name: str, prefixes: Iterable[str], rename: Mapping[str, str]
     """The name that state has here, after the optimizer's prefix, if it has one."""
     if name in rename:
         return rename[name]
-    prefix = _prefix_of(name, prefixes)
+    prefix = prefix_of(name, prefixes)
     return prefix + _renamed(name.removeprefix(prefix), rename)
 
 
@@ -570,8 +570,3 @@ def _track(
             count_from(touched, identity, own)
         else:
             touched.mark()
-
-
-def _prefix_of(name: str, prefixes: Iterable[str]) -> str:
-    """What precedes the name of a variable: of an optimizer among several, or nothing."""
-    return next((prefix for prefix in prefixes if name.startswith(prefix)), "")
