@@ -131,7 +131,9 @@ def find(array: NDArray[Any]) -> TouchedRows | None:
     return _tracked.get(memory_of(array), (None, None))[1] if _tracked else None
 
 
-_under_way: dict[int, tuple[NDArray[Any], ...]] = {}  # what changes as a whole at this moment
+# What changes as a whole at this moment, and the process: a child of fork has entries of threads
+# that do not run there, of which only those count that are of the moment it is to write.
+_under_way: dict[int, tuple[int, tuple[NDArray[Any], ...]]] = {}
 
 
 class changing:
@@ -145,21 +147,22 @@ class changing:
         self._arrays = arrays
 
     def __enter__(self) -> None:
-        _under_way[id(self)] = self._arrays
+        _under_way[id(self)] = os.getpid(), self._arrays
         self._mark()
 
     def __exit__(self, *exception: object) -> None:
         self._mark()
-        del _under_way[id(self)]
+        _under_way.pop(id(self), None)
 
     def _mark(self) -> None:
         for array in self._arrays:
             mark(array)
 
 
-def under_way() -> Spans:
-    """The memory of what changes as a whole at this moment."""
-    return Spans(memory_of(array) for arrays in [*_under_way.values()] for array in arrays)
+def under_way(process: int) -> Spans:
+    """The memory of what changes as a whole in a process at this moment."""
+    found = [arrays for its, arrays in [*_under_way.values()] if its == process]
+    return Spans(memory_of(array) for arrays in found for array in arrays)
 
 
 is_used = _tracked.__len__  # whether there are any; no function of Python's: each step asks

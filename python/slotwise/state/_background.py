@@ -211,9 +211,10 @@ def _start(
 ) -> str | None:
     global _latest
     spans = {name: span_of(memory_of(array)) for name, array in found.arrays.items()}
+    parent = os.getpid()
 
     def work() -> None:
-        _refuse_what_is_not_there(found, spans)
+        _refuse_what_is_not_there(found, spans, parent)
         write(_releasing(found, sources, spans))
 
     with _beginning:
@@ -241,9 +242,11 @@ def _start(
     return None
 
 
-def _refuse_what_is_not_there(found: Snapshot, spans: Mapping[str, _mappings.Span]) -> None:
+def _refuse_what_is_not_there(
+    found: Snapshot, spans: Mapping[str, _mappings.Span], parent: int
+) -> None:
     """In the child: refuse memory that is not that of the moment, or was half changed then."""
-    regions, wiped, under_way = _mappings.Regions(), _mappings.wiped(), _tracking.under_way()
+    regions, wiped, under_way = _mappings.Regions(), _mappings.wiped(), _tracking.under_way(parent)
     for name, array in found.arrays.items():
         begin, end = spans[name]
         if not regions.have((begin, end)) or any(a < end and begin < b for a, b in wiped):

@@ -92,9 +92,9 @@ def mend(spans: Iterable[Span], goes_on: Callable[[], bool]) -> None:
     """
     try:
         size, advised = int(_HUGE.read_text()), [*_flagged(b"hg")]
+        handle = os.open("/proc/self/pagemap", os.O_RDONLY)
     except (OSError, ValueError):  # it has no such pages, or does not say
         return
-    handle = os.open("/proc/self/pagemap", os.O_RDONLY)
     try:
         for first, last in spans:
             for begin, end in advised:
