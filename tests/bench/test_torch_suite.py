@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from support import bench_runs
+from support.jobs import needs_torch
 
 from bench.measure.in_turn import Plan
 from bench.peers import all_peers
@@ -25,9 +25,6 @@ from bench.work.torch_steps import MODEL, TORCH_OPTIMIZERS
 PEERS = [all_peers()[name] for name in ("torch", "fbgemm", "deepspeed", "tensorflow")]
 SHORT = Plan(min_rounds=1, max_rounds=1, budget_s=0.0, sample_s=1e-4, gap_s=0.0, patience=0.0)
 QUIET = [0.01] * 9
-
-# The other tests of this file do without, in the environment of `make test`; `make torch` runs all.
-needs_torch = pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="needs torch")
 
 
 def _case(op: str, **changes: Any) -> TorchCase:
@@ -94,7 +91,6 @@ def test_a_step_on_rows_is_that_of_torch(op: str) -> None:
 @needs_torch
 @pytest.mark.parametrize("variant", [TABLES, FUSE])
 def test_a_step_of_the_model_is_that_of_torch(variant: str) -> None:
-    pytest.importorskip("slotwise.torch")
     record = _measured(_case(MODEL, size=64, variant=variant, rows=1000, shapes=()), "torch")
     assert record.status == "ok", record.note
     assert set(record.check) == {"probability"}

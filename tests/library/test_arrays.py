@@ -17,6 +17,7 @@ import slotwise
 from support import dlpack
 from support.cases import every_dtype, every_op, in_rows
 from support.compare import assert_same, bits
+from support.jobs import needs_torch
 from support.memory import copies, misaligned
 from support.ops import BY_NAME, DTYPES, Op
 from support.reference import Array
@@ -204,13 +205,15 @@ def test_sequences_are_no_arrays(ids: Any) -> None:
         slotwise.gather(np.zeros((3, 2), np.float32), ids)
 
 
+@needs_torch
 @pytest.mark.parametrize("tag", ["f16", "bf16", "f32", "f64"])
 def test_torch_tensors(tag: str) -> None:
     """The real library where it is installed: it is large, and no dependency of ours.
 
     The tests above do the same with tensors made by hand.
     """
-    torch = pytest.importorskip("torch")
+    import torch
+
     dtype = {"f16": "float16", "bf16": "bfloat16", "f32": "float32", "f64": "float64"}[tag]
     arrays = MOMENTUM.draw(DTYPES[tag], (6, 7), seed=10)
     expected = MOMENTUM.expected(arrays)

@@ -15,7 +15,7 @@ import pytest
 import slotwise
 from slotwise import _core, optimizers, raw_ops
 from slotwise.raw_ops import _table
-from support.pages import COMING_FROM, FLAGS, pairs_of, run_page
+from support.pages import COMING_FROM, FLAGS, blocks_of, pairs_of, require, run_page
 from support.scripts import script
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
@@ -57,7 +57,7 @@ def test_pages_run(
 ) -> None:
     """Every block of Python, except for those that another target runs (`support/pages.py`)."""
     if page.name == "torch.md":
-        pytest.importorskip("torch")
+        require(*blocks_of(page))
     monkeypatch.chdir(tmp_path)
     run_page(page, subtests)
 

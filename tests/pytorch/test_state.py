@@ -17,6 +17,7 @@ import slotwise
 import slotwise.torch as st
 import torch
 from slotwise import interop
+from support.process import needs_snapshots
 from support.torch_cases import CASES, SHAPES_OF, case_id, give_gradients, ours, parameters
 
 OWN: list[tuple[str, dict[str, Any]]] = [
@@ -337,7 +338,7 @@ def test_the_manager(tmp_path: Path) -> None:
 # ----- modules ------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="there are no snapshots of memory")
+@needs_snapshots
 def test_saves_in_the_background(tmp_path: Path) -> None:
     model = torch.nn.Linear(2000, 1000)
     opt = st.AdamW(model.parameters(), 0.01)

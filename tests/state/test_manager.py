@@ -286,3 +286,12 @@ def test_another_saver_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     slotwise.save(path, variables=value(1.0))
     assert slotwise.load(path).arrays["x"].tolist() == [1.0] * 3
     assert [entry.name for entry in tmp_path.iterdir()] == ["ckpt"]
+
+
+def test_no_background_on_other_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin" if sys.platform == "linux" else sys.platform)
+    manager = CheckpointManager(tmp_path, max_to_keep=1, background=True)
+    for step in range(3):
+        with pytest.warns(UserWarning, match="expected Linux"):
+            manager.save(step, variables=value(step))
+        assert manager.steps == [step] and manager.saving is not None and manager.saving.done()

@@ -11,6 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
+import pytest
+
+# A save in the background is a fork's work. Elsewhere it is one in the foreground, with a warning:
+# test_manager.py tests that on every system.
+needs_snapshots = pytest.mark.skipif(
+    sys.platform != "linux", reason=f"only Linux has saves in the background, not {sys.platform}"
+)
 
 TESTS = Path(__file__).parents[1]
 _OURS = ("SLOTWISE_TARGET", "SLOTWISE_NUM_THREADS", "OMP_NUM_THREADS")
