@@ -26,8 +26,8 @@ IMPORT = re.compile(r"^(?:>>> |\.\.\. )?\s*(?:from (\w+)|import ([\w., ]+))", re
 ROLE = re.compile(r"(Before|After)\b[^.]*:$")
 NUMBER = re.compile(r"-?\d+(?:\.(\d*))?(?:e[-+]?\d+)?")
 # What blocks need beyond the tests' own, and the target that installs it (FBGEMM beside the PyTorch
-# that it is made for, which is the default's): there it must be, and
-# runs them. Whatever else is missing is a failure.
+# that it is made for, the default one): there it must be, and runs them. Whatever else is missing
+# is a failure.
 RUN_BY = {
     **dict.fromkeys(("tensorflow", "tf_keras", "keras", "jax", "optax"), "make parity"),
     **dict.fromkeys(("torch", "fbgemm_gpu"), "make torch"),
