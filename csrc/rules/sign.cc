@@ -14,12 +14,11 @@
 //   step_size  = min(max(step_size, step_size_min), step_size_max)
 //   prev       = g, or 0 if it is negative
 //   var       -= sign(prev) * step_size
-#include <cmath>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "rules/sign.cc"
 #include "hwy/foreach_target.h"
 #include "drivers/rule-inl.h"
+#include "simd/pow-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace slotwise {
@@ -70,7 +69,7 @@ struct PowerSign : Rule<PowerSign> {
   static HWY_INLINE Coefficients<T> Make(const Arguments<PowerSign, T>& args) {
     const auto& [lr, logbase, sign_decay, beta] = args.hypers;
     const T exponent = logbase * sign_decay;
-    const auto exp = [](T x) { return static_cast<T>(std::exp(static_cast<double>(x))); };
+    const auto exp = [](T x) { return static_cast<T>(Exp(x)); };
     return {lr * exp(exponent), lr * exp(exponent * 0), lr * exp(-exponent), beta,
             beta.one_minus()};
   }

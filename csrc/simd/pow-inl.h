@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// pow(x, y) for a vector x and one scalar y, as 2^(y * log2(x)), the same bits on every target.
+// pow(x, y) for a vector x and one scalar y, as 2^(y * log2(x)), and exp(x) of one number: the same
+// bits on every target.
 //
 // float32 goes through float64 with polynomials just long enough (within 0.51 ulp); float64 keeps
 // log2(x) as an unevaluated sum of two doubles (within 1 ulp). x < 0, 0, inf and NaN behave as C's
@@ -140,6 +141,31 @@ alignas(64) constexpr double kLog2Low[25] = {-0x1.5f101c141e670p-42,
                                              0x1.b3b3864c60011p-44,
                                              -0x1.5669df6a2b592p-43};
 
+// 2^(y (high + low)) in float64, where |low| is below an ulp of |high|.
+template <class V>
+HWY_INLINE V PowerOfTwo(double y, V high, V low) {
+  // The leading part of the product is exact.
+  const V y_all = Fill<V>(y);
+  const V y_high = Leading26(y_all);
+  const V y_low = y_all - y_high;
+  const V log_high = Leading26(high);
+  const V log_low = (high - log_high) + low;
+  const V power = Clamp(y_high * log_high, 1100);
+  const V power_low = Clamp(y_low * log_high + y_all * log_low, 1);
+
+  const V n = (power + kRoundToInteger) - kRoundToInteger;
+  const V f = (power - n) + power_low;
+  const V exp2 = f * Polynomial(f, 0x1.62e42fefa39efp-1, 0x1.ebfbdff82c599p-3, 0x1.c6b08d704a0c2p-5,
+                                0x1.3b2ab6fba1c46p-7, 0x1.5d87fe78a51cap-10, 0x1.43091309d97dfp-13,
+                                0x1.ffcbfc6767e5ap-17, 0x1.62bfd336c69b7p-20, 0x1.b524f9d4ab6c1p-24,
+                                0x1.e608be3f3fe4fp-28, 0x1.e9d61f0506b56p-32) +
+                 1.0;
+  // In two steps, since n may be beyond the range of one factor.
+  const V half_shifted = n * 0.5 + kRoundToInteger;
+  const V other_half = n - (half_shifted - kRoundToInteger);
+  return exp2 * Scale(half_shifted) * Scale(other_half + kRoundToInteger);
+}
+
 // 2^(y log2(x)) for normal x > 0, in float64.
 template <class V>
 HWY_INLINE V PowForF64(V x, double y) {
@@ -171,27 +197,7 @@ HWY_INLINE V PowForF64(V x, double y) {
   const V product = s_high * 0x1.7154764000000p+1;
   const V high = leading + product;
   const V low = ((leading - high) + product) + (hn::GatherIndex(d, kLog2Low, row) + rest);
-
-  // y * (high + low), the leading part exact.
-  const V y_all = Fill<V>(y);
-  const V y_high = Leading26(y_all);
-  const V y_low = y_all - y_high;
-  const V log_high = Leading26(high);
-  const V log_low = (high - log_high) + low;
-  const V power = Clamp(y_high * log_high, 1100);
-  const V power_low = Clamp(y_low * log_high + y_all * log_low, 1);
-
-  const V n = (power + kRoundToInteger) - kRoundToInteger;
-  const V f = (power - n) + power_low;
-  const V exp2 = f * Polynomial(f, 0x1.62e42fefa39efp-1, 0x1.ebfbdff82c599p-3, 0x1.c6b08d704a0c2p-5,
-                                0x1.3b2ab6fba1c46p-7, 0x1.5d87fe78a51cap-10, 0x1.43091309d97dfp-13,
-                                0x1.ffcbfc6767e5ap-17, 0x1.62bfd336c69b7p-20, 0x1.b524f9d4ab6c1p-24,
-                                0x1.e608be3f3fe4fp-28, 0x1.e9d61f0506b56p-32) +
-                 1.0;
-  // In two steps, since n may be beyond the range of one factor.
-  const V half_shifted = n * 0.5 + kRoundToInteger;
-  const V other_half = n - (half_shifted - kRoundToInteger);
-  return exp2 * Scale(half_shifted) * Scale(other_half + kRoundToInteger);
+  return PowerOfTwo(y, high, low);
 }
 
 #if HWY_TARGET == HWY_SCALAR
@@ -248,6 +254,14 @@ HWY_INLINE V Pow(V x, const Exponent<Lane<V>>& y) {
   if (y.is_odd) return CopySign(power, x);
   if (y.is_integer) return power;
   return IfThenElse(x < 0, Fill<V>(std::numeric_limits<T>::quiet_NaN()), power);
+}
+
+// e^x, within 1.1 ulp (tests/ops/test_exp.py).
+HWY_INLINE double Exp(double x) {
+  if (!std::isfinite(x)) return x < 0 ? 0 : x;
+  using V = hn::Vec<hn::ScalableTag<double>>;
+  constexpr double kLog2E = 0x1.71547652b82fep+0, kRest = 0x1.777d0ffda0d24p-56;
+  return hn::GetLane(PowerOfTwo(x, Fill<V>(kLog2E), Fill<V>(kRest)));
 }
 
 }  // namespace HWY_NAMESPACE

@@ -34,7 +34,6 @@ string(
   "-nostdinc++ -isystem ${usr}/include/c++/${libstdcxx}"
   " -isystem ${usr}/include/${triplet}/c++/${libstdcxx}"
   " ${CMAKE_C_FLAGS_INIT}"
-  " -include ${CMAKE_CURRENT_LIST_DIR}/old_libm.h"
 )
 string(
   CONCAT CMAKE_MODULE_LINKER_FLAGS_INIT
