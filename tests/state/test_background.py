@@ -707,6 +707,31 @@ def test_the_end_of_the_interpreter_tells_errors(tmp_path: Path) -> None:
     assert done.returncode == 0 and "it failed in the background: FileExistsError" in done.stderr
 
 
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_the_end_of_a_child_of_multiprocessing(tmp_path: Path, method: str) -> None:
+    """It runs no function of atexit, and waits and tells errors nevertheless: once."""
+    (tmp_path / "child.py").write_text(
+        textwrap.dedent("""
+        import multiprocessing, sys, slotwise
+        def save(path):
+            w = slotwise.Variable(slotwise.full((4 << 20, 4), 1.0), name="w")
+            slotwise.save(path, variables=[w], background=True)
+        if __name__ == "__main__":
+            child = multiprocessing.get_context(sys.argv[1]).Process(target=save, args=sys.argv[2:])
+            child.start()
+            child.join()
+            sys.exit(child.exitcode)
+        """)
+    )
+    (tmp_path / "file").write_text("")
+    for name, told in (("x", 0), ("file", 1)):
+        command = [sys.executable, tmp_path / "child.py", method, tmp_path / name]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0
+        assert done.stderr.count("it failed in the background: FileExistsError") == told
+    assert (slotwise.load_array(tmp_path / "x", "w") == 1).all()
+
+
 def test_a_program_that_is_killed_leaves_the_writer_to_finish(tmp_path: Path) -> None:
     """And nobody who waits for the program waits for the writer, too: nor for its pipes."""
     slotwise.save(tmp_path / "x", variables={"w": np.zeros(3)})

@@ -231,6 +231,7 @@ def _start(
         begun.append((saving, child))
         _latest = saving
         found.count_from(identity)  # before anybody may undo it
+        _wait_in_children_of_multiprocessing()
         arguments = (child, undo, [*spans.values()])
         try:
             # It is waited for when the interpreter ends, as all threads are that are no daemons.
@@ -300,8 +301,22 @@ def _at_exit() -> None:
     if saving is not None:
         saving._ended.wait()  # it was begun at the end, perhaps
     if saving is not None and saving._failure is not None and not saving._is_told:
+        saving._is_told = True
         text = f"save: {saving.path}: it failed in the background: {saving._failure!r}"
         warnings.warn(text, RuntimeWarning, stacklevel=1)
+
+
+_processes_that_wait: set[int] = set()
+
+
+def _wait_in_children_of_multiprocessing() -> None:
+    """Have `_at_exit` run at the end of these, too, which run no function of atexit."""
+    if "multiprocessing" in sys.modules and os.getpid() not in _processes_that_wait:
+        from multiprocessing import parent_process, util
+
+        if parent_process() is not None:
+            _processes_that_wait.add(os.getpid())
+            util.Finalize(None, _at_exit, exitpriority=0)
 
 
 os.register_at_fork(after_in_child=_after_fork)
