@@ -6,6 +6,7 @@
 #   scripts/wheels/test.sh <x86_64|aarch64> [version]...
 #
 #   DIGEST=1    print tests/digest.py's lines of each wheel into build/wheels/digest-*.txt, too
+#   QEMU=path   the emulator, else qemu-aarch64-static (CPython 3.14 stalls in 7.2, not in 10)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -56,7 +57,8 @@ test_emulated() {
         --platform manylinux_2_26_aarch64 --platform manylinux2014_aarch64 \
         "$wheel" -r "$work/requirements-test.txt"
     # What tests start as sys.executable is emulated, too, also where the system does not see to it.
-    printf '#!/bin/sh\nexec qemu-aarch64-static -L "%s" "%s" "$@"\n' "$root" "$python" >"$site/python"
+    printf '#!/bin/sh\nexec "%s" -L "%s" "%s" "$@"\n' "${QEMU:-qemu-aarch64-static}" "$root" \
+        "$python" >"$site/python"
     chmod +x "$site/python"
     printf 'import sys\n\nsys.executable = "%s"\n' "$site/python" >"$site/sitecustomize.py"
     run=(env PYTHONPATH="$site" PYTHONDONTWRITEBYTECODE=1 "$site/python")

@@ -496,7 +496,11 @@ SIZES = (1e19, 1e20, 1e30, 3e38, np.inf)
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_slots_that_overflow(case: Case, size: float) -> None:
-    """Where Keras's row is NaN, so is this one; where slots are infinite and rows finite, too."""
+    """Where Keras's row is NaN, so is this one; where slots are infinite and rows finite, too.
+
+    The row counts after each step. Its slots count after its next gradient: until then, infinity
+    may stand where Keras has NaN already (Nadam, the centered RMSprop, Ftrl).
+    """
     if not isinstance(case.rate, float):
         return
     table = np.full((6, 5), 0.5, np.float32)
@@ -505,11 +509,16 @@ def test_slots_that_overflow(case: Case, size: float) -> None:
         for run in (dense, deferred):
             with np.errstate(all="ignore"):
                 run.step(np.array(ids), np.full((1, 5), value, np.float32))
+        assert_as_finite(deferred.read()["var"], dense.read()["var"], "var")
     for name, x in dense.read().items():
-        y = deferred.read()[name]
-        np.testing.assert_array_equal(np.isnan(y), np.isnan(x), f"{name}: {x[1]} {y[1]}")
-        finite = np.isfinite(x)
-        np.testing.assert_allclose(y[finite], x[finite], rtol=3e-5, atol=1e-30, err_msg=name)
+        assert_as_finite(deferred.read()[name], x, name)
+
+
+def assert_as_finite(y: Array, x: Array, name: str) -> None:
+    """NaN at the same places, and what is finite in one is about the same in the other."""
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(x), f"{name}: {x[1]} {y[1]}")
+    finite = np.isfinite(x)
+    np.testing.assert_allclose(y[finite], x[finite], rtol=3e-5, atol=1e-30, err_msg=name)
 
 
 def test_readers_do_not_hold_up_steps() -> None:
