@@ -27,7 +27,7 @@ from slotwise import _core
 from slotwise.state import _threads
 from slotwise.state._errors import StateError
 
-_NICE = 15  # a thirtieth of a core's time where steps want it all, else all of it
+_NICE = 19  # a seventieth of a core's time where steps want it all, else all of it
 _PIECE = 1 << 16
 # Those that stop it or tell of its own faults. All others are for the parent, also those that
 # terminals and batch systems send to all processes of a job: a checkpoint that is begun is worth
