@@ -13,7 +13,7 @@ import pytest
 import slotwise
 from slotwise import IndexedSlices, Variable, optimizers, raw_ops
 from slotwise._variable import own_array
-from support.deferred import Case, Deferred, Dense, Zipf, cases
+from support.deferred import Array, Case, Deferred, Dense, Zipf, cases
 
 SOME = [case for case in cases()[::4] if case.name != "AdamW, average overwrites"]
 ROWS, WIDTH = 60, 5
