@@ -131,7 +131,10 @@ def index_of(op: str, name: str, value: Any) -> int:
 
 
 def flag_of(op: str, name: str, value: Any) -> bool:
-    return converted(op, name, "True or False", value, bool)
+    expected = "True or False"
+    if isinstance(value, (str, bytes)):  # "False" would be true
+        raise refused(op, name, expected, value)
+    return converted(op, name, expected, value, bool)
 
 
 def items_of(op: str, name: str, what: str, value: Any) -> list[Any]:

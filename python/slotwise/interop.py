@@ -275,7 +275,7 @@ def _group(
         if number != own:
             what = f"{op}: '{key}' of the state dict"
             raise ValueError(f"{what}: expected {own}, got {value}")
-    is_decoupled = form.is_decoupled or groups[0].get("decoupled_weight_decay")
+    is_decoupled = groups[0].get("decoupled_weight_decay", form.is_decoupled)
     if groups[0].get("weight_decay") and not is_decoupled:
         what = f"{op}: 'weight_decay' of the state dict: expected 0 or AdamW's"
         raise ValueError(f"{what}, got one that is added to gradients")

@@ -36,6 +36,18 @@ def test_npz(folder: Path, tmp_path: Path) -> None:
         assert arrays["emb"][ROWS[0], 0] == -1.125 and arrays["iterations"] == 3
 
 
+def test_names_that_numpy_takes_for_another(tmp_path: Path) -> None:
+    """It reads `a` where `a.npy` is asked for."""
+    slotwise.save(
+        tmp_path / "x", variables={"a": np.ones(2), "a.npy": np.zeros(2), "b.npy": np.ones(1)}
+    )
+    text = refused(2, "export", "x", "x.npz", folder=tmp_path)
+    assert text.startswith("'a.npy': a .npz file cannot have this name")
+    run("export", "x", "x.npz", "--only", "a", "b.npy", folder=tmp_path)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["a"].tolist() == [1, 1] and arrays["b.npy"].tolist() == [1]
+
+
 def test_bits_of_bfloat16(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.npz"
     run("export", "base", out, "--only", "w", "--bfloat16", "bits", folder=folder)

@@ -250,6 +250,9 @@ def test_get_of_what_is_not_there(folder: Path) -> None:
     text = refused(2, "get", "base", "embb", folder=folder)
     assert text == "base: no tensor 'embb'; similar: 'emb', 'emb/m'"
     assert "is a scalar" in refused(2, "get", "base", "iterations", "--rows", "1", folder=folder)
+    for row in ("20", "-21", "99999999999999999999"):
+        text = refused(2, "get", "base", "emb", f"--rows={row}", folder=folder)
+        assert text == f"--rows: 'emb' has 20 rows, got {row}"
 
 
 def test_tables_of_ranks_come_in_order() -> None:
@@ -300,3 +303,36 @@ def test_rows_that_are_behind_are_refused(tmp_path: Path) -> None:
     for command in (("get", "ckpt", "table"), ("export", "ckpt", "out.npz")):
         assert "steps to make up for" in refused(1, *command, folder=tmp_path)
     assert not (tmp_path / "out.npz").exists()
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "diff"])
+def test_characters_that_the_terminal_lacks(tmp_path: Path, command: str) -> None:
+    for name in ("ü", "空"):
+        slotwise.save(tmp_path / name, variables={f"{name}/w": np.ones(2)}, extra={name: "é"})
+    others = ["空"] if command == "diff" else []
+    done = subprocess.run(
+        [*COMMAND, command, "ü", *others],
+        check=False,
+        cwd=tmp_path,
+        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (1 if others else 0, "")
+    assert "\\xfc" in done.stdout
+
+
+def test_a_progress_bar_fits_the_terminal(folder: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "verify", "base", "--progress"],
+        check=False,
+        cwd=folder,
+        env={**ENVIRONMENT, "COLUMNS": "40"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    lines = [line.removesuffix("\033[K") for line in done.stderr.splitlines()]
+    assert done.returncode == 0 and lines[-1].startswith("verify base [###")
+    assert max(map(len, lines)) < 40

@@ -102,6 +102,44 @@ def test_an_optimizer_of_keras(tmp_path: Path) -> None:
         np.testing.assert_array_equal(own.state_dict()[f"{name}/v"], state["exp_avg_sq"])
 
 
+OTHERS = {
+    "Adagrad": (torch.optim.Adagrad, {}, "Adam"),
+    "RMSprop": (torch.optim.RMSprop, {}, "SGD"),
+    "Adam, by SGD": (torch.optim.Adam, {}, "SGD"),
+    "Adam, by Adamax": (torch.optim.Adam, {}, "Adamax"),
+    "SGD": (torch.optim.SGD, {"momentum": 0.5}, "Adam"),
+    "Adam with decay": (torch.optim.Adam, {"weight_decay": 0.5}, "AdamW"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_the_state_of_another_optimizer_is_refused(case: str, tmp_path: Path) -> None:
+    cls, options, wanted = OTHERS[case]
+    model, opt = trained(cls, True, **options)
+    both = {"model": model.state_dict(), "optimizer": opt.state_dict()}
+    torch.save(both, tmp_path / "x.pt")
+    text = refused(2, "convert", "x.pt", "out", "--optimizer", f"torch.{wanted}", folder=tmp_path)
+    assert text.startswith(f"--optimizer torch.{wanted}: expected ")
+    if case == "Adam with decay":  # Keras's AdamW decays apart, too
+        text = refused(2, "convert", "x.pt", "out", "--optimizer", "AdamW", folder=tmp_path)
+        assert "got one that is added to gradients" in text
+    assert not (tmp_path / "out").exists()
+    found = run(
+        *("convert", "x.pt", "out", "--optimizer", f"torch.{cls.__name__}"), folder=tmp_path
+    )
+    assert found.returncode == 0 and (tmp_path / "out").exists()
+
+
+def test_no_decay(tmp_path: Path) -> None:
+    """It is none in Keras's AdamW, too, which has 0.004 by default."""
+    model, opt = trained(torch.optim.AdamW, True, weight_decay=0)
+    torch.save({"model": model.state_dict(), "optimizer": opt.state_dict()}, tmp_path / "x.pt")
+    found = run("convert", "x.pt", "out", "--optimizer", "AdamW", folder=tmp_path)
+    assert found.returncode == 0
+    config = json.loads(done("show", "out", "--json", folder=tmp_path))["config"]
+    assert config["config"]["weight_decay"] == 0
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
     model, opt = trained(torch.optim.Adam, False)
     both = {"model": model.state_dict(), "optimizer": opt.state_dict()}

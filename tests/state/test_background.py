@@ -474,8 +474,11 @@ def test_timeouts_and_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_arguments_are_checked_at_once(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="extra"):
         slotwise.save(tmp_path / "x", variables=ONES, extra={1, 2}, background=True)
-    with pytest.raises(TypeError, match="background"):
-        slotwise.save(tmp_path / "x", variables=ONES, background=np.ones(2))
+    for given in (np.ones(2), "no", "False"):
+        with pytest.raises(TypeError, match="background: expected True or False"):
+            slotwise.save(tmp_path / "x", variables=ONES, background=given)
+        with pytest.raises(TypeError, match="background: expected True or False"):
+            CheckpointManager(tmp_path, background=given)
     assert os.listdir(tmp_path) == []
 
 

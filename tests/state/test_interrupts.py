@@ -165,6 +165,28 @@ def test_the_wait_outlasts_interrupts(interrupts: Interrupts) -> None:
     assert ended and ended != [threading.get_ident()]
 
 
+def test_an_interrupt_that_does_not_wake_the_wait(interrupts: Interrupts) -> None:
+    """A signal that comes before the wait, or to another thread, is seen nevertheless."""
+
+    def tell() -> None:
+        time.sleep(0.2)
+        signal.raise_signal(signal.SIGALRM)  # to this thread
+
+    @_threads.undisturbed
+    def work() -> None:
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            _threads.check()
+            time.sleep(1e-3)
+
+    interrupts._left = 1
+    thread = threading.Thread(target=tell)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    thread.join()
+
+
 def test_an_interrupt_ends_work_between_tasks(interrupts: Interrupts) -> None:
     done = []
     with pytest.raises(KeyboardInterrupt), interrupts.at(0.05, 0):

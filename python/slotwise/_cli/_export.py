@@ -108,10 +108,11 @@ def _check_names(names: list[str]) -> None:
     """Refuse names that a .npz file cannot have.
 
     Raises:
-        Refused: one has a null character, or is too long.
+        Refused: one has a null character, is too long, or would be read as another.
     """
     for name in names:
-        if "\0" in name or len(name.encode()) > 65000:
+        is_another = name.endswith(".npy") and name.removesuffix(".npy") in names
+        if "\0" in name or len(name.encode()) > 65000 or is_another:
             raise Refused(f"'{name[:100]}': a .npz file cannot have this name; export .safetensors")
 
 

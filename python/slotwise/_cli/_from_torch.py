@@ -72,7 +72,8 @@ def read(source: str, optimizer: str | None) -> Converted:
             made = _torch_optimizer(torch, optimizer.removeprefix(_OWN), weights, state, names)
         else:
             made = _keras_optimizer(optimizer, weights, state, names)
-            notes.append("PyTorch adds epsilon at another place: later steps differ a little")
+            if any("eps" in group for group in state["param_groups"]):
+                notes.append("PyTorch adds epsilon at another place: later steps differ a little")
     except Refused:
         raise
     except (TypeError, ValueError, KeyError, AttributeError) as error:
@@ -160,10 +161,44 @@ def _torch_optimizer(
     waiting = iter(names)
     groups = [[next(waiting) for _ in group["params"]] for group in state["param_groups"]]
     made: Any = cls([{"params": [weights[each] for each in own]} for own in groups])
+    _refuse_numbers_of_another(name, made, state)
     made.load_state_dict(state)
+    _refuse_state_of_another(name, made)
     for group, own in zip(made.param_groups, groups, strict=True):
         group["param_names"] = own
     return made
+
+
+def _refuse_numbers_of_another(name: str, made: Any, state: Any) -> None:
+    """Refuse groups that lack a number of the class, or whose weights decay in another way."""
+    numbers = [
+        key
+        for key, default in made.defaults.items()
+        if isinstance(default, (int, float, tuple)) and not isinstance(default, bool)
+    ]
+    for group in state["param_groups"]:
+        missing = [key for key in numbers if key not in group]
+        if missing:
+            text = f"expected {', '.join(missing)} in its groups"
+            raise Refused(f"--optimizer {_OWN}{name}: {text}: the state is of another optimizer")
+        is_apart = group.get("decoupled_weight_decay", True)
+        if name == "AdamW" and group["weight_decay"] and not is_apart:
+            text = "expected weights that decay apart, got Adam's, added to gradients"
+            raise Refused(f"--optimizer {_OWN}{name}: {text}")
+
+
+def _refuse_state_of_another(name: str, made: Any) -> None:
+    """Refuse what a step of the class would not take, or would have to begin anew."""
+    for group in made.param_groups:
+        for parameter in group["params"]:
+            found = {
+                key for key, value in made.state.get(parameter, {}).items() if value is not None
+            }
+            needed = {*made._needed(group, parameter)}
+            if found and (needed - made._optional_slots) - found:
+                expected = ", ".join(sorted(needed))
+                text = f"expected {expected} in its state, got {', '.join(sorted(found))}"
+                raise Refused(f"--optimizer {_OWN}{name}: {text}: it is of another optimizer")
 
 
 def _keras_optimizer(name: str, weights: dict[str, Any], state: Any, names: list[str]) -> Any:
@@ -173,8 +208,8 @@ def _keras_optimizer(name: str, weights: dict[str, Any], state: Any, names: list
     known = inspect.signature(cls).parameters
     settings = {_ARGUMENTS.get(str(key), str(key)): value for key, value in group.items()}
     settings = {key: x for key, x in settings.items() if key in known and x is not None}
-    if not settings.get("weight_decay"):
-        settings.pop("weight_decay", None)
+    if settings.get("weight_decay") == 0 and known["weight_decay"].default is None:
+        del settings["weight_decay"]  # None is how it says that there is none
     made = cls(**settings)
     for each in names:
         weights[each] = Variable(array_of_tensor("convert", each, weights[each]).copy(), name=each)

@@ -31,19 +31,17 @@ def add(commands: _commands.Commands) -> None:
     )
     parser.add_argument("name", metavar="NAME", help="of the tensor: emb, emb/m, iterations")
     rows = "rows, as Python slices: 0:10, 5:, :3, or one: 7; --rows=-2: are the last two"
-    parser.add_argument("--rows", type=_slice, metavar="BEGIN:END", help=rows)
+    parser.add_argument("--rows", type=_rows, metavar="BEGIN:END", help=rows)
     _checkpoint.add_deltas(parser, "--deltas", "PATH")
 
 
-def _slice(text: str) -> slice:
-    """Rows that are asked for."""
+def _rows(text: str) -> slice | int:
+    """Rows that are asked for, or one."""
     found = re.fullmatch(r"(-?\d+)?:(-?\d+)?|(-?\d+)", text, re.ASCII)
     if found is None:
         raise argparse.ArgumentTypeError(f"expected BEGIN:END or a number, got '{text}'")
     begin, end, one = (None if part is None else int(part) for part in found.groups())
-    if one is None:
-        return slice(begin, end)
-    return slice(one, one + 1 if one != -1 else None)
+    return slice(begin, end) if one is None else one
 
 
 def run(given: argparse.Namespace) -> int:
@@ -59,7 +57,7 @@ def run(given: argparse.Namespace) -> int:
         source = checkpoint.sources[given.name]
         size = checkpoint.size(given.name)
         count = sizes[0] if sizes else 1
-        first, last, _ = (given.rows or slice(None)).indices(count)
+        first, last = _bounds(given.name, given.rows, count)
         row, width = (size // count if count else 0), math.prod(sizes[1:])
         step = max(1, PIECE // max(1, row))
         for begin in range(first, last, step):
@@ -73,6 +71,20 @@ def run(given: argparse.Namespace) -> int:
             for line in values.reshape(end - begin, width):
                 print(" ".join(map(str, _plain(line))))
     return DONE
+
+
+def _bounds(name: str, rows: slice | int | None, count: int) -> tuple[int, int]:
+    """The first row, and the one behind the last.
+
+    Raises:
+        Refused: there is no such row.
+    """
+    if isinstance(rows, int):
+        if not -count <= rows < count:
+            raise Refused(f"--rows: '{name}' has {_text.count(count, 'row')}, got {rows}")
+        return rows % count, rows % count + 1
+    first, last, _ = (rows or slice(None)).indices(count)
+    return first, last
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import threading
 import time
@@ -43,6 +44,7 @@ def shown(what: str, total: int, wanted: bool | None) -> Iterator[Callable[[int]
         bar = ("#" * round(share * _WIDTH)).ljust(_WIDTH, ".")
         speed = _text.size(round(done / max(1e-6, time.monotonic() - begin)))
         text = f"{what} [{bar}] {share:4.0%} {_text.size(done)} of {_text.size(total)}, {speed}/s"
+        text = text[: shutil.get_terminal_size().columns - 1]  # a line that wraps would stay
         print(f"\r{text}\033[K", end="", file=sys.stderr, flush=True)
 
     def advance(count: int) -> None:

@@ -21,6 +21,7 @@ Result = TypeVar("Result")
 THREADS = min(4, os.cpu_count() or 1)  # each has a buffer of a chunk, at most
 _LONG = 1 << 30  # bytes from which on there is a progress bar on a terminal
 _BATCH = 64  # tasks, of a chunk each, say
+_LOOK_S = 0.1  # how long an interrupt may wait
 
 _python = ctypes.CDLL(None)  # lets other threads run during a call, as ctypes.pythonapi does not
 _python.PyThread_allocate_lock.restype = ctypes.c_void_p
@@ -109,7 +110,9 @@ def _apart(work: Callable[[], Result]) -> Result:
     try:
         # What was started is noted in the same call: interrupts come before it or after.
         started.extend(map(start_new_thread, [_do], [([body], ended)]))
-        done.acquire()
+        # A signal that comes while the call waits for Python's lock does not wake it: it looks.
+        while not done.acquire(timeout=_LOOK_S):
+            pass
     except BaseException as error:
         # No handler runs until the next call has returned (since Python 3.11): that is the wait.
         stop.is_set = True
