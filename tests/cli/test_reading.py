@@ -310,29 +310,13 @@ def test_characters_that_the_terminal_lacks(tmp_path: Path, command: str) -> Non
     for name in ("ü", "空"):
         slotwise.save(tmp_path / name, variables={f"{name}/w": np.ones(2)}, extra={name: "é"})
     others = ["空"] if command == "diff" else []
-    done = subprocess.run(
-        [*COMMAND, command, "ü", *others],
-        check=False,
-        cwd=tmp_path,
-        env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert (done.returncode, done.stderr) == (1 if others else 0, "")
-    assert "\\xfc" in done.stdout
+    found = run(command, "ü", *others, folder=tmp_path, PYTHONIOENCODING="ascii")
+    assert (found.returncode, found.stderr) == (1 if others else 0, "")
+    assert "\\xfc" in found.stdout
 
 
 def test_a_progress_bar_fits_the_terminal(folder: Path) -> None:
-    done = subprocess.run(
-        [*COMMAND, "verify", "base", "--progress"],
-        check=False,
-        cwd=folder,
-        env={**ENVIRONMENT, "COLUMNS": "40"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    lines = [line.removesuffix("\033[K") for line in done.stderr.splitlines()]
-    assert done.returncode == 0 and lines[-1].startswith("verify base [###")
+    found = run("verify", "base", "--progress", folder=folder, COLUMNS="40")
+    lines = [line.removesuffix("\033[K") for line in found.stderr.splitlines()]
+    assert found.returncode == 0 and lines[-1].startswith("verify base [###")
     assert max(map(len, lines)) < 40

@@ -19,13 +19,15 @@ ENVIRONMENT = {**os.environ, "COLUMNS": "80", "TF_CPP_MIN_LOG_LEVEL": "3"}
 ROWS = [3, 7]
 
 
-def run(*arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a folder."""
+def run(
+    *arguments: object, folder: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a folder, with more in its environment."""
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
         check=False,
         cwd=folder,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, **environment},
         capture_output=True,
         text=True,
         timeout=120,

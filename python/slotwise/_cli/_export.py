@@ -110,8 +110,9 @@ def _check_names(names: list[str]) -> None:
     Raises:
         Refused: one has a null character, is too long, or would be read as another.
     """
+    taken = {*names}
     for name in names:
-        is_another = name.endswith(".npy") and name.removesuffix(".npy") in names
+        is_another = name.endswith(".npy") and name.removesuffix(".npy") in taken
         if "\0" in name or len(name.encode()) > 65000 or is_another:
             raise Refused(f"'{name[:100]}': a .npz file cannot have this name; export .safetensors")
 
